@@ -1,0 +1,231 @@
+"""Masks: a dict from parameter name to a bool tensor of that parameter's shape, True where the weight stays.
+
+Every function here prunes an exact number of weights: ties are broken by position, the first of equals going first.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+PRUNABLE_TYPES = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
+
+Masks = dict[str, Tensor]
+
+
+def prunable_weights(
+    model: nn.Module, include: Sequence[str] = ("*",), exclude: Sequence[str] = (), depthwise: bool = False
+) -> dict[str, nn.Parameter]:
+    """The weights that TF-MOT would prune: of convolutions, dense layers and embeddings; no bias, no normalisation.
+
+    Args:
+        model: any model.
+        include, exclude: patterns of module names ("head", "blocks.3", "*.conv_pw"); a name stands for all beneath it.
+        depthwise: also take depthwise kernels, which TF-MOT leaves alone.
+
+    Raises:
+        ValueError: if a pattern matches no module, or nothing is left to prune.
+    """
+    names = [name for name, _ in model.named_modules()]
+    for pattern in [*include, *exclude]:
+        if not any(_under(name, pattern) for name in names):
+            raise ValueError(f"The pattern {pattern!r} matches no module; see model.named_modules() for the names.")
+    weights = {}
+    seen = set()
+    for name, module in model.named_modules():
+        wanted = any(_under(name, p) for p in include) and not any(_under(name, p) for p in exclude)
+        if not wanted or not isinstance(module, PRUNABLE_TYPES) or (is_depthwise(module) and not depthwise):
+            continue
+        if id(module.weight) not in seen:  # a shared weight is pruned once, under its first name
+            seen.add(id(module.weight))
+            weights[f"{name}.weight" if name else "weight"] = module.weight
+    if not weights:
+        raise ValueError("Nothing to prune: no convolution or dense layer is left; widen include or narrow exclude.")
+    return weights
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """True for a convolution with as many groups as input channels, and more than one."""
+    return isinstance(module, nn.modules.conv._ConvNd) and module.groups == module.in_channels > 1
+
+
+def make_masks(
+    scores: Mapping[str, Tensor], sparsity: float, scope: str = "layer", previous: Mapping[str, Tensor] | None = None
+) -> Masks:
+    """Masks that drop the weights with the lowest scores.
+
+    Args:
+        scores: one tensor per parameter, higher is better; |weight| for magnitude pruning.
+        sparsity: fraction to drop, in [0, 1).
+        scope: "layer" (the fraction of each tensor), "global" (of all weights together), "erk" (Erdős–Rényi-Kernel,
+            Evci et al. 2020, arXiv:1911.11134: wide tensors lose more, the total is the fraction), "2:4" or any "N:M"
+            (N stay of every M along the input channels; at most 1 - N/M), "1x4" or any "1xN" (whole blocks of N
+            neighbours along the input channels).
+        previous: masks that these must nest with: while the sparsity grows no dropped weight comes back; while it
+            falls no kept weight goes.
+
+    Returns:
+        masks that keep round(n * (1 - sparsity)) of the n weights of each scope, and at least one of each tensor.
+    """
+    if not 0 <= sparsity < 1:
+        raise ValueError(f"sparsity must be at least 0 and below 1, got {sparsity}.")
+    n_of_m = re.fullmatch(r"(\d+):(\d+)", scope)
+    block = re.fullmatch(r"1x(\d+)", scope)
+    if scope == "layer":
+        return {name: _drop_lowest(score, sparsity, _of(previous, name)) for name, score in scores.items()}
+    if scope == "erk":
+        fractions = erk_sparsities({name: score.shape for name, score in scores.items()}, sparsity)
+        return {name: _drop_lowest(score, fractions[name], _of(previous, name)) for name, score in scores.items()}
+    if scope == "global":
+        return _global_masks(scores, sparsity, previous)
+    if n_of_m:
+        n, m = int(n_of_m[1]), int(n_of_m[2])
+        return {name: _n_of_m_mask(score, n, m, sparsity, _of(previous, name)) for name, score in scores.items()}
+    if block:
+        return {name: _block_mask(s, int(block[1]), sparsity, _of(previous, name)) for name, s in scores.items()}
+    raise ValueError(f"Unknown scope {scope!r}: use layer, global, erk, an N:M pattern such as 2:4, or blocks 1xN.")
+
+
+def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Set the dropped weights of the model to zero, in place."""
+    with torch.no_grad():
+        for name, mask in masks.items():
+            weight = model.get_parameter(name)
+            weight.mul_(mask.to(weight.device))
+
+
+def mask_sparsity(masks: Mapping[str, Tensor]) -> float:
+    """Fraction of the masked weights that is dropped."""
+    total = sum(mask.numel() for mask in masks.values())
+    return 1 - sum(int(mask.sum()) for mask in masks.values()) / total
+
+
+def rewind(model: nn.Module, early_state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+    """Lottery-ticket rewinding: give the model the weights of an earlier state, then mask them, in place.
+
+    Frankle et al. 2019, arXiv:1903.01611; `early_state` is a state_dict saved at initialisation or soon after it.
+    """
+    model.load_state_dict(early_state)
+    apply_masks(model, masks)
+
+
+def erk_sparsities(shapes: Mapping[str, Sequence[int]], sparsity: float) -> dict[str, float]:
+    """Per-tensor sparsity by Erdős–Rényi-Kernel: density in proportion to sum(shape) / product(shape), at most 1.
+
+    The densities average to `1 - sparsity` over all weights (arXiv:1911.11134, appendix; tensors whose density would
+    exceed 1 stay dense and the others make up for it).
+    """
+    sizes = {name: int(torch.Size(shape).numel()) for name, shape in shapes.items()}
+    raw = {name: sum(shape) / sizes[name] for name, shape in shapes.items()}
+    dense: set[str] = set()
+    while True:
+        kept = sum(sizes.values()) * (1 - sparsity) - sum(sizes[name] for name in dense)
+        others = sum(raw[name] * sizes[name] for name in raw if name not in dense)
+        scale = kept / others if others else 0.0
+        too_dense = {name for name in raw if name not in dense and scale * raw[name] > 1}
+        if not too_dense:
+            return {name: 0.0 if name in dense else 1 - scale * raw[name] for name in raw}
+        dense |= too_dense
+
+
+def _under(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name, pattern + ".*")
+
+
+def _of(previous: Mapping[str, Tensor] | None, name: str) -> Tensor | None:
+    return None if previous is None else previous[name]
+
+
+def _drop_count(total: int, sparsity: float) -> int:
+    """As TF-MOT: round(total * (1 - sparsity)) stay, and at least one."""
+    return total - max(round(total * (1 - sparsity)), 1)
+
+
+def _drop_lowest(score: Tensor, sparsity: float, previous: Tensor | None) -> Tensor:
+    flat = score.flatten()  # (n,)
+    count = _drop_count(flat.numel(), sparsity)
+    if previous is not None:
+        flat = _nest(flat, previous.flatten(), count)
+    return ~lowest(flat, count).view(score.shape)
+
+
+def _global_masks(scores: Mapping[str, Tensor], sparsity: float, previous: Mapping[str, Tensor] | None) -> Masks:
+    flat = torch.cat([score.flatten() for score in scores.values()])  # (all weights,)
+    count = _drop_count(flat.numel(), sparsity)
+    if previous is not None:
+        flat = _nest(flat, torch.cat([previous[name].flatten() for name in scores]), count)
+    sizes = [score.numel() for score in scores.values()]
+    for part in flat.split(sizes):
+        part[part.argmax()] = torch.inf  # the best weight of each tensor stays, or the tensor would cut the net
+    kept = ~lowest(flat, count)
+    return {name: k.view(scores[name].shape) for name, k in zip(scores, kept.split(sizes), strict=True)}
+
+
+def _n_of_m_mask(score: Tensor, n: int, m: int, sparsity: float, previous: Tensor | None) -> Tensor:
+    if not 0 < n < m:
+        raise ValueError(f"{n}:{m} is no pattern: N of every M weights stay, so N must be between 1 and {m - 1}.")
+    if sparsity > 1 - n / m + 1e-9:
+        raise ValueError(f"{n}:{m} reaches at most a sparsity of {1 - n / m:g}, but {sparsity:g} was asked.")
+    if previous is not None:
+        score = score.masked_fill(~previous, -torch.inf)  # inside a block, nesting is by keeping dropped ones dropped
+    blocks = _input_blocks(score, m, pad=-torch.inf)  # (..., blocks, m); padding counts as dropped
+    order = blocks.argsort(dim=-1, stable=True)
+    kept = torch.ones_like(blocks, dtype=torch.bool).scatter_(-1, order[..., : round(sparsity * m)], False)
+    return _from_input_blocks(kept, score)
+
+
+def _block_mask(score: Tensor, size: int, sparsity: float, previous: Tensor | None) -> Tensor:
+    means = _input_blocks(score.float(), size, pad=torch.nan).nanmean(-1)  # (..., blocks)
+    kept_before = None if previous is None else _input_blocks(previous.float(), size, pad=0.0).amax(-1) > 0
+    kept = _drop_lowest(means, sparsity, kept_before)
+    return _from_input_blocks(kept[..., None].expand(*kept.shape, size), score)
+
+
+def _input_blocks(score: Tensor, size: int, pad: float) -> Tensor:
+    """(out, in, ...) -> (out, ..., ceil(in / size), size): neighbours along the input channels."""
+    last = score.movedim(1, -1)
+    missing = -last.shape[-1] % size
+    padded = nn.functional.pad(last, (0, missing), value=pad)
+    return padded.unflatten(-1, (-1, size))
+
+
+def _from_input_blocks(kept: Tensor, score: Tensor) -> Tensor:
+    """The reverse of `_input_blocks`, without the padding."""
+    return kept.flatten(-2)[..., : score.shape[1]].movedim(-1, 1).contiguous()
+
+
+def _nest(flat: Tensor, kept_before: Tensor, count: int) -> Tensor:
+    """Scores that make the new mask a subset (or, where fewer are to be dropped, a superset) of the one before."""
+    if count >= int((~kept_before).sum()):
+        return flat.masked_fill(~kept_before, -torch.inf)
+    return flat.masked_fill(kept_before, torch.inf)
+
+
+def lowest(flat: Tensor, count: int) -> Tensor:
+    """True at exactly `count` of the lowest values; among equals the first ones.
+
+    Args:
+        flat: (n,), without NaN.
+        count: how many, from 0 to n.
+    """
+    if count == 0:
+        return torch.zeros_like(flat, dtype=torch.bool)
+    threshold = _kth_smallest(flat, count)
+    below = flat < threshold
+    ties = (flat == threshold).nonzero().squeeze(1)  # (number of ties,)
+    missing = count - int(below.sum())
+    if missing > len(ties):
+        raise ValueError("The scores hold NaN: has the training diverged?")
+    below[ties[:missing]] = True
+    return below
+
+
+def _kth_smallest(flat: Tensor, k: int) -> Tensor:
+    if flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.float64):
+        import numpy as np
+
+        # Five times as fast as torch.kthvalue on the CPU.
+        return flat.new_tensor(np.partition(flat.detach().numpy(), k - 1)[k - 1].item())
+    return torch.kthvalue(flat, k).values
