@@ -1,7 +1,7 @@
-"""From stored uint8 crops to network input: preprocessing (numpy alone, as on a Pi) and batched augmentation (torch).
+"""From stored uint8 crops to network input: preprocessing (numpy alone, as on a Pi), batched augmentation (torch).
 
-A stored crop is 80x80: its central 64x64 is the standard crop (k = 0.2, see `hpe.crop`), the 8 pixels around it are room
-for shift, scale and rotation.
+A stored crop is 80x80: its central 64x64 is the standard crop (k = 0.2, see `hpe.crop`), the 8 pixels around it are
+room for shift, scale and rotation.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class AugmentConfig:
     cutout: float = 0.2
     """Probability of one gray rectangle, each side 0.1 to 0.4 of the image."""
     black_border: float = 0.1
-    """Probability of black bands along one or two sides, up to 0.25 of the image, as crops past the photo's edge have."""
+    """Probability of black bands on one or two sides, up to 0.25 of the image, as crops past the photo's edge have."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "gray", "blur", "cutout", "black_border"):

@@ -1,0 +1,86 @@
+"""Data specifications (`csv:DIR@train+synthetic:full:20000`) and the faults that data can have."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+KINDS = ("csv", "aflw2000", "300w-lp", "biwi", "synthetic")
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the file and row and says what to do."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a data source."""
+
+    source: str
+    """The file, and the row where there is one."""
+    what: str
+    """What is wrong with it."""
+    remedy: str
+    """What to do."""
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.what}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One source of a specification."""
+
+    kind: str
+    """csv, aflw2000, 300w-lp, biwi or synthetic."""
+    path: Path = Path()
+    """The folder; not used by synthetic."""
+    split: str = ""
+    """Which split, or all where empty."""
+    preset: str = ""
+    """synthetic: the kind of heads."""
+    count: int = 0
+    """synthetic: how many images."""
+    seed: int = 0
+    """synthetic: the seed they are drawn from."""
+
+    def __str__(self) -> str:
+        if self.kind == "synthetic":
+            return f"synthetic:{self.preset}:{self.count}:{self.seed}"
+        return f"{self.kind}:{self.path}" + (f"@{self.split}" if self.split else "")
+
+
+def parse_spec(spec: str) -> list[Part]:
+    """The parts of `KIND:DIR[@split]` or `synthetic:PRESET:COUNT[:SEED]`, joined by `+`."""
+    texts = re.split(rf"\+(?=(?:{'|'.join(KINDS)}):)", spec.strip())
+    return [_parse_part(text) for text in texts]
+
+
+def _parse_part(text: str) -> Part:
+    kind, colon, rest = text.partition(":")
+    if kind not in KINDS or not colon or not rest:
+        forms = "csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR (each with an optional @split) or synthetic:PRESET:COUNT"
+        raise DataError(f"'{text}' is no data specification; write {forms}[:SEED], several joined by '+'.")
+    if kind == "synthetic":
+        return _parse_synthetic(text, rest)
+    folder, at, split = rest.rpartition("@")
+    if not at or "/" in split or not folder:
+        folder, split = rest, ""
+    elif not split:
+        raise DataError(f"'{text}' ends in '@'; name the split behind it or leave the '@' out.")
+    return Part(kind, Path(folder).expanduser(), split)
+
+
+def _parse_synthetic(text: str, rest: str) -> Part:
+    from hpe.synthetic import PRESETS
+
+    preset, *numbers = rest.split(":")
+    if preset not in PRESETS:
+        raise DataError(f"'{text}': there is no preset '{preset}'; choose from {', '.join(PRESETS)}.")
+    if len(numbers) not in (1, 2) or not all(number.isdecimal() for number in numbers):
+        raise DataError(f"'{text}': write synthetic:{preset}:COUNT or synthetic:{preset}:COUNT:SEED, in whole numbers.")
+    count, seed = int(numbers[0]), int(numbers[1]) if len(numbers) == 2 else 0
+    if not 1 <= count <= 10_000_000:
+        raise DataError(f"'{text}': the number of images must lie between 1 and 10,000,000, not {count}.")
+    return Part("synthetic", preset=preset, count=count, seed=seed)
