@@ -1,0 +1,130 @@
+"""The child process of export.tflite: one ONNX file in, TensorFlow Lite files out.
+
+It runs as a program of its own (`python -P export/convert_worker.py request.json`), because onnx2tf reseeds every
+random generator, TensorFlow and timm abort in one process, and the memory goes back to the system when it ends. It
+imports nothing of this package. The request, JSON:
+
+    {"onnx": PATH, "out_dir": DIR, "formats": ["fp32", ...], "calibration": PATH.npy or null}
+
+The files are out_dir/FORMAT.tflite. The answer is out_dir/answer.json: {"seconds": {step: s}, "peak_rss_bytes": n},
+or {"error": sentence}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ONNX2TF_SAMPLE = "calibration_image_sample_data_20x128x128x3_float32.npy"
+DENSE_BASE = {"sparse": "fp32", "dynamic_sparse": "dynamic", "int8_sparse": "int8"}
+
+
+def build_saved_model(onnx_path: str, out_dir: Path) -> str:
+    """Rebuild the ONNX graph (NCHW) as a TensorFlow one (NHWC) and save it; returns the folder of the saved model."""
+    import onnx2tf
+    import tensorflow as tf
+
+    # onnx2tf downloads this sample file, which nothing here uses, unless the working folder has it.
+    np.save(out_dir / ONNX2TF_SAMPLE, np.zeros((20, 128, 128, 3), np.float32))
+    try:
+        model = onnx2tf.convert(
+            input_onnx_file_path=onnx_path,
+            output_folder_path=str(out_dir / "onnx2tf"),
+            not_use_onnxsim=True,
+            disable_model_save=True,  # it would also write two TFLite files of its own
+            verbosity="error",
+        )
+    except SystemExit as error:  # onnx2tf prints the reason to the log, then exits
+        raise ValueError("onnx2tf cannot convert this graph (an operator it does not know?)") from error
+
+    # A bare tf.Module without autograph: saving the Keras model itself takes 30 s more for an EfficientNet-B0.
+    signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="input")]
+    module: Any = tf.Module()
+    module.serve = tf.function(lambda x: model(x), input_signature=signature, autograph=False)
+    module.kept_variables = model.variables
+    saved_model = str(out_dir / "saved_model")
+    tf.saved_model.save(module, saved_model, signatures=module.serve.get_concrete_function())
+    return saved_model
+
+
+def convert_dense(saved_model: str, fmt: str, samples: np.ndarray | None) -> bytes:
+    """The TFLite file of one format that is not sparse. `samples`: float32 (N, H, W, C), for int8."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved_model)
+    converter.exclude_conversion_metadata = True  # versions of the tools, in every file
+    if fmt != "fp32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if fmt == "fp16":
+        converter.target_spec.supported_types = [tf.float16]
+    if fmt == "int8":
+        assert samples is not None
+        converter.representative_dataset = lambda: ([sample[None]] for sample in samples)  # (1, H, W, C) each
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+        # Per-tensor weights in dense layers: the Arduino libraries compute per-channel ones wrongly; as accurate.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    return converter.convert()
+
+
+def convert_formats(saved_model: str, request: dict[str, Any], lap: Any) -> None:
+    """Write every format asked for. A sparse one is its dense base re-encoded, as EXPERIMENTAL_SPARSITY does."""
+    from tensorflow.lite.python.convert import mlir_sparsify
+
+    samples = np.load(request["calibration"]) if request["calibration"] else None
+    dense: dict[str, bytes] = {}
+    for fmt in request["formats"]:
+        base = DENSE_BASE.get(fmt, fmt)
+        if base not in dense:
+            dense[base] = convert_dense(saved_model, base, samples)
+        content = dense[base] if fmt == base else mlir_sparsify(dense[base])
+        Path(request["out_dir"], f"{fmt}.tflite").write_bytes(content)
+        lap(fmt)
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """Do the request; return the answer."""
+    seconds: dict[str, float] = {}
+    clock = time.perf_counter()
+
+    def lap(step: str) -> None:
+        nonlocal clock
+        now = time.perf_counter()
+        seconds[step] = round(now - clock, 3)
+        clock = now
+
+    import onnx2tf  # noqa: F401
+    import tensorflow as tf  # noqa: F401
+
+    lap("import")
+    saved_model = build_saved_model(request["onnx"], Path(request["out_dir"]))
+    lap("onnx2tf")
+    convert_formats(saved_model, request, lap)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    return {"seconds": seconds, "peak_rss_bytes": peak if sys.platform == "darwin" else peak * 1024}
+
+
+def main() -> int:
+    request = json.loads(Path(sys.argv[1]).read_text())
+    os.chdir(request["out_dir"])
+    try:
+        answer = run(request)
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()  # to the log
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    Path("answer.json").write_text(json.dumps(answer))
+    return 1 if "error" in answer else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
