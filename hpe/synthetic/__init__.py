@@ -1,0 +1,41 @@
+"""Synthetic heads with exact poses: procedural portraits for training, tests and demos.
+
+    images, pose_deg = render(range(64), seed=0, preset="full", margin=8)
+
+A head is a lofted surface with morphs (surface, morphs), dressed with parts (body, hair, accessories), painted (skin),
+lit (light), seen (camera), put before a backdrop (backdrop) and degraded (degradation); `scene` joins the steps.
+Proportions are published anthropometry (anatomy). An image depends on (seed, index, preset) and the size alone.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from hpe.synthetic.scene import PRESETS, Scene
+
+__all__ = ["PRESETS", "render"]
+
+
+def render(
+    indices: Iterable[int], seed: int, preset: str, size: int = 64, margin: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Render heads: uint8 (N, size + 2 margin, size + 2 margin, 3) RGB and float32 (N, 3) yaw, pitch, roll in degrees.
+
+    The middle size x size pixels are the standard crop (k = 0.2 around the 68 landmarks). The pose is in the
+    convention of 300W-LP (see `hpe.rotation`). One image takes about 3 ms on one core; run chunks of indices in
+    several processes to use more. Raises ValueError for an unknown preset, a bad size, or negative seed or index.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"unknown synthetic preset '{preset}': use one of {', '.join(PRESETS)}")
+    if not 16 <= size <= 512 or not 0 <= margin <= size:
+        raise ValueError(f"synthetic size {size} with margin {margin}: size must be 16..512 and margin 0..size")
+    numbers = [int(index) for index in indices]
+    if seed < 0 or any(number < 0 for number in numbers):
+        raise ValueError(f"synthetic seed {seed} and indices must not be negative")
+    side = size + 2 * margin
+    images = np.empty((len(numbers), side, side, 3), np.uint8)
+    pose_deg = np.empty((len(numbers), 3), np.float32)
+    for place, number in enumerate(numbers):
+        scene = Scene.draw(seed, number, PRESETS[preset])
+        images[place], pose_deg[place] = scene.paint(size, margin), scene.pose_deg
+    return images, pose_deg

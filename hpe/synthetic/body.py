@@ -1,0 +1,183 @@
+"""Ears, eyeballs, neck and shoulders, as surfels in head coordinates (mm)."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hpe.rotation import euler_to_matrix
+from hpe.synthetic import anatomy as an
+from hpe.synthetic.draws import Draws
+from hpe.synthetic.geometry import curve, facing, grid_normals, smoothstep, surfels
+
+EAR_ROWS, EAR_COLUMNS = 12, 24
+EYE_ROWS, EYE_COLUMNS = 15, 25
+BODY_ROWS, BODY_COLUMNS = 44, 80
+NECK_PIVOT = np.array([0, -77, -87], np.float32)
+"""The joint that the head turns about, mm."""
+
+
+@dataclass(frozen=True)
+class Ears:
+    """Both ears of a head."""
+
+    scale: float
+    protrusion: float
+    """mm that the back edge stands off further."""
+
+    @classmethod
+    def draw(cls, draws: Draws) -> "Ears":
+        return cls(draws.uniform(0.85, 1.15), draws.uniform(-1, 6))
+
+    def build(self, half_width: float, height: float, skin: np.ndarray) -> np.ndarray:
+        """Surfels of both ears; `half_width` of the head at the ears (mm), `height` a factor on the head's heights."""
+        shape, ambient = _ear_shape()
+        ear = shape * np.float32(self.scale)
+        ear[0] -= np.float32(self.protrusion / 18) * ear[2]
+        ear += np.float32([[half_width], [(an.TRAGION_Y + 5) * height], [an.EAR_Z]])
+        normals = facing(grid_normals(ear, EAR_ROWS, EAR_COLUMNS, closed=True), np.float32([[1], [0], [0]]))
+        mirror = np.float32([[-1], [1], [1]])
+        both = np.concatenate([ear, ear * mirror], axis=1), np.concatenate([normals, normals * mirror], axis=1)
+        ambient = np.tile(ambient, 2)
+        return surfels(*both, (skin * np.float32([1.05, 0.88, 0.85]))[:, None] * ambient, ambient, 0.3)
+
+
+@lru_cache(maxsize=1)
+def _ear_shape() -> tuple[np.ndarray, np.ndarray]:
+    """A right ear around its own middle (3, n): a shell with a raised rim; and the light that reaches it (n,)."""
+    radius = np.linspace(0, 1, EAR_ROWS)[:, None]
+    angle = np.linspace(0, 2 * np.pi, EAR_COLUMNS, endpoint=False)[None]
+    half_length = an.MEASURES["ear_length"].mean / 2
+    y = half_length * radius * np.sin(angle) * (1 - 0.12 * np.cos(angle))
+    z = 15 * radius * np.cos(angle) * (1 + 0.15 * np.sin(angle)) - 4 * radius * np.sin(angle) - 5
+    rim = np.exp(-(((radius - 0.82) / 0.16) ** 2))
+    x = 5 * rim - 2.8 * (radius < 0.5) + 3.5 - 0.5 * z * radius - 8 * (radius > 0.97) + 0 * angle
+    ambient = 0.72 + 0.28 * smoothstep(0.2, 0.85, radius) + 0 * angle
+    return np.stack([x, y, z]).reshape(3, -1).astype(np.float32), ambient.ravel().astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """Both eyes."""
+
+    opening: float
+    """Of the lids: 0 closed, 1 the mean."""
+    gaze: tuple[float, float]
+    """Where the irises sit off the middle, mm right and up."""
+    iris: np.ndarray
+    """(3,) linear RGB."""
+    white: float
+    """Brightness of the white."""
+
+    @classmethod
+    def draw(cls, draws: Draws) -> "Eyes":
+        closed, opening = draws.chance(0.07), draws.uniform(0.55, 1.15)
+        colours = ((0.05, 0.025, 0.012), (0.10, 0.05, 0.02), (0.10, 0.18, 0.26), (0.09, 0.14, 0.07))
+        iris = np.array(draws.choice(colours, (5, 2, 2, 1)), np.float32)
+        gaze = (draws.normal(1.8), draws.normal(0.6))
+        return cls(0.0 if closed else opening, gaze, iris, draws.uniform(0.35, 0.62))
+
+    def build(self, landmarks: np.ndarray) -> np.ndarray | None:
+        """Surfels of the visible part of both eyeballs on a head with these landmarks (3, 68); None where the eyes are shut."""
+        if self.opening == 0.0:
+            return None
+        patch = _eye_patch()
+        x, y = patch[0], patch[1] * np.float32(self.opening)
+        z = -(x**2 + y**2) / 30  # a flattened ball
+        off_iris = np.sqrt((x - self.gaze[0]) ** 2 + (y - self.gaze[1]) ** 2)
+        iris, pupil = smoothstep(6.4, 5.2, off_iris), smoothstep(2.9, 1.8, off_iris)
+        white = np.float32(self.white) * np.float32([[1], [0.92], [0.87]])
+        albedo = (white * (1 - iris) + self.iris[:, None] * iris) * (1 - 0.95 * pupil)
+        lid_shadow = 1 - 0.45 * smoothstep(0.3, 1.0, patch[2])
+        normals = np.stack([x / 24, y / 24, np.ones_like(x)])
+        parts = []
+        for corners in (slice(36, 42), slice(42, 48)):
+            place = landmarks[:, corners].mean(axis=1)
+            where = np.stack([x, y - 0.6, z]) + place[:, None] + np.float32([[0], [0], [2.2]])
+            parts.append(surfels(where, normals, albedo * lid_shadow, 0.85 * lid_shadow, 1.2))
+        return np.concatenate(parts, axis=1)
+
+
+@lru_cache(maxsize=1)
+def _eye_patch() -> np.ndarray:
+    """Points inside the almond of one eye: (3, n), mm right and up, and height within the opening, -1 to 1."""
+    across = np.linspace(-1, 1, EYE_COLUMNS)[None]
+    height = np.linspace(-1, 1, EYE_ROWS)[:, None] + 0 * across
+    lid = an.EYE_HALF_HEIGHT * np.clip(1 - across**2, 0, None) ** 0.8
+    x = an.EYE_HALF_WIDTH * across + 0 * height
+    return np.stack([x, lid * height, height]).reshape(3, -1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Body:
+    """Neck, shoulders and clothes."""
+
+    follow: tuple[float, float, float]
+    """Yaw, pitch, roll of the trunk as a share of the head's."""
+    turn_deg: tuple[float, float, float]
+    """And its own turn on top, degrees."""
+    shoulder: float
+    """Width factor."""
+    neck: float
+    """Width factor."""
+    colour: np.ndarray
+    """(3,) of the clothes, linear RGB."""
+    collar: float
+    """Height of the collar, mm."""
+    neckline: float
+    """Depth of the V in front, mm."""
+    stripes: float
+    """Contrast of horizontal stripes, 0 for none."""
+
+    @classmethod
+    def draw(cls, draws: Draws, female: bool) -> "Body":
+        coloured, dull = draws.colour(1.6, 0.6), draws.gray(1.7, 0.75)
+        follow = (draws.uniform(0, 0.75), 0.12, 0.15)
+        turn = (draws.normal(8), draws.normal(3), draws.normal(4))
+        neck = float(np.clip((1 + draws.normal(0.1)) * (0.93 if female else 1.07), 0.75, 1.3))
+        stripes = draws.uniform(0.2, 0.8) if draws.chance(0.15) else 0.0
+        return cls(
+            follow, turn, draws.uniform(0.85, 1.1), neck, coloured if draws.chance(0.5) else dull,
+            draws.uniform(-175, -132), draws.uniform(0, 50), stripes,
+        )  # fmt: skip
+
+    def build(self, pose_deg: np.ndarray, rotation: np.ndarray, skin: np.ndarray) -> np.ndarray:
+        """Surfels of neck and trunk for a head with this pose (3,) in degrees and rotation (3, 3)."""
+        rest, trunk_share, azimuth, ambient = _body_shape()
+        x, y, z = rest
+        sideways = np.float32(self.neck) * (1 - trunk_share) + np.float32(self.shoulder) * trunk_share
+        points = np.stack([x * sideways, y, z]) - NECK_PIVOT[:, None]
+        trunk_deg = np.array(self.follow) * pose_deg + np.array(self.turn_deg)
+        trunk_in_head = (rotation.T @ euler_to_matrix(trunk_deg)).astype(np.float32)
+        points += trunk_share * (trunk_in_head @ points - points)
+        points += NECK_PIVOT[:, None]
+        normals = grid_normals(points, BODY_ROWS, BODY_COLUMNS, closed=True)
+        cloth = smoothstep(1.4, -1.4, y - np.float32(self.collar) + np.float32(self.neckline) * _front_wedge())
+        pattern = 1 - np.float32(self.stripes) * (np.sin(y / 5) > 0)
+        albedo = (0.9 * skin)[:, None] * (1 - cloth) + self.colour[:, None] * (cloth * pattern)
+        return surfels(points, normals, albedo, ambient, 0.1)
+
+
+@lru_cache(maxsize=1)
+def _body_shape() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rest points (3, n), share of the trunk's pose (n,), azimuth (n,), ambient light (n,)."""
+    t = np.linspace(-1, 1, BODY_COLUMNS, endpoint=False)
+    azimuth = np.pi * (0.7 * t + 0.3 * t**3)
+    y = np.concatenate([np.linspace(-49, -140, 17), np.linspace(-144, -270, BODY_ROWS - 17)])
+    half_width = curve(y, [(-336, 182), (-238, 179), (-203, 168), (-182, 140), (-168, 98), (-154, 63), (-140, 51),
+                           (-112, 47), (-49, 48)])  # fmt: skip
+    half_depth = curve(y, [(-336, 77), (-224, 70), (-182, 56), (-154, 50), (-126, 49), (-49, 50)])
+    middle = curve(y, [(-336, -77), (-210, -84), (-154, -92), (-98, -84), (-49, -74)])
+    x = half_width[:, None] * np.sin(azimuth)
+    z = middle[:, None] + half_depth[:, None] * np.cos(azimuth)
+    y, azimuth = np.broadcast_to(y[:, None], x.shape), np.broadcast_to(azimuth, x.shape)
+    under_chin = 0.5 * np.exp(-(((y + 105) / 28) ** 2)) * smoothstep(-1, 0.5, np.cos(azimuth))
+    arrays = np.stack([x, y, z]).reshape(3, -1), smoothstep(-63, -161, y), azimuth, 1 - under_chin
+    points, trunk_share, azimuth, ambient = (np.ascontiguousarray(a, dtype=np.float32) for a in arrays)
+    return points, trunk_share.ravel(), azimuth.ravel(), ambient.ravel()
+
+
+@lru_cache(maxsize=1)
+def _front_wedge() -> np.ndarray:
+    """1 in the middle of the chest, 0 to the sides: where a neckline dips, (n,)."""
+    return np.exp(-((_body_shape()[2] / 0.35) ** 2))

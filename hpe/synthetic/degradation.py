@@ -1,0 +1,125 @@
+"""What a cheap camera, a resize and JPEG do to a picture. All of it works on display RGB (3, h, w), 0..1."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hpe.synthetic.draws import Draws, noise_table
+
+_BLOCK = 8  # JPEG's block
+# Luma and colour differences as in JPEG (ITU-R BT.601), and back.
+_TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
+_FROM_YCC = np.linalg.inv(_TO_YCC).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One picture's way from the sensor to the crop."""
+
+    contrast: float
+    brightness: float
+    balance: np.ndarray
+    """(3,) factor on red, green, blue."""
+    saturation: float
+    """0 is a gray picture."""
+    blur: float
+    """Deviation of the blur, pixels at 64 across the crop."""
+    noise: float
+    """Deviation, of 0..1."""
+    noise_place: tuple[float, float]
+    jpeg_step: float
+    """Quantisation step at the lowest frequency, of 0..1; grows with the frequency."""
+    cut: tuple[float, float, float]
+    """Share of the picture that is black at left, right and bottom, where the crop ran off the photo."""
+
+    @classmethod
+    def draw(cls, draws: Draws) -> "Degradation":
+        gray, sharp, cut = draws.chance(0.12), draws.chance(0.35), draws.chance(0.12)
+        saturation, blur = draws.uniform(0.6, 1.25), 0.25 + 1.2 * draws.uniform() ** 2
+        balance = np.array([1 + draws.normal(0.035) for _ in range(3)], np.float32)
+        cuts = tuple(0.26 * draws.uniform() ** 2 * cut for _ in range(3))
+        return cls(
+            contrast=draws.uniform(0.75, 1.2),
+            brightness=draws.uniform(-0.08, 0.08),
+            balance=balance,
+            saturation=0.0 if gray else saturation,
+            blur=0.0 if sharp else blur,
+            noise=0.03 * draws.uniform() ** 2,
+            noise_place=(draws.uniform(), draws.uniform()),
+            jpeg_step=0.006 + 0.03 * draws.uniform() ** 2,
+            cut=(cuts[0], cuts[1], cuts[2]),
+        )
+
+    def apply(self, picture: np.ndarray, size: int) -> np.ndarray:
+        """The degraded picture; `size` is the pixels across the standard crop."""
+        picture = self._tone(picture)
+        picture = self._blur(picture, size)
+        picture = self._black_border(picture)
+        picture = self._sensor_noise(picture)
+        return self._jpeg(picture)
+
+    def _tone(self, picture: np.ndarray) -> np.ndarray:
+        picture = (picture - 0.5) * np.float32(self.contrast) + np.float32(0.5 + self.brightness)
+        picture *= self.balance[:, None, None]
+        gray = picture.mean(axis=0)
+        return gray + (picture - gray) * np.float32(self.saturation)
+
+    def _blur(self, picture: np.ndarray, size: int) -> np.ndarray:
+        if self.blur == 0.0:
+            return picture
+        weights = _gaussian_rows(picture.shape[1], self.blur * size / 64)
+        return weights @ picture @ weights.T
+
+    def _black_border(self, picture: np.ndarray) -> np.ndarray:
+        side = picture.shape[1]
+        left, right, bottom = (int(share * side) for share in self.cut)
+        picture[:, :, :left] = 0
+        picture[:, :, side - right :] = 0
+        picture[:, side - bottom :] = 0
+        return picture
+
+    def _sensor_noise(self, picture: np.ndarray) -> np.ndarray:
+        table = noise_table()
+        span = picture.size
+        start = int(self.noise_place[0] * (table.size - span)) if span < table.size else 0
+        noise = np.resize(table, span) if span > table.size else table.ravel()[start : start + span]
+        return picture + np.float32(self.noise) * noise.reshape(picture.shape)
+
+    def _jpeg(self, picture: np.ndarray) -> np.ndarray:
+        """Quantise 8 x 8 cosine blocks of luma and colour, as JPEG does."""
+        side = picture.shape[1]
+        padded = -(-side // _BLOCK) * _BLOCK
+        ycc = np.tensordot(_TO_YCC, picture, 1)
+        if padded != side:
+            ycc = np.pad(ycc, ((0, 0), (0, padded - side), (0, padded - side)), mode="edge")
+        cosine = _block_cosine(padded)
+        steps = _frequency_steps(padded) * np.float32(self.jpeg_step)
+        waves = cosine @ ycc @ cosine.T
+        waves = np.rint(waves / steps) * steps
+        ycc = (cosine.T @ waves @ cosine)[:, :side, :side]
+        return np.tensordot(_FROM_YCC, ycc, 1)
+
+
+def _gaussian_rows(side: int, deviation: float) -> np.ndarray:
+    """(side, side): each row averages its neighbours with Gaussian weights that sum to 1."""
+    offset = np.arange(side, dtype=np.float32)
+    weights = np.exp(-0.5 * ((offset[:, None] - offset[None]) / np.float32(deviation)) ** 2)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@lru_cache(maxsize=4)
+def _block_cosine(side: int) -> np.ndarray:
+    """(side, side): the orthonormal type II cosine transform of each block of 8."""
+    n = np.arange(_BLOCK)
+    block = np.cos(np.pi * n[:, None] * (2 * n[None] + 1) / (2 * _BLOCK)) * np.sqrt(2 / _BLOCK)
+    block[0] /= np.sqrt(2)
+    return np.kron(np.eye(side // _BLOCK), block).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _frequency_steps(side: int) -> np.ndarray:
+    """(3, side, side) relative quantisation steps: coarser for high frequencies and for colour."""
+    frequency = np.arange(side) % _BLOCK
+    steps = 1 + frequency[:, None] + frequency[None]
+    return (steps[None] * np.array([1, 1.8, 1.8])[:, None, None]).astype(np.float32)

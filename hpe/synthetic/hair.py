@@ -1,0 +1,147 @@
+"""Hair of the head: a layer that thickens the scalp, and for long hair a curtain that hangs around the back."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hpe.synthetic import anatomy as an
+from hpe.synthetic.draws import Draws
+from hpe.synthetic.geometry import facing, grid_normals, smoothstep, surfels
+from hpe.synthetic.surface import COLUMNS, ROWS, HeadSurface, head_surface
+
+CURTAIN_ROWS, CURTAIN_COLUMNS = 46, 80
+_STRAND_PATTERNS = 8
+
+# Linear RGB and how common: black, dark brown, brown, light brown, blond, red, gray, white.
+_COLOURS = [
+    ((0.012, 0.010, 0.009), 26), ((0.030, 0.018, 0.012), 20), ((0.080, 0.045, 0.025), 17), ((0.18, 0.10, 0.045), 12),
+    ((0.42, 0.28, 0.14), 10), ((0.22, 0.07, 0.03), 5), ((0.24, 0.23, 0.22), 5), ((0.50, 0.49, 0.47), 5),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Hair:
+    """Style and colour of one head of hair; lengths in mm."""
+
+    style: str
+    """bald, receding, short, long or curly."""
+    colour: np.ndarray
+    """(3,) linear RGB."""
+    border: np.ndarray
+    """(4,) height of the hairline at the forehead, at the side, at the back, and its slant from the parting."""
+    thickness: float
+    """Depth of the layer."""
+    lift: float
+    """Extra height on top."""
+    wave: float
+    """How ragged the border is."""
+    contrast: float
+    """Light and dark of the strands."""
+    pattern: int
+    """Which strand pattern, and which part of it."""
+    fall: np.ndarray
+    """(4,) curtain: height of its end, half its opening at the face (radians), volume, flare."""
+
+    @classmethod
+    def draw(cls, draws: Draws, female: bool, dark_skin: bool) -> "Hair":
+        styles, men, women = ("bald", "receding", "short", "long", "curly"), (9, 14, 62, 5, 10), (0, 0, 27, 60, 13)
+        style = draws.choice(styles, women if female else men)
+        options, weights = zip(*_COLOURS, strict=True)
+        pick = draws.choice(range(len(options)), weights)
+        colour = np.array(options[min(pick, 1) if dark_skin else pick], np.float32)
+        colour = colour * np.float32(np.exp(draws.normal(0.3))) * draws.tint(0.08)
+        bangs = draws.uniform(0, 36) if draws.chance(0.25) else 0.0
+        front = an.HAIRLINE_Y - 9 + draws.normal(7) - bangs
+        border = [front, draws.uniform(-42, 8), draws.uniform(-95, -60), draws.uniform(-9, 9)]
+        thickness, lift = draws.uniform(3, 13), draws.uniform(0, 12)
+        if style == "receding":
+            border[0], thickness, lift = front + draws.uniform(14, 34), thickness * 0.5, lift * 0.2
+        else:
+            draws.uniform()
+        if style == "curly":
+            thickness, lift = thickness + draws.uniform(6, 34), lift + 6
+        else:
+            draws.uniform()
+        fall = [draws.uniform(-230, -62), draws.uniform(1.0, 1.55), draws.uniform(3, 20), draws.uniform(-0.08, 0.25)]
+        return cls(
+            style, colour, np.array(border), thickness, lift, draws.uniform(0, 4), draws.uniform(0.3, 1.0),
+            int(draws.uniform() * _STRAND_PATTERNS), np.array(fall),
+        )  # fmt: skip
+
+    def cover(self) -> tuple[np.ndarray, np.ndarray]:
+        """Coverage 0..1 and layer depth in mm of the hair over the head surface, two (n,) arrays."""
+        head = head_surface()
+        height = head.flat[1]
+        weights = _border_weights()
+        border = weights[0] * np.float32(self.border[0])
+        for weight, level in zip(weights[1:], self.border[1:], strict=True):
+            border += weight * np.float32(level)
+        above = height - border + np.float32(self.wave) * self.strands(ROWS, COLUMNS)
+        cover = smoothstep(-2.8, 5.6, above)
+        if self.style == "bald":
+            return np.zeros_like(cover), np.zeros_like(cover)
+        depth = self.thickness * smoothstep(0, 25, above) * (0.6 + 0.4 * smoothstep(28, 98, height))
+        return cover, depth + self.lift * smoothstep(77, 112, height) * cover
+
+    def strands(self, rows: int, columns: int) -> np.ndarray:
+        """Strand pattern (rows * columns,), mean 0, deviation 1."""
+        return _strand_patterns(rows, columns, self.style == "curly")[self.pattern]
+
+    def shade(self, rows: int, columns: int) -> np.ndarray:
+        """Brightness factor (rows * columns,) of the strands."""
+        return np.clip(1 + 0.4 * self.contrast * self.strands(rows, columns), 0.25, 2.2)
+
+
+@lru_cache(maxsize=1)
+def _border_weights() -> tuple[np.ndarray, ...]:
+    """How forehead, side, back and slant of the border combine around the head: four (n,) arrays."""
+    azimuth = head_surface().azimuth
+    to_side, to_back = smoothstep(0.85, 1.25, np.abs(azimuth)), smoothstep(1.25, 1.9, np.abs(azimuth))
+    front = 1 - to_side
+    slant = np.sin(azimuth) * front
+    return tuple(a.astype(np.float32) for a in (front, to_side * (1 - to_back), to_side * to_back, slant))
+
+
+@lru_cache(maxsize=8)
+def _strand_patterns(rows: int, columns: int, curly: bool) -> np.ndarray:
+    """(_STRAND_PATTERNS, rows * columns): waves that run around the head and bend on the way down, or curls."""
+    generator = np.random.Generator(np.random.Philox(key=[rows, columns + 1000 * curly]))
+    around, down = np.meshgrid(np.linspace(0, 2 * np.pi, columns, endpoint=False), np.linspace(0, 1, rows))
+    patterns = []
+    for _ in range(_STRAND_PATTERNS):
+        pattern = np.zeros((rows, columns))
+        for _ in range(24):
+            frequency, phase, lean = generator.integers(8, 40), generator.uniform(0, 2 * np.pi), generator.normal()
+            bend = 0.8 * np.sin(generator.uniform(2, 8) * down) + (generator.uniform(20, 70) * down if curly else 0)
+            pattern += np.cos(frequency * around + phase + 1.5 * lean * down + bend) / np.sqrt(frequency)
+        patterns.append(pattern.ravel() / pattern.std())
+    return np.array(patterns, np.float32)
+
+
+def curtain(
+    hair: Hair, half_width: float, colour: np.ndarray, shade: np.ndarray | float, loose: float = 1.0
+) -> np.ndarray:
+    """A sheet that hangs from the crown around sides and back: surfels of long hair or of a head scarf.
+
+    `half_width` is that of this head at the ears, mm; `loose` scales the ripple of strands.
+    """
+    end, opening, volume, flare = hair.fall
+    u = np.linspace(-1, 1, CURTAIN_COLUMNS, dtype=np.float32)[None]
+    v = np.linspace(0, 1, CURTAIN_ROWS, dtype=np.float32)[:, None]
+    angle = np.pi + u * (np.pi - opening)
+    y = 84 + (end - 84) * v
+    crown = 0.45 + 0.55 * smoothstep(91, 21, y)
+    ripple = 1.7 * loose * hair.strands(CURTAIN_ROWS, CURTAIN_COLUMNS).reshape(CURTAIN_ROWS, CURTAIN_COLUMNS)
+    radius_x = (half_width + 4 + volume) * crown * (1 + flare * smoothstep(-28, -168, y)) + ripple
+    radius_z = (98 + volume) * crown * (1 - 0.25 * smoothstep(-42, -168, y)) + ripple
+    x, z = radius_x * np.sin(angle), radius_z * np.cos(angle)
+    points = np.stack([x, np.broadcast_to(y, x.shape), z - 73]).reshape(3, -1).astype(np.float32)
+    normals = grid_normals(points, CURTAIN_ROWS, CURTAIN_COLUMNS, closed=False)
+    outward = points * np.float32([[1], [0], [1]]) + np.float32([[0], [0], [73]])
+    return surfels(points, facing(normals, outward), colour[:, None] * shade)
+
+
+def grow(points: np.ndarray, depth: np.ndarray, head: HeadSurface) -> None:
+    """Push the head's points (3, n) outward by `depth` (n,) mm, in place."""
+    points += depth.astype(np.float32) * head.outward

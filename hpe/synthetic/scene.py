@@ -1,0 +1,202 @@
+"""One head from draw to pixels: a Scene holds everything random, `paint` turns it into a picture."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hpe.rotation import euler_to_matrix
+from hpe.synthetic import anatomy as an
+from hpe.synthetic.accessories import Glasses, Hat
+from hpe.synthetic.backdrop import Backdrop, Occluder
+from hpe.synthetic.body import NECK_PIVOT, Body, Ears, Eyes
+from hpe.synthetic.camera import Camera, splat, standard_box, to_pixels
+from hpe.synthetic.degradation import Degradation
+from hpe.synthetic.draws import Draws
+from hpe.synthetic.geometry import NORMAL, POSITION, grid_normals, surfels
+from hpe.synthetic.hair import Hair, curtain, grow
+from hpe.synthetic.light import Light
+from hpe.synthetic.morphs import Person
+from hpe.synthetic.skin import Skin
+from hpe.synthetic.surface import COLUMNS, ROWS, head_surface
+
+ZERO_PITCH_DEG = 2.0
+"""How far the head of this package looks up in the pose that 300W-LP calls zero: its own zero has the eye to ear line
+of the table in `anatomy`, 300W-LP's the mean 3D face model. Set so that FSA-Net reads no bias (see benchmarks)."""
+
+_OVERSAMPLING = 1.5  # pixels are rendered this much finer, then averaged
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a set of heads contains."""
+
+    stream: int
+    """Number of its random stream; presets that share it show the same heads in the same poses."""
+    wide: bool
+    """Poses: |yaw| to 99 degrees, or to 60 and mostly upright."""
+    glasses: float
+    """Probability."""
+    hat: float
+    """Probability."""
+    occluder: float
+    """Probability."""
+    degraded: bool
+
+
+PRESETS = {
+    "easy": Preset(stream=1, wide=False, glasses=0.1, hat=0.0, occluder=0.0, degraded=False),
+    "full": Preset(stream=2, wide=True, glasses=0.25, hat=0.14, occluder=0.12, degraded=True),
+    "clean": Preset(stream=2, wide=True, glasses=0.25, hat=0.14, occluder=0.0, degraded=False),
+}
+"""`easy`: clean pictures of moderate poses. `full`: everything. `clean`: the heads of `full`, undegraded, unoccluded."""
+
+
+def draw_pose(draws: Draws, wide: bool) -> np.ndarray:
+    """(yaw, pitch, roll) in degrees, (3,) float32."""
+    flat, flat_pitch, flat_roll = draws.chance(0.5), draws.chance(0.12), draws.chance(0.1)
+    yaw = (draws.uniform(-99, 99), draws.normal(28))[not flat]
+    pitch = (draws.uniform(-55, 55), draws.normal(17) - 2)[not flat_pitch]
+    roll = (draws.uniform(-55, 55), draws.normal(12))[not flat_roll]
+    if not wide:
+        yaw, pitch, roll = yaw * 60 / 99, pitch * 0.55, roll * 0.5
+    calm = 1 - 0.45 * (yaw / 99) ** 2  # at profile, pitch and roll are smaller, as in photographs
+    return np.array([yaw, pitch * calm, roll * calm], np.float32)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything about one picture, drawn before anything is painted."""
+
+    pose_deg: np.ndarray
+    person: Person
+    skin: Skin
+    hair: Hair
+    ears: Ears
+    eyes: Eyes
+    glasses: Glasses
+    hat: Hat
+    body: Body
+    light: Light
+    camera: Camera
+    backdrop: Backdrop
+    occluder: Occluder
+    degradation: Degradation | None
+
+    @classmethod
+    def draw(cls, seed: int, index: int, preset: Preset) -> "Scene":
+        draws = Draws(seed, index, preset.stream)
+        pose_deg = draw_pose(draws, preset.wide)
+        person = Person.draw(draws)
+        skin = Skin.draw(draws, person.female)
+        scene = cls(
+            pose_deg=pose_deg,
+            person=person,
+            skin=skin,
+            hair=Hair.draw(draws, person.female, dark_skin=skin.tone > 0.55),
+            ears=Ears.draw(draws),
+            eyes=Eyes.draw(draws),
+            glasses=Glasses.draw(draws, preset.glasses),
+            hat=Hat.draw(draws, preset.hat, person.female),
+            body=Body.draw(draws, person.female),
+            light=Light.draw(draws),
+            camera=Camera.draw(draws),
+            backdrop=Backdrop.draw(draws),
+            occluder=Occluder.draw(draws, preset.occluder, skin.colour),
+            degradation=Degradation.draw(draws) if preset.degraded else None,
+        )
+        return scene
+
+    def build(self) -> tuple[np.ndarray, np.ndarray]:
+        """All surfels (11, n) and the 68 landmarks (3, 68) in camera axes, mm from the joint of the neck."""
+        rotation = head_rotation(self.pose_deg)
+        head, landmarks, half_width = self._head()
+        parts = [head]
+        scarf, long_hair = self.hat.kind == "scarf", self.hair.style == "long"
+        if not scarf and not (long_hair and self.hair.fall[2] > 12):
+            parts.append(self.ears.build(half_width, 1 + self.person.weights["height"], self.skin.colour))
+        if (eyes := self.eyes.build(landmarks)) is not None:
+            parts.append(eyes)
+        if scarf:
+            parts.append(curtain(self.hair, half_width, self.hat.colour, 1.0, loose=0.3))
+        elif long_hair:
+            shade = self.hair.shade(46, 80)
+            parts.append(curtain(self.hair, half_width, self.hair.colour, shade))
+        if self.glasses.worn:
+            parts.append(self.glasses.build(landmarks, half_width))
+        if (brim := self.hat.build_brim(landmarks, half_width)) is not None:
+            parts.append(brim)
+        parts.append(self.body.build(self.pose_deg, rotation, self.skin.colour))
+        scene = np.concatenate(parts, axis=1)
+        scene[POSITION] = rotation @ (scene[POSITION] - NECK_PIVOT[:, None])
+        scene[NORMAL] = rotation @ scene[NORMAL]
+        return scene, rotation @ (landmarks - NECK_PIVOT[:, None])
+
+    def _head(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Surfels of the head with hair and hat on it, the bare head's landmarks (3, 68), half its width at the ears."""
+        surface = head_surface()
+        points = self.person.shape()
+        landmarks = points[:, surface.landmarks]
+        half_width = float(landmarks[0, 16] - landmarks[0, 0]) / 2
+        albedo = self.skin.paint(self.hair.colour, self.person)
+        hair_cover, hair_depth = self.hair.cover()
+        hat_cover, hat_depth = self.hat.cover()
+        albedo += hair_cover * (self.hair.colour[:, None] * self.hair.shade(ROWS, COLUMNS) - albedo)
+        if self.hat.kind != "none":
+            albedo += hat_cover * (self.hat.colour[:, None] - albedo)
+            hair_depth = np.maximum(np.minimum(hair_depth, 6), hat_depth)
+        grow(points, hair_depth, surface)
+        normals = grid_normals(points, ROWS, COLUMNS, closed=True)
+        return surfels(points, normals, albedo, surface.cavity, 0.5 - 0.25 * hair_cover), landmarks, half_width
+
+    def paint(self, size: int, margin: int) -> np.ndarray:
+        """The picture, uint8 (size + 2 margin, size + 2 margin, 3); its middle is the standard crop."""
+        surfel, landmarks = self.build()
+        box = standard_box(*self.camera.project(landmarks))
+        side = size + 2 * margin
+        fine_side = round(_OVERSAMPLING * side)
+        fine_size = size * fine_side / side
+        column, row = to_pixels(*self.camera.project(surfel[POSITION]), box, fine_size, (fine_side - fine_size) / 2)
+        number = splat(surfel[2], column, row, fine_side, grow=max(1, round(size / 64)))
+        filled = np.flatnonzero(number >= 0)
+        visible = np.take(surfel, number[filled], axis=1)
+        picture = self.backdrop.paint(fine_side) ** np.float32(2.2)
+        picture.reshape(3, -1)[:, filled] = self.light.shade(visible, surfel)
+        self.occluder.cover(picture)
+        picture = _to_display(_average(np.clip(picture, 0, 1.5), side))
+        if self.degradation is not None:
+            picture = self.degradation.apply(picture, size)
+        return np.ascontiguousarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
+
+
+def head_rotation(pose_deg: np.ndarray) -> np.ndarray:
+    """(3, 3) float32 that takes head coordinates to camera coordinates for (yaw, pitch, roll) in degrees."""
+    zero = euler_to_matrix(np.array([0.0, ZERO_PITCH_DEG, 0.0]))
+    return (euler_to_matrix(pose_deg.astype(np.float64)) @ zero).astype(np.float32)
+
+
+def _average(picture: np.ndarray, side: int) -> np.ndarray:
+    """A linear picture (3, f, f) averaged down to (3, side, side)."""
+    weights = _box_filter(picture.shape[1], side)
+    return weights @ picture @ weights.T
+
+
+@lru_cache(maxsize=8)
+def _box_filter(fine: int, side: int) -> np.ndarray:
+    """(side, fine): a triangle filter one and a half output pixels wide, rows summing to 1."""
+    centre = (np.arange(side) + 0.5) * fine / side - 0.5
+    weights = np.clip(1 - np.abs(np.arange(fine)[None] - centre[:, None]) * side / fine, 0, None)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+_DISPLAY_STEPS = 4096
+
+
+@lru_cache(maxsize=1)
+def _display_curve() -> np.ndarray:
+    return (np.linspace(0, 1, _DISPLAY_STEPS) ** (1 / 2.2)).astype(np.float32)
+
+
+def _to_display(linear: np.ndarray) -> np.ndarray:
+    """Linear light to display values, gamma 2.2, by table."""
+    return np.take(_display_curve(), (np.clip(linear, 0, 1) * (_DISPLAY_STEPS - 1)).astype(np.int32))
