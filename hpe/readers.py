@@ -76,11 +76,12 @@ def list_source(part: Part) -> Source:
         return list_synthetic(part)
     if not part.path.is_dir():
         raise DataError(f"{part.path}: there is no such folder; check the path in '{part}'.")
-    if part.kind == "csv":
-        from hpe.csv_faces import list_csv
+    from hpe.biwi import list_biwi
+    from hpe.csv_faces import list_csv
+    from hpe.mat_faces import list_300w_lp, list_aflw2000
 
-        return list_csv(part)
-    raise DataError(f"'{part}': this version cannot read {part.kind}.")
+    readers = {"csv": list_csv, "aflw2000": list_aflw2000, "300w-lp": list_300w_lp, "biwi": list_biwi}
+    return readers[part.kind](part)
 
 
 def list_synthetic(part: Part) -> Source:

@@ -82,8 +82,8 @@ class AugmentConfig:
     """Probability of a Gaussian blur of up to 1.2 pixels."""
     cutout: float = 0.2
     """Probability of one gray rectangle, each side 0.1 to 0.4 of the image."""
-    black_border: float = 0.1
-    """Probability of black bands on one or two sides, up to 0.25 of the image, as crops past the photo's edge have."""
+    black_border: float = 0.2
+    """Probability of black bands along the sides, up to 0.2 of the image each, as crops past the photo's edge have."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "gray", "blur", "cutout", "black_border"):
@@ -108,7 +108,7 @@ class TrainAugment:
     The drawn numbers depend on the generator's device alone, so a CPU generator gives the same ones on every machine.
     """
 
-    DRAWS = 20  # uniform numbers a sample uses
+    DRAWS = 21  # uniform numbers a sample uses
 
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
@@ -141,7 +141,7 @@ class TrainAugment:
         x = _colour(x, brightness, contrast, next(u) < config.gray)
         hidden = next(u) < config.cutout
         x = _cutout(x, hidden, torch.stack([next(u) for _ in range(4)], 1))
-        x = _black_border(x, next(u) < config.black_border, torch.stack([next(u), next(u), next(u)], 1))
+        x = _black_border(x, next(u) < config.black_border, torch.stack([next(u) for _ in range(4)], 1))
         x = (x - _channel(MEAN, x)) / _channel(STD, x)
         return x.contiguous(memory_format=torch.channels_last), pose_deg
 
@@ -221,16 +221,12 @@ def _cutout(x: torch.Tensor, chosen: torch.Tensor, uniform: torch.Tensor) -> tor
 
 
 def _black_border(x: torch.Tensor, chosen: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Blacken bands of the chosen images along the left or right and the top or bottom; uniform (B, 3).
-
-    The first number says which sides, the other two how wide the bands are along x and along y.
-    """
+    """Blacken bands of the chosen images at left, right, top, bottom; uniform (B, 4): how wide, half are absent."""
     import torch
 
     coordinate = (torch.arange(IMAGE_SIZE, device=x.device) + 0.5) / IMAGE_SIZE
-    side = (uniform[:, 0] * 4).floor()
-    width = 0.25 * (2 * uniform[:, 1:] - 1).clamp(min=0) * chosen[:, None]  # (B, 2): half of the bands are absent
-    along_x = torch.where((side % 2 == 0)[:, None], coordinate, 1 - coordinate)  # (B, 64)
-    along_y = torch.where((side < 2)[:, None], coordinate, 1 - coordinate)
-    black = (along_x < width[:, :1])[:, None, :] | (along_y < width[:, 1:])[:, :, None]  # (B, 64, 64)
-    return x.masked_fill_(black[:, None], 0.0)
+    width = 0.2 * _centred(uniform).clamp(min=0) * chosen[:, None]  # (B, 4)
+    left, right, top, bottom = width[:, :, None].unbind(1)  # each (B, 1)
+    black_x = (coordinate < left) | (1 - coordinate < right)  # (B, 64)
+    black_y = (coordinate < top) | (1 - coordinate < bottom)
+    return x.masked_fill_((black_x[:, None, :] | black_y[:, :, None])[:, None], 0.0)
