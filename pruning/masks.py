@@ -30,12 +30,12 @@ def prunable_weights(
     """
     names = [name for name, _ in model.named_modules()]
     for pattern in [*include, *exclude]:
-        if not any(_under(name, pattern) for name in names):
+        if not any(name_matches(name, pattern) for name in names):
             raise ValueError(f"The pattern {pattern!r} matches no module; see model.named_modules() for the names.")
     weights = {}
     seen = set()
     for name, module in model.named_modules():
-        wanted = any(_under(name, p) for p in include) and not any(_under(name, p) for p in exclude)
+        wanted = any(name_matches(name, p) for p in include) and not any(name_matches(name, p) for p in exclude)
         if not wanted or not isinstance(module, PRUNABLE_TYPES) or (is_depthwise(module) and not depthwise):
             continue
         if id(module.weight) not in seen:  # a shared weight is pruned once, under its first name
@@ -130,7 +130,7 @@ def erk_sparsities(shapes: Mapping[str, Sequence[int]], sparsity: float) -> dict
         dense |= too_dense
 
 
-def _under(name: str, pattern: str) -> bool:
+def name_matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, pattern + ".*")
 
 

@@ -1,0 +1,231 @@
+"""Structured pruning: whole channels, to a ratio or a target, at once or while training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruning.costs import Cost
+from pruning.graph import ChannelGraph, trace
+from pruning.importance import Importance, make_importance
+from pruning.plan import RANKINGS, Ranking, meet_target, rank
+from pruning.schedule import Schedule
+from pruning.surgery import Widths, apply_widths, keep_channels, widths
+
+__all__ = ["ChannelPruner", "PruneReport", "Widths", "apply_widths", "prune_channels", "widths"]
+
+MEASURES = ("channels", "params", "macs", "int8_bytes")
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What pruning did to a model."""
+
+    before: Cost
+    after: Cost
+    widths: dict[str, tuple[int, int]]
+    """Group (named by a layer of it) -> channels before and after."""
+    left_out: dict[str, str]
+    """Layers that could not or should not be pruned, and why; also groups that a floor or rounding kept whole."""
+
+
+def prune_channels(
+    model: nn.Module,
+    example_input: Tensor,
+    *,
+    ratio: float | None = None,
+    params: int | None = None,
+    macs: int | None = None,
+    int8_bytes: int | None = None,
+    importance: str | Importance = "magnitude",
+    ranking: str = "local",
+    round_to: int = 1,
+    min_channels: int = 4,
+    ignored: Sequence[str | nn.Module] = (),
+    optimizer: torch.optim.Optimizer | None = None,
+) -> PruneReport:
+    """Remove the least important channels, in place, to a ratio or to one of the targets.
+
+    A target is never exceeded, and met as nearly as single channels (or `round_to` of them) allow: within 1 % on any
+    net that is not tiny. Layers that make the output keep their channels.
+
+    Args:
+        example_input: one input, for tracing; MACs are counted for it.
+        ratio: fraction of the channels to remove, in [0, 1).
+        params, macs, int8_bytes: largest allowed number of each; the last is an estimate (see costs.py).
+        importance, ranking: see importance.py and `plan.rank`.
+        round_to: pruned widths are multiples of this (the nearest; a layer is never pruned away).
+        min_channels: no group of channels gets narrower than this.
+        ignored: modules or name patterns whose output channels stay.
+        optimizer: where given, goes on with the cut parameters and their moments.
+
+    Raises:
+        ValueError: unless exactly one of the ratio and the targets is given; or where the target cannot be reached.
+    """
+    targets = {"params": params, "macs": macs, "int8_bytes": int8_bytes}
+    given = {name: value for name, value in targets.items() if value is not None}
+    if len(given) + (ratio is not None) != 1:
+        raise ValueError("Give exactly one of ratio, params, macs and int8_bytes.")
+    if ratio is not None and not 0 <= ratio < 1:
+        raise ValueError(f"ratio must be at least 0 and below 1, got {ratio}.")
+    graph = trace(model, example_input, ignored)
+    scores = _scores(graph, importance)
+    ranked = rank(graph, scores, ranking, round_to, min_channels)
+    if ratio is not None:
+        removed = ranked.removals(ratio)
+    else:
+        ((measure, limit),) = given.items()
+        removed = meet_target(graph, ranked, measure, limit)
+    return _remove(model, example_input, graph, scores, ranked, removed, optimizer)
+
+
+class ChannelPruner:
+    """Removes channels while training, on a schedule; training gets faster as the net shrinks.
+
+    Call `step(optimizer)` once after every `optimizer.step()` and before `zero_grad()`.
+
+    Args:
+        schedule: its sparsity is the fraction of `measure` that is gone; it must not fall.
+        measure: "channels" (of those that may go), or "params", "macs" or "int8_bytes" of the whole net.
+        importance, ranking, round_to, min_channels, ignored: see `prune_channels`.
+
+    Raises:
+        ValueError: if the schedule falls, or its end cannot be reached.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example_input: Tensor,
+        schedule: Schedule,
+        *,
+        measure: str = "channels",
+        importance: str | Importance = "magnitude",
+        ranking: str = "local",
+        round_to: int = 1,
+        min_channels: int = 4,
+        ignored: Sequence[str | nn.Module] = (),
+    ):
+        if measure not in MEASURES:
+            raise ValueError(f"Unknown measure {measure!r}: use one of {', '.join(MEASURES)}.")
+        if ranking not in RANKINGS:
+            raise ValueError(f"Unknown ranking {ranking!r}: use one of {', '.join(RANKINGS)}.")
+        last_step = schedule.end_step if schedule.end_step != -1 else schedule.begin_step
+        if schedule.sparsity(last_step) < schedule.sparsity(schedule.begin_step):
+            raise ValueError("Removed channels do not come back: the schedule's final sparsity is below its first.")
+        self.model = model
+        self.example_input = example_input
+        self.schedule = schedule
+        self.measure = measure
+        self.importance = make_importance(importance) if isinstance(importance, str) else importance
+        self.ranking = ranking
+        self.round_to = round_to
+        self.min_channels = min_channels
+        self.ignored = ignored
+        self.steps = 0
+        graph = trace(model, example_input, ignored)
+        self._first_sizes = {group.name: group.size for group in graph.groups}
+        self._first_cost = graph.cost()
+        self.report: PruneReport | None = None
+        self._removals(graph, [torch.zeros(group.size) for group in graph.groups], schedule.sparsity(last_step))
+
+    def step(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
+        """Count one optimiser step, and prune where the schedule says so.
+
+        Returns:
+            True if channels were removed: parameters are new objects then, here and in the optimiser.
+        """
+        self.steps += 1
+        due = [step for step in ([0, 1] if self.steps == 1 else [self.steps]) if self.schedule.should_prune(step)]
+        pruned = [self.prune_to(self.schedule.sparsity(step), optimizer) for step in due]
+        return any(pruned)
+
+    def prune_to(self, sparsity: float, optimizer: torch.optim.Optimizer | None = None) -> bool:
+        """Prune to a sparsity now, whatever the schedule. Returns True if channels were removed."""
+        graph = trace(self.model, self.example_input, self.ignored)
+        scores = _scores(graph, self.importance)
+        ranked, removed = self._removals(graph, scores, sparsity)
+        if not any(removed):
+            return False
+        self.report = _remove(self.model, self.example_input, graph, scores, ranked, removed, optimizer)
+        return True
+
+    def state_dict(self) -> dict[str, Tensor | int | float]:
+        """Flat: `step`, and the widths and cost before any pruning, which sparsities are fractions of."""
+        sizes = {f"first_size.{name}": size for name, size in self._first_sizes.items()}
+        cost = {f"first_cost.{name}": getattr(self._first_cost, name) for name in MEASURES[1:]}
+        return {"step": self.steps, **sizes, **cost}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken, on a model that has its widths again (`apply_widths`)."""
+        sizes = {
+            name.removeprefix("first_size."): int(v) for name, v in state.items() if name.startswith("first_size.")
+        }
+        if sizes.keys() != self._first_sizes.keys():
+            raise ValueError("The stored widths are of other layers than this pruner's; were other layers ignored?")
+        self.steps = int(state["step"])
+        self._first_sizes = sizes
+        self._first_cost = Cost(**{name: int(state[f"first_cost.{name}"]) for name in MEASURES[1:]})
+
+    def _removals(self, graph: ChannelGraph, scores: Sequence[Tensor], sparsity: float) -> tuple[Ranking, list[int]]:
+        ranked = rank(graph, scores, self.ranking, self.round_to, self.min_channels, self._first_sizes)
+        if self.measure == "channels":
+            return ranked, ranked.removals(sparsity)
+        limit = int(getattr(self._first_cost, self.measure) * (1 - sparsity) + 1e-6)
+        return ranked, meet_target(graph, ranked, self.measure, limit)
+
+
+def _scores(graph: ChannelGraph, importance: str | Importance) -> list[Tensor]:
+    score = make_importance(importance) if isinstance(importance, str) else importance
+    return [score(group) for group in graph.groups]
+
+
+def _remove(
+    model: nn.Module,
+    example_input: Tensor,
+    graph: ChannelGraph,
+    scores: Sequence[Tensor],
+    ranked: Ranking,
+    removed: Sequence[int],
+    optimizer: torch.optim.Optimizer | None,
+) -> PruneReport:
+    """Cut the `removed[i]` lowest-scored channels of each group."""
+    gone: dict[str, dict[str, list[Tensor]]] = {}
+    for group, score, count in zip(graph.groups, scores, removed, strict=True):
+        if count == 0:
+            continue
+        dropped = torch.zeros(group.size, dtype=torch.bool)
+        dropped[score.detach().float().cpu().argsort(stable=True)[:count]] = True
+        for slot in group.slots:
+            gone.setdefault(slot.layer, {}).setdefault(slot.axis, []).append(slot.index[dropped[slot.root]])
+    kept = {}
+    for name, axes in gone.items():
+        kept[name] = {}
+        for axis, indices in axes.items():
+            stays = torch.ones(graph.layers[name].out if axis == "out" else graph.layers[name].inputs, dtype=torch.bool)
+            stays[torch.cat(indices)] = False
+            kept[name][axis] = stays.nonzero().squeeze(1)
+    keep_channels(model, kept, optimizer)
+    _check_outputs(model, example_input, graph)
+    whole = {
+        g.name: f"{g.size} channels stay, for rounding or its floor"
+        for g, n in zip(graph.groups, removed, strict=True)
+        if not n
+    }
+    new_widths = {g.name: (g.size, g.size - n) for g, n in zip(graph.groups, removed, strict=True)}
+    return PruneReport(graph.cost(), graph.cost(removed), new_widths, {**graph.left_out, **whole})
+
+
+def _check_outputs(model: nn.Module, example_input: Tensor, graph: ChannelGraph) -> None:
+    """One forward pass: the pruned net must run and give outputs of the same shape."""
+    import torch_pruning as tp
+
+    modes = {module: module.training for module in model.modules()}
+    with torch.no_grad():
+        outputs = tp.utils.flatten_as_list(model.eval()(example_input.to(next(model.parameters()).device)))
+    for module, mode in modes.items():
+        module.training = mode
+    if [tensor.shape for tensor in outputs] != graph.output_shapes:
+        raise RuntimeError("Pruning changed the shape of the output: name the layers that make it in `ignored`.")
