@@ -1,20 +1,29 @@
-"""TensorFlow Lite Micro on this computer (the tflite-micro wheel), and whether a model fits a board.
+"""TensorFlow Lite Micro on this computer: run a model in it, and say what arena it takes.
 
-The wheel exists for Linux x86-64 with Python 3.10 and 3.12; `fit` needs it not, `run_micro` and `micro_arena` do.
+The tflite-micro wheel exists for Linux x86-64 with Python 3.10 and 3.12. `export.fit` does without it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
-import tempfile
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from export.errors import ExportError
 from export.flatbuffer import Model, ModelFileError, read_model
+
+# A program of its own: an odd model can crash the interpreter, which checks little.
+_PRINT_ALLOCATIONS = """
+import sys
+from tflite_micro.python.tflite_micro import runtime
+runtime.Interpreter.from_file(sys.argv[1], arena_size=int(sys.argv[2])).print_allocations()
+"""
 
 
 @dataclass(frozen=True)
@@ -26,18 +35,29 @@ class MicroArena:
     persistent_bytes: int
 
 
+def has_micro() -> bool:
+    """Whether the tflite-micro wheel is installed."""
+    return importlib.util.find_spec("tflite_micro") is not None
+
+
 def run_micro(path: str | Path, inputs: np.ndarray) -> np.ndarray:
     """Runs an int8 model in TensorFlow Lite Micro, one sample after another.
 
     inputs: int8 (N, ...) with the model's input shape behind N. Returns int8 (N, K): each output, flattened.
-    Raises ModelFileError for a damaged or float model, ValueError for inputs that do not match it, RuntimeError where
+    Raises ModelFileError for a damaged or float model, ValueError for inputs that do not match it, ExportError where
     the wheel is missing or the interpreter refuses the model.
     """
     model = check_int8(read_model(path))
     sample_shape = model.input.shape[1:]
     if inputs.dtype != np.int8 or inputs.shape[1:] != sample_shape:
-        raise ValueError(f"{path} takes int8 (N, {sample_shape}); these inputs are {inputs.dtype} {inputs.shape}")
-    interpreter = _interpreter(path)
+        raise ValueError(f"{path} takes int8 (N, {sample_shape}); these inputs are {inputs.dtype} {inputs.shape}.")
+    _require_wheel()
+    from tflite_micro.python.tflite_micro import runtime
+
+    try:
+        interpreter = runtime.Interpreter.from_file(str(path), arena_size=_arena_room(path))
+    except RuntimeError as error:
+        raise ExportError(f"TensorFlow Lite Micro refuses {path}: {error}.") from error
     outputs = np.empty((len(inputs), model.output.elements), np.int8)  # (N, K)
     for i, sample in enumerate(inputs):
         interpreter.set_input(np.ascontiguousarray(sample[None]), 0)
@@ -47,21 +67,24 @@ def run_micro(path: str | Path, inputs: np.ndarray) -> np.ndarray:
 
 
 def micro_arena(path: str | Path) -> MicroArena:
-    """The arena that the real interpreter takes on this host (64-bit pointers; a Cortex-M4 needs about 9 % less)."""
-    read_model(path)  # the interpreter itself checks nothing: never hand it a damaged file
-    with _captured_stderr() as log:
-        interpreter = _interpreter(path)
-        interpreter.print_allocations()
-    text = log.text
-    parts = [re.search(rf"Arena allocation {part} (\d+) bytes", text) for part in ("total", "head", "tail")]
-    if not all(parts):
-        raise RuntimeError(f"TensorFlow Lite Micro printed no arena sizes for {path}: {text.strip()!r}")
-    return MicroArena(*(int(part.group(1)) for part in parts if part))
+    """The arena that the real interpreter takes on this host (64-bit pointers; a Cortex-M4 needs about 9 % less).
+
+    Raises ModelFileError for a damaged file, ExportError where the wheel is missing or the interpreter refuses it.
+    """
+    read_model(path)
+    _require_wheel()
+    command = [sys.executable, "-c", _PRINT_ALLOCATIONS, str(path), str(_arena_room(path))]
+    child = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
+    sizes = dict(re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", child.stderr))
+    if child.returncode or len(sizes) != 3:
+        reason = " ".join(child.stderr.split())[-300:] or f"it ended with code {child.returncode}"
+        raise ExportError(f"TensorFlow Lite Micro refuses {path}: {reason}")
+    return MicroArena(int(sizes["total"]), int(sizes["head"]), int(sizes["tail"]))
 
 
 def check_int8(model: Model) -> Model:
     """Returns the model if a microcontroller can take it: one int8 input, one int8 output, one subgraph."""
-    remedy = "Export with --formats int8 and give the .tflite file that it writes"
+    remedy = "Export with --formats int8 and give the int8 .tflite file that it writes"
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         found = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
         raise ModelFileError(f"{model.path} has {found}; a board runs models with one of each. {remedy}.")
@@ -76,32 +99,14 @@ def check_int8(model: Model) -> Model:
     return model
 
 
-def _interpreter(path: str | Path) -> Any:
-    try:
-        from tflite_micro.python.tflite_micro import runtime
-    except ImportError:
-        raise RuntimeError(
+def _require_wheel() -> None:
+    if not has_micro():
+        raise ExportError(
             "TensorFlow Lite Micro's Python wheel is not installed (Linux x86-64, Python 3.12 only): "
-            "`uv pip install tflite-micro`, or use `hpe fit`, which plans the arena without it."
-        ) from None
-    size = os.path.getsize(path)
-    return runtime.Interpreter.from_file(str(path), arena_size=10 * size + (1 << 20))
+            "`uv pip install tflite-micro`; `hpe fit` plans the arena without it."
+        )
 
 
-class _captured_stderr:
-    """Collects what C code writes to file descriptor 2 inside the `with` block into `.text`."""
-
-    text = ""
-
-    def __enter__(self) -> _captured_stderr:
-        self._file = tempfile.TemporaryFile()
-        self._saved = os.dup(2)
-        os.dup2(self._file.fileno(), 2)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        os.dup2(self._saved, 2)
-        os.close(self._saved)
-        self._file.seek(0)
-        self.text = self._file.read().decode("utf-8", "replace")
-        self._file.close()
+def _arena_room(path: str | Path) -> int:
+    """Bytes of arena that are surely enough on this host."""
+    return 10 * os.path.getsize(path) + (1 << 20)
