@@ -27,27 +27,28 @@ class Backdrop:
 
     @classmethod
     def draw(cls, draws: Draws) -> "Backdrop":
-        first = draws.uniform() ** 1.2 * np.clip(draws.tint(0.25), 0.3, 2.2)
-        second = draws.uniform() * np.clip(draws.tint(0.3), 0.3, 2.2)
+        first = draws.uniform() ** 1.2 * draws.tint(0.13)
+        second = draws.uniform() * draws.tint(0.16)
         plain, bright = draws.chance(0.15), draws.uniform() ** 2
-        strength, fine = draws.uniform() ** 1.5, draws.uniform() ** 2
-        texture = (0.7 * strength, 0.7 * strength * draws.uniform(), 0.7 * strength * fine)
+        strength, fine = draws.uniform() ** 1.5, draws.uniform() ** 3
+        texture = (0.6 * strength, 0.6 * strength * draws.uniform(), 0.5 * strength * fine)
         slabs = []
         for _ in range(3):
-            shown, tint = draws.chance(0.4), draws.tint(0.3)
-            direction, offset = draws.uniform(0, np.pi), draws.uniform(-1, 1)
+            shown, tint = draws.chance(0.45), draws.tint(0.18)
+            upright, direction, offset = draws.chance(0.7), draws.normal(0.06), draws.uniform(-1, 1)
+            direction = direction + draws.choice((0, np.pi / 2), (2, 1)) if upright else draws.uniform(0, np.pi)
             half_width, softness, bright_slab = draws.uniform(0.03, 0.6), draws.uniform(0.02, 0.25), draws.uniform()
             if shown and not plain:
                 slabs.append((direction, offset, half_width, softness, bright_slab * tint))
         colours = np.stack([first, second])
         if plain:
             colours, texture = np.full((2, 3), 0.9 * bright), (0.02, 0.0, 0.0)
-        tinted = 0.2 * draws.uniform() ** 2
+        tinted = 0.12 * draws.uniform() ** 2
         places = tuple(draws.uniform() for _ in range(7))
         return cls(colours.astype(np.float32), texture, 0.0 if plain else tinted, tuple(slabs), places)
 
     def paint(self, side: int) -> np.ndarray:
-        """Display RGB (3, side, side), 0..1."""
+        """Linear RGB (3, side, side), 0..1."""
         blend = np.clip(0.5 + 0.6 * _smooth_field(self.places[0], 3, side), 0, 1)
         picture = self.colours[0][:, None, None] * (1 - blend) + self.colours[1][:, None, None] * blend
         light = np.zeros((side, side), np.float32)
@@ -63,7 +64,8 @@ class Backdrop:
             distance = across[None] * np.float32(np.cos(direction)) + across[:, None] * np.float32(np.sin(direction))
             cover = np.clip((half_width - np.abs(distance - np.float32(offset))) / np.float32(softness), 0, 1)
             picture += cover * (colour[:, None, None].astype(np.float32) - picture)
-        return np.clip(picture, 0, 1)
+        picture = np.clip(picture, 0, 1)
+        return picture * picture  # close enough to the display's gamma
 
 
 @dataclass(frozen=True)

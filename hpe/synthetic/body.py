@@ -70,12 +70,12 @@ class Eyes:
     """Brightness of the white."""
 
     @classmethod
-    def draw(cls, draws: Draws) -> "Eyes":
+    def draw(cls, draws: Draws, dark_skin: bool) -> "Eyes":
         closed, opening = draws.chance(0.07), draws.uniform(0.55, 1.15)
         colours = ((0.05, 0.025, 0.012), (0.10, 0.05, 0.02), (0.10, 0.18, 0.26), (0.09, 0.14, 0.07))
-        iris = np.array(draws.choice(colours, (5, 2, 2, 1)), np.float32)
+        iris = np.array(draws.choice(colours, (6, 2, 0, 0) if dark_skin else (5, 2, 2, 1)), np.float32)
         gaze = (draws.normal(1.8), draws.normal(0.6))
-        return cls(0.0 if closed else opening, gaze, iris, draws.uniform(0.35, 0.62))
+        return cls(0.0 if closed else opening, gaze, iris, draws.uniform(0.28, 0.55))
 
     def build(self, landmarks: np.ndarray) -> np.ndarray | None:
         """Surfels of the visible part of both eyeballs on a head with these landmarks (3, 68); None where the eyes are shut."""
@@ -94,7 +94,7 @@ class Eyes:
         for corners in (slice(36, 42), slice(42, 48)):
             place = landmarks[:, corners].mean(axis=1)
             where = np.stack([x, y - 0.6, z]) + place[:, None] + np.float32([[0], [0], [2.2]])
-            parts.append(surfels(where, normals, albedo * lid_shadow, 0.85 * lid_shadow, 1.2))
+            parts.append(surfels(where, normals, albedo * lid_shadow, 0.85 * lid_shadow, 0.8))
         return np.concatenate(parts, axis=1)
 
 
@@ -134,7 +134,7 @@ class Body:
         coloured, dull = draws.colour(1.6, 0.6), draws.gray(1.7, 0.75)
         follow = (draws.uniform(0, 0.75), 0.12, 0.15)
         turn = (draws.normal(8), draws.normal(3), draws.normal(4))
-        neck = float(np.clip((1 + draws.normal(0.1)) * (0.93 if female else 1.07), 0.75, 1.3))
+        neck = (1 + draws.normal(0.09)) * (0.93 if female else 1.07)
         stripes = draws.uniform(0.2, 0.8) if draws.chance(0.15) else 0.0
         return cls(
             follow, turn, draws.uniform(0.85, 1.1), neck, coloured if draws.chance(0.5) else dull,

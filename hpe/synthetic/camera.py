@@ -11,7 +11,9 @@ CROP_K = 0.2
 
 _DEPTH_RANGE = 800.0  # mm in front of and behind the neck that the z-buffer can tell apart
 _ID_BITS = 16  # a z-buffer word is (depth, surfel number): the nearer surfel wins a maximum
-_STEP_MM = 10.0  # a hole is a pixel whose neighbour is this much nearer
+_LEVELS = 2**15 - 1
+_LEVELS_PER_MM = _LEVELS / (2 * _DEPTH_RANGE)
+_STEP_MM = 10.0  # a hole shows something at least this much farther away
 
 
 @dataclass(frozen=True)
@@ -53,27 +55,36 @@ def to_pixels(
     return column, row
 
 
-def splat(depth: np.ndarray, column: np.ndarray, row: np.ndarray, side: int, grow: int) -> np.ndarray:
-    """The number of the nearest surfel at each pixel of a side x side picture, -1 where there is none; (side * side,).
+def splat(
+    depth: np.ndarray, column: np.ndarray, row: np.ndarray, side: int, reach: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of a side x side picture that are covered (m,), and the number of the nearest surfel at each (m,).
 
-    A surfel covers one pixel; `grow` rounds of growth then close holes, which are pixels whose neighbour is much nearer.
+    A surfel covers one pixel. Holes up to 2 * reach pixels wide, where the background or a farther surface shows
+    between neighbours, are then closed by a morphological closing of the z-buffer, which leaves silhouettes alone.
     """
     inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
     number = np.flatnonzero(inside)
     pixel = row[number].astype(np.int32) * side + column[number].astype(np.int32)
-    levels = np.clip((depth[number] + _DEPTH_RANGE) * ((2**15 - 2) / (2 * _DEPTH_RANGE)), 0, 2**15 - 2)
+    levels = np.clip((depth[number] + _DEPTH_RANGE) * _LEVELS_PER_MM, 0, _LEVELS - 1)
     word = ((levels.astype(np.int32) + 1) << _ID_BITS) | number.astype(np.int32)
     buffer = np.zeros(side * side, np.int32)
     np.maximum.at(buffer, pixel, word)
-    step = np.int32(_STEP_MM * (2**15 - 2) / (2 * _DEPTH_RANGE))
     buffer = buffer.reshape(side, side)
-    for _ in range(grow):
-        nearest = buffer.copy()
-        np.maximum(nearest[:, 1:], buffer[:, :-1], out=nearest[:, 1:])
-        np.maximum(nearest[:, :-1], buffer[:, 1:], out=nearest[:, :-1])
-        beside = nearest.copy()
-        np.maximum(nearest[1:], beside[:-1], out=nearest[1:])
-        np.maximum(nearest[:-1], beside[1:], out=nearest[:-1])
-        hole = (nearest >> _ID_BITS) - (buffer >> _ID_BITS) > step
-        np.copyto(buffer, nearest, where=hole)
-    return np.where(buffer > 0, buffer & (2**_ID_BITS - 1), -1).ravel()
+    closed = _spread(_spread(buffer, np.maximum, reach), np.minimum, reach)
+    hole = (closed >> _ID_BITS) - (buffer >> _ID_BITS) > np.int32(_STEP_MM * _LEVELS_PER_MM)
+    np.copyto(buffer, closed, where=hole)
+    covered = np.flatnonzero(buffer)
+    return covered, buffer.ravel()[covered] & (2**_ID_BITS - 1)
+
+
+def _spread(buffer: np.ndarray, extreme: np.ufunc, reach: int) -> np.ndarray:
+    """The maximum or minimum of (side, side) over squares of 2 * reach + 1 pixels."""
+    for _ in range(reach):
+        across = buffer.copy()
+        extreme(across[:, 1:], buffer[:, :-1], out=across[:, 1:])
+        extreme(across[:, :-1], buffer[:, 1:], out=across[:, :-1])
+        buffer = across.copy()
+        extreme(buffer[1:], across[:-1], out=buffer[1:])
+        extreme(buffer[:-1], across[1:], out=buffer[:-1])
+    return buffer

@@ -104,7 +104,8 @@ class Degradation:
 def _gaussian_rows(side: int, deviation: float) -> np.ndarray:
     """(side, side): each row averages its neighbours with Gaussian weights that sum to 1."""
     offset = np.arange(side, dtype=np.float32)
-    weights = np.exp(-0.5 * ((offset[:, None] - offset[None]) / np.float32(deviation)) ** 2)
+    distance = np.abs(offset[:, None] - offset[None]) / np.float32(deviation)
+    weights = np.exp(-0.5 * np.minimum(distance, 5) ** 2) * (distance < 5)  # cut, so that no number is denormal
     return weights / weights.sum(axis=1, keepdims=True)
 
 

@@ -1,5 +1,6 @@
 """Random numbers for one head: a counter-based stream that depends on (seed, index, stream) alone."""
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -50,7 +51,7 @@ class Draws:
     def tint(self, spread: float) -> np.ndarray:
         """A factor (3,) on RGB: warm or cold by `spread` (log scale), a little green or magenta."""
         warmth = self.normal(spread)
-        return np.exp(np.array([warmth, self.normal(0.03), -1.2 * warmth])).astype(np.float32)
+        return np.array([math.exp(warmth), math.exp(self.normal(0.03)), math.exp(-1.2 * warmth)], np.float32)
 
     def colour(self, power: float = 1.5, strength: float = 0.6) -> np.ndarray:
         """A random linear RGB colour (3,); a higher power is darker."""

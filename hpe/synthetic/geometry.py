@@ -72,7 +72,8 @@ def grid_normals(points: np.ndarray, rows: int, columns: int, closed: bool) -> n
 
 def facing(normals: np.ndarray, outward: np.ndarray) -> np.ndarray:
     """The normals (3, n), each turned to the side of `outward` (3, n)."""
-    return normals * np.where((normals * outward).sum(0) < 0, np.float32(-1), np.float32(1))
+    away = (normals * outward).sum(axis=0) < 0
+    return normals * (1 - 2 * away.astype(np.float32))
 
 
 def surfels(

@@ -1,5 +1,6 @@
 """Hair of the head: a layer that thickens the scalp, and for long hair a curtain that hangs around the back."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from hpe.synthetic import anatomy as an
 from hpe.synthetic.draws import Draws
-from hpe.synthetic.geometry import facing, grid_normals, smoothstep, surfels
+from hpe.synthetic.geometry import bump, facing, grid_normals, smoothstep, surfels
 from hpe.synthetic.surface import COLUMNS, ROWS, HeadSurface, head_surface
 
 CURTAIN_ROWS, CURTAIN_COLUMNS = 46, 80
@@ -28,8 +29,8 @@ class Hair:
     """bald, receding, short, long or curly."""
     colour: np.ndarray
     """(3,) linear RGB."""
-    border: np.ndarray
-    """(4,) height of the hairline at the forehead, at the side, at the back, and its slant from the parting."""
+    border: tuple[float, ...]
+    """Height of the hairline at the forehead, at the side, at the back, and its slant from the parting."""
     thickness: float
     """Depth of the layer."""
     lift: float
@@ -40,8 +41,8 @@ class Hair:
     """Light and dark of the strands."""
     pattern: int
     """Which strand pattern, and which part of it."""
-    fall: np.ndarray
-    """(4,) curtain: height of its end, half its opening at the face (radians), volume, flare."""
+    fall: tuple[float, ...]
+    """Curtain: height of its end, half its opening at the face (radians), volume, flare."""
 
     @classmethod
     def draw(cls, draws: Draws, female: bool, dark_skin: bool) -> "Hair":
@@ -50,7 +51,7 @@ class Hair:
         options, weights = zip(*_COLOURS, strict=True)
         pick = draws.choice(range(len(options)), weights)
         colour = np.array(options[min(pick, 1) if dark_skin else pick], np.float32)
-        colour = colour * np.float32(np.exp(draws.normal(0.3))) * draws.tint(0.08)
+        colour = colour * np.float32(math.exp(draws.normal(0.3))) * draws.tint(0.08)
         bangs = draws.uniform(0, 36) if draws.chance(0.25) else 0.0
         front = an.HAIRLINE_Y - 9 + draws.normal(7) - bangs
         border = [front, draws.uniform(-42, 8), draws.uniform(-95, -60), draws.uniform(-9, 9)]
@@ -63,11 +64,18 @@ class Hair:
             thickness, lift = thickness + draws.uniform(6, 34), lift + 6
         else:
             draws.uniform()
-        fall = [draws.uniform(-230, -62), draws.uniform(1.0, 1.55), draws.uniform(3, 20), draws.uniform(-0.08, 0.25)]
+        tucked = draws.chance(0.3)  # behind the ears
+        opening = draws.uniform(1.8, 2.1) if tucked else draws.uniform(0.95, 1.5)
+        fall = [draws.uniform(-230, -62), opening, draws.uniform(3, 20), draws.uniform(-0.08, 0.25)]
         return cls(
-            style, colour, np.array(border), thickness, lift, draws.uniform(0, 4), draws.uniform(0.3, 1.0),
-            int(draws.uniform() * _STRAND_PATTERNS), np.array(fall),
+            style, colour, tuple(border), thickness, lift, draws.uniform(0, 4), draws.uniform(0.3, 1.0),
+            int(draws.uniform() * _STRAND_PATTERNS), tuple(fall),
         )  # fmt: skip
+
+    @property
+    def hides_ears(self) -> bool:
+        hangs_over, puffs_over = self.style == "long" and self.fall[1] < 1.7, self.style == "curly" and self.thickness > 18
+        return hangs_over or puffs_over
 
     def cover(self) -> tuple[np.ndarray, np.ndarray]:
         """Coverage 0..1 and layer depth in mm of the hair over the head surface, two (n,) arrays."""
@@ -82,7 +90,9 @@ class Hair:
         if self.style == "bald":
             return np.zeros_like(cover), np.zeros_like(cover)
         depth = self.thickness * smoothstep(0, 25, above) * (0.6 + 0.4 * smoothstep(28, 98, height))
-        return cover, depth + self.lift * smoothstep(77, 112, height) * cover
+        if not self.hides_ears:
+            depth *= 1 - 0.85 * _around_ears()
+        return cover, depth + self.lift * smoothstep(35, 105, height) * cover
 
     def strands(self, rows: int, columns: int) -> np.ndarray:
         """Strand pattern (rows * columns,), mean 0, deviation 1."""
@@ -101,6 +111,13 @@ def _border_weights() -> tuple[np.ndarray, ...]:
     front = 1 - to_side
     slant = np.sin(azimuth) * front
     return tuple(a.astype(np.float32) for a in (front, to_side * (1 - to_back), to_side * to_back, slant))
+
+
+@lru_cache(maxsize=1)
+def _around_ears() -> np.ndarray:
+    """(n,): 1 at the ears, where hair lies flat, 0 away from them."""
+    x, y, z = head_surface().points
+    return (bump(z, y, an.EAR_Z, an.TRAGION_Y + 8, 28, 38) * (np.abs(x) > 40)).astype(np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -7,7 +7,7 @@ import numpy as np
 from hpe.synthetic.draws import Draws
 from hpe.synthetic.geometry import ALBEDO, AMBIENT, GLOSS, NORMAL, POSITION
 
-_SHADOW_SIDE = 64
+_SHADOW_SIDE = 48
 _SHADOW_HALF_X, _SHADOW_HALF_Y = 182.0, 140.0  # mm that the shadow map covers around the neck
 _SHADOW_BIAS = 8.0  # mm
 
@@ -32,22 +32,25 @@ class Light:
     exposure: float
 
     @classmethod
-    def draw(cls, draws: Draws) -> "Light":
+    def draw(cls, draws: Draws, skin: np.ndarray) -> "Light":
         around, above = draws.uniform(-0.75, 0.75) * np.pi, draws.uniform(-0.35, 1.2)
         opposite = around + np.pi * draws.uniform(0.5, 1.2)
         key = [np.sin(around) * np.cos(above), np.sin(above), abs(np.cos(around)) * np.cos(above)]
         fill = [np.sin(opposite), draws.normal(0.2), 0.6 * abs(np.cos(opposite)) + 0.1]
+        key_level, fill_level, sky_level = draws.uniform(0.3, 1.6), 0.6 * draws.uniform() ** 2, draws.uniform(0.2, 0.8)
+        # A camera exposes for what it sees: bright scenes and light skin less, but not fully.
+        metered = (0.5 * key_level + 0.8 * sky_level + 0.3 * fill_level) * float(skin.mean()) ** 0.5
         return cls(
             key=_unit(key),
-            key_colour=draws.tint(0.14) * np.float32(draws.uniform(0.3, 1.6)),
+            key_colour=draws.tint(0.14) * np.float32(key_level),
             fill=_unit(fill),
-            fill_colour=draws.tint(0.14) * np.float32(0.6 * draws.uniform() ** 2),
-            sky_colour=draws.tint(0.10) * np.float32(draws.uniform(0.15, 0.8)),
+            fill_colour=draws.tint(0.14) * np.float32(fill_level),
+            sky_colour=draws.tint(0.10) * np.float32(sky_level),
             wrap=draws.uniform(0, 0.35),
             shadow=draws.uniform(0.5, 1.0),
             shine=draws.uniform(0, 0.35),
             rim=0.15 * draws.uniform() ** 4,
-            exposure=draws.uniform(0.7, 1.4),
+            exposure=draws.uniform(0.5, 1.1) * (0.75 / metered) ** 0.7,
         )
 
     def shade(self, visible: np.ndarray, scene: np.ndarray) -> np.ndarray:
@@ -55,12 +58,12 @@ class Light:
         normal = visible[NORMAL]
         length = np.sqrt(np.einsum("cm,cm->m", normal, normal)) + np.float32(1e-6)
         normal = normal / length
-        normal *= np.where(normal[2] < -0.15, np.float32(-1), np.float32(1))  # thin sheets have two sides
+        normal *= 1 - 2 * (normal[2] < -0.15).astype(np.float32)  # thin sheets have two sides
         half_way = _unit(self.key + np.float32([0, 0, 1]))
         key, fill, glance = np.stack([self.key, self.fill, half_way]) @ normal
         wrap = np.float32(self.wrap)
         diffuse = np.maximum((key + wrap) / (1 + wrap), 0)
-        diffuse *= 1 - np.float32(self.shadow) * self._shadow(visible[POSITION], normal, scene[POSITION])
+        diffuse *= 1 - np.float32(self.shadow) * self._shadow(visible[POSITION], normal, scene[POSITION, ::2])
         ambient = visible[AMBIENT]
         sky = (0.6 + 0.4 * normal[1]) * ambient
         fill = np.maximum(fill, 0) * ambient

@@ -6,7 +6,6 @@ from functools import lru_cache
 import numpy as np
 
 from hpe.rotation import euler_to_matrix
-from hpe.synthetic import anatomy as an
 from hpe.synthetic.accessories import Glasses, Hat
 from hpe.synthetic.backdrop import Backdrop, Occluder
 from hpe.synthetic.body import NECK_PIVOT, Body, Ears, Eyes
@@ -95,11 +94,11 @@ class Scene:
             skin=skin,
             hair=Hair.draw(draws, person.female, dark_skin=skin.tone > 0.55),
             ears=Ears.draw(draws),
-            eyes=Eyes.draw(draws),
+            eyes=Eyes.draw(draws, dark_skin=skin.tone > 0.55),
             glasses=Glasses.draw(draws, preset.glasses),
             hat=Hat.draw(draws, preset.hat, person.female),
             body=Body.draw(draws, person.female),
-            light=Light.draw(draws),
+            light=Light.draw(draws, skin.colour),
             camera=Camera.draw(draws),
             backdrop=Backdrop.draw(draws),
             occluder=Occluder.draw(draws, preset.occluder, skin.colour),
@@ -113,7 +112,7 @@ class Scene:
         head, landmarks, half_width = self._head()
         parts = [head]
         scarf, long_hair = self.hat.kind == "scarf", self.hair.style == "long"
-        if not scarf and not (long_hair and self.hair.fall[2] > 12):
+        if not scarf and not self.hair.hides_ears:
             parts.append(self.ears.build(half_width, 1 + self.person.weights["height"], self.skin.colour))
         if (eyes := self.eyes.build(landmarks)) is not None:
             parts.append(eyes)
@@ -157,13 +156,15 @@ class Scene:
         fine_side = round(_OVERSAMPLING * side)
         fine_size = size * fine_side / side
         column, row = to_pixels(*self.camera.project(surfel[POSITION]), box, fine_size, (fine_side - fine_size) / 2)
-        number = splat(surfel[2], column, row, fine_side, grow=max(1, round(size / 64)))
-        filled = np.flatnonzero(number >= 0)
-        visible = np.take(surfel, number[filled], axis=1)
-        picture = self.backdrop.paint(fine_side) ** np.float32(2.2)
-        picture.reshape(3, -1)[:, filled] = self.light.shade(visible, surfel)
+        covered, number = splat(surfel[2], column, row, fine_side, reach=max(2, round(size / 32)))
+        picture = np.zeros((4, fine_side * fine_side), np.float32)  # linear red, green, blue and coverage
+        colour = self.light.shade(np.take(surfel, number, axis=1), surfel)
+        picture[:3, covered] = np.minimum(colour, 1.5)
+        picture[3, covered] = 1
+        red_green_blue, cover = np.split(_average(picture.reshape(4, fine_side, fine_side), side), [3])
+        picture = red_green_blue + (1 - cover) * self.backdrop.paint(side)
         self.occluder.cover(picture)
-        picture = _to_display(_average(np.clip(picture, 0, 1.5), side))
+        picture = _to_display(picture)
         if self.degradation is not None:
             picture = self.degradation.apply(picture, size)
         return np.ascontiguousarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
@@ -176,7 +177,7 @@ def head_rotation(pose_deg: np.ndarray) -> np.ndarray:
 
 
 def _average(picture: np.ndarray, side: int) -> np.ndarray:
-    """A linear picture (3, f, f) averaged down to (3, side, side)."""
+    """Channels (c, f, f) averaged down to (c, side, side)."""
     weights = _box_filter(picture.shape[1], side)
     return weights @ picture @ weights.T
 

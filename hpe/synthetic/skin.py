@@ -35,7 +35,7 @@ class Skin:
 
     @classmethod
     def draw(cls, draws: Draws, female: bool) -> "Skin":
-        tone = draws.uniform()
+        tone = draws.uniform() ** 1.25
         share = tone**1.3
         colour = np.exp((1 - share) * _LIGHT + share * _DARK) * draws.tint(0.06) * draws.uniform(0.8, 1.15)
         lips = colour * np.array([0.85, 0.48, 0.48]) * draws.uniform(0.8, 1.1)
@@ -50,7 +50,7 @@ class Skin:
             beard = moustache = False
         cover = {
             "blush": draws.uniform(0, 0.8),
-            "eye_shade": draws.uniform(0.2, 0.8),
+            "eye_shade": draws.uniform(0.1, 0.7),
             "fold": draws.uniform(0, 0.5),
             "lips": 0.9,
             "brow": draws.uniform(0.35, 0.95),
@@ -118,7 +118,7 @@ def _mouth_inside() -> tuple[slice, np.ndarray, np.ndarray]:
     below = an.MOUTH_Y - y  # the jaw's drop sets in just below this line and stretches what follows
     narrow = smoothstep(half, half - 5, np.abs(x)) * front
     inside = smoothstep(-1.2, -0.2, below) * smoothstep(2.6, 1.4, below) * narrow
-    teeth = smoothstep(-1.0, -0.4, below) * smoothstep(1.1, 0.6, below) * narrow
+    teeth = smoothstep(-0.9, -0.5, below) * smoothstep(0.5, 0.1, below) * narrow
     touched = np.flatnonzero(inside > 1e-3)
     span = slice(int(touched[0]), int(touched[-1]) + 1)
     return span, inside[span].astype(np.float32), teeth[span].astype(np.float32)

@@ -62,9 +62,10 @@ class HeadSurface:
 
 
 def _row_heights() -> np.ndarray:
-    """Heights of the rows, top down: denser at the eyes and the mouth."""
+    """Heights of the rows, top down: denser at the eyes and at the mouth, where the jaw's drop stretches them."""
     y = np.linspace(an.TOP_Y, _BOTTOM_Y, 2000)
-    density = 1 + 0.9 * np.exp(-(((y - an.MOUTH_Y) / 10) ** 2)) + 0.6 * np.exp(-(((y - 3) / 16) ** 2))
+    lips, gap, eyes = (np.exp(-(((y - at) / radius) ** 2)) for at, radius in ((an.MOUTH_Y, 11), (an.MOUTH_Y, 3), (2, 16)))
+    density = 1 + 0.6 * lips + 3.5 * gap + 0.6 * eyes
     position = np.cumsum(density)
     return np.interp(np.linspace(position[0], position[-1], ROWS), position, y)
 
@@ -117,7 +118,7 @@ def _relief(azimuth: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, np.n
 
 def _add_relief(x: np.ndarray, z: np.ndarray, relief: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     heights_z = {
-        "nose": 1.0, "nostril_wing": 6.3, "socket": -10.0, "eyeball": 5.0, "brow": 4.0, "cheek_bone": 4.2,
+        "nose": 1.0, "nostril_wing": 6.3, "socket": -8.5, "eyeball": 4.5, "brow": 4.0, "cheek_bone": 4.2,
         "hollow": -2.5, "upper_lip": 6.3, "lower_lip": 5.6, "lip_gap": -4.2, "mouth": 3.5, "chin": 6.3,
         "chin_crease": -4.0,
     }  # fmt: skip
@@ -164,8 +165,8 @@ def _cavity(x: np.ndarray, y: np.ndarray, z: np.ndarray, relief: dict[str, np.nd
     under_chin = smoothstep(-98, -114, y) * smoothstep(14, -28, z)
     beside_nose = bump(ax, y, 14, -26, 5, 14) * front
     under_nose = bump(ax, y, 10, -46, 7, 3.5) * front
-    dark = 0.34 * relief["socket"] + 0.45 * under_nose + 0.25 * relief["lip_gap"] + 0.2 * relief["chin_crease"]
-    return np.clip(1 - dark - 0.14 * beside_nose - 0.35 * under_chin, 0.2, 1)
+    dark = 0.22 * relief["socket"] + 0.45 * under_nose + 0.25 * relief["lip_gap"] + 0.2 * relief["chin_crease"]
+    return np.clip(1 - dark - 0.10 * beside_nose - 0.35 * under_chin, 0.2, 1)
 
 
 @lru_cache(maxsize=1)
