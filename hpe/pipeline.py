@@ -1,0 +1,262 @@
+"""The steps behind the commands: each reads and writes one run folder.
+
+RUN/config.json        what was asked for
+RUN/metrics.csv        one row an epoch
+RUN/model.safetensors  the weights; arch.json beside it holds the widths
+RUN/model*.tflite      after `run_export`, with model.onnx
+RUN/result.json        what was measured, by every step
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpe.config import ConfigError, ModelConfig, PruneConfig, TrainConfig, run_id, to_dict
+from hpe.environment import environment
+from hpe.evaluate import PoseMetrics, evaluate
+from hpe.files import merge_result, read_json, write_json, write_whole
+from hpe.predict import load_predictor
+from hpe.transforms import IMAGE_SIZE, MEAN, STD, centre_crop, preprocess
+
+if TYPE_CHECKING:
+    from hpe.datasets import Faces
+    from hpe.model import HeadPoseNet
+    from hpe.train_state import Pruner
+
+FORMATS = ("fp32", "fp16", "sparse", "dynamic", "int8")
+CALIBRATION_SAMPLES = 200
+
+
+class RunError(RuntimeError):
+    """A run folder that cannot be used as asked; the message names it and the remedy."""
+
+
+def run_train(
+    data: str,
+    out: Path,
+    model: ModelConfig,
+    train: TrainConfig,
+    val: str | None = None,
+    resume: bool = False,
+    skip_bad: bool = False,
+    report: Callable[[str], None] = print,
+) -> Path:
+    """Train a network from nothing (or ImageNet weights) on the data SPEC; returns the run folder."""
+    from hpe.model import build_model
+
+    config = {"command": "train", "data": data, "val": val, "model": to_dict(model), "train": to_dict(train)}
+    faces, val_faces = _load(data, skip_bad), _load(val, skip_bad) if val else None
+    network = build_model(model, train.seed)
+    _open_run(out, config, resume)
+    return _fit(out, config, network, faces, val_faces, train, None, resume, report)
+
+
+def run_prune(
+    source: Path,
+    data: str,
+    out: Path,
+    prune: PruneConfig,
+    train: TrainConfig,
+    val: str | None = None,
+    resume: bool = False,
+    skip_bad: bool = False,
+    report: Callable[[str], None] = print,
+) -> Path:
+    """Prune the network of run `source` while training goes on; the pruned one is kept in `out`."""
+    from hpe.model import load_model
+    from hpe.train import steps_per_epoch
+
+    if out.resolve() == source.resolve():
+        raise ConfigError(f"--out {out} is the run to prune; give another folder, so that the dense one stays")
+    network = load_model(source)
+    config = {"command": "prune", "parent": str(source), "data": data, "val": val}
+    config |= {"model": to_dict(network.config), "prune": to_dict(prune), "train": to_dict(train)}
+    faces, val_faces = _load(data, skip_bad), _load(val, skip_bad) if val else None
+    pruner = make_pruner(network, prune, train.epochs, steps_per_epoch(len(faces), train.batch_size))
+    _open_run(out, config, resume)
+    return _fit(out, config, network, faces, val_faces, train, pruner, resume, report)
+
+
+def _load(spec: str, skip_bad: bool = False) -> Faces:
+    from hpe.datasets import load_faces
+
+    return load_faces(spec, skip_bad=skip_bad)
+
+
+def _open_run(out: Path, config: dict[str, Any], resume: bool) -> None:
+    """Start a new run folder, or go on in one; what is there is never overwritten."""
+    if (out / "result.json").exists():
+        raise RunError(f"{out}: holds a finished run; give another --out, or delete the folder first")
+    if (out / "config.json").exists():
+        if not resume:
+            raise RunError(f"{out}: holds an unfinished run; go on with --resume, or give another --out")
+        saved = read_json(out / "config.json")
+        changed = [key for key in config if key != "train" and config[key] != saved.get(key)]
+        if changed:
+            raise RunError(f"{out}: --resume with another {', '.join(changed)}; config.json there says what it was")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out}: exists and is no run folder; give another --out")
+    write_json(out / "config.json", config)
+
+
+def _fit(
+    out: Path,
+    config: dict[str, Any],
+    network: HeadPoseNet,
+    faces: Faces,
+    val_faces: Faces | None,
+    train: TrainConfig,
+    pruner: Pruner | None,
+    resume: bool,
+    report: Callable[[str], None],
+) -> Path:
+    """The part that training and pruning share: the loop, then the checkpoint, then the result."""
+    from pruning.stats import stats
+
+    from hpe.model import example_input, save_checkpoint
+    from hpe.train import LAST, fit
+
+    result = fit(network, faces, val_faces, train, out, pruner, resume, report)
+    network.cpu()
+    save_checkpoint(network, out)
+    counts = stats(network, example_input())
+    summary: dict[str, Any] = {"id": run_id(config), "config": config, "images": len(faces), "dropped": faces.dropped}
+    summary |= {"params": counts.params, "nonzeros": counts.nonzeros, "macs": counts.macs}
+    summary |= {"train_seconds": round(result.seconds, 1), "val": result.val.to_dict() if result.val else None}
+    write_json(out / "result.json", {**summary, "environment": environment()})
+    (out / LAST).unlink(missing_ok=True)
+    return out
+
+
+def make_pruner(network: HeadPoseNet, prune: PruneConfig, epochs: int, steps: int) -> Pruner:
+    """The pruner of a config: epochs become optimiser steps, `steps` of them an epoch."""
+    from hpe.model import example_input
+    from pruning.channels import ChannelPruner
+    from pruning.magnitude import MagnitudePruner
+    from pruning.schedule import ConstantSparsity, PolynomialDecay
+
+    end_epoch = prune.end_epoch if prune.end_epoch is not None else max(prune.begin_epoch + 1, round(epochs * 2 / 3))
+    if prune.begin_epoch >= epochs or end_epoch > epochs:
+        raise ConfigError(f"pruning from epoch {prune.begin_epoch} to {end_epoch} does not fit into --epochs {epochs}")
+    begin, end = prune.begin_epoch * steps, end_epoch * steps
+    measure, final = _channel_goal(network, prune)
+    if prune.schedule == "constant":
+        schedule = ConstantSparsity(final, begin, end, prune.frequency)
+    else:
+        schedule = PolynomialDecay(min(prune.initial_sparsity, final), final, begin, end, frequency=prune.frequency)
+    if prune.method == "magnitude":
+        return MagnitudePruner(network, schedule, scope=prune.scope)
+    ranking = "local" if prune.scope == "layer" else "global"
+    return ChannelPruner(network, example_input(), schedule, measure=measure, ranking=ranking)
+
+
+def _channel_goal(network: HeadPoseNet, prune: PruneConfig) -> tuple[str, float]:
+    """What sparsity is a fraction of, and its final value: that of the config, or the one that meets its target."""
+    from hpe.model import example_input
+    from pruning.stats import stats
+
+    counts = stats(network, example_input())
+    for measure in ("params", "macs", "int8_bytes"):
+        target = getattr(prune, f"target_{measure}")
+        if target is not None:
+            now = getattr(counts, measure)
+            if target >= now:
+                flag = f"--target-{measure.replace('_', '-')}"
+                raise ConfigError(f"{flag} {target:,} is no less than what the net has ({now:,}); nothing to prune")
+            return measure, 1 - target / now
+    return "channels", prune.final_sparsity
+
+
+def run_export(
+    run: Path,
+    calibration: str | None = None,
+    formats: Sequence[str] = ("fp32", "int8"),
+    report: Callable[[str], None] = print,
+) -> dict[str, Path]:
+    """Write RUN/model.onnx and RUN/model_FORMAT.tflite; sizes go into result.json. Returns the files by format.
+
+    `calibration` is the data SPEC whose images set the int8 ranges (default: what the run was trained on).
+    """
+    from export.onnx import export_onnx
+    from export.tflite import convert, file_sizes, write_metadata
+    from hpe.model import example_input, fold_output_scale, load_model
+
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ConfigError(f"--formats {','.join(formats)}: choose from {','.join(FORMATS)}")
+    network = fold_output_scale(load_model(run))
+    spec = calibration or read_json(run / "config.json")["data"]
+    samples = calibration_samples(_load(spec, skip_bad=True)) if "int8" in formats else None
+    report(f"exporting {run} to ONNX and TFLite ({', '.join(formats)})")
+    onnx = export_onnx(network, example_input(), run / "model.onnx")
+    files = {"onnx": onnx, **convert(onnx, run, formats=tuple(formats), calibration=samples)}
+    entries = {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()}
+    merge_result(run, "files", entries)
+    for path in files.values():
+        write_metadata(path, model_metadata(spec))
+    return files
+
+
+def calibration_samples(faces: Faces, count: int = CALIBRATION_SAMPLES, seed: int = 0) -> np.ndarray:
+    """Network inputs (count, 64, 64, 3) of randomly chosen faces, to set int8 ranges by."""
+    chosen = np.random.default_rng(seed).permutation(len(faces))[:count]
+    return preprocess(centre_crop(faces.images[np.sort(chosen)]))
+
+
+def model_metadata(calibration: str) -> dict[str, Any]:
+    """What a program needs to know to feed a model file and to read its output."""
+    return {
+        "input": {"height": IMAGE_SIZE, "width": IMAGE_SIZE, "channels": "RGB", "crop": "k = 0.2 around the face box"},
+        "normalisation": {"pixels": "0..1", "mean": MEAN.tolist(), "std": STD.tolist()},
+        "output": {"order": ["yaw", "pitch", "roll"], "unit": "degrees", "convention": "300W-LP Pose_Para"},
+        "calibration": calibration,
+    }
+
+
+def with_split(spec: str, split: str | None) -> str:
+    """`spec` with `@split` behind every part that names none."""
+    if split is None:
+        return spec
+    return "+".join(part if "@" in part else f"{part}@{split}" for part in spec.split("+"))
+
+
+def run_evaluate(model: Path, data: str, split: str | None = None, skip_bad: bool = False) -> PoseMetrics:
+    """Errors of a run folder or model file on a data SPEC; noted in the result.json of its run, if it has one."""
+    spec = with_split(data, split)
+    predict = load_predictor(model)
+    metrics = evaluate(predict, _load(spec, skip_bad))
+    run = model if model.is_dir() else model.parent
+    if (run / "result.json").exists():
+        name = "model.safetensors" if model.is_dir() else model.name
+        merge_result(run, "evaluations", {f"{name} on {spec}": {"file": name, "data": spec, **metrics.to_dict()}})
+    return metrics
+
+
+def run_preview(data: str, out: Path, count: int = 64, skip_bad: bool = False) -> int:
+    """Draw `count` faces, evenly taken, with their labels as axes into the picture `out`; returns how many."""
+    from hpe.draw import contact_sheet
+
+    faces = _load(data, skip_bad)
+    chosen = np.unique(np.linspace(0, len(faces) - 1, max(1, count)).round().astype(int))
+    sheet = contact_sheet(centre_crop(faces.images[chosen]), faces.pose_deg[chosen])
+    write_whole(out, sheet.save)
+    return len(chosen)
+
+
+def run_bench(models: Sequence[Path], seconds: float = 2.0, threads: int = 1) -> dict[str, dict[str, float]]:
+    """Latency of model files on this machine, one image at a time; noted in the result.json of their runs."""
+    from export.runtime import load_runtime, measure_latency
+
+    table = {}
+    for model in models:
+        if model.is_dir():
+            raise ConfigError(f"{model}: `hpe bench` times .onnx and .tflite files; run `hpe export {model}` first")
+        latency = measure_latency(load_runtime(model, threads=threads), seconds=seconds)
+        table[str(model)] = latency
+        if (model.parent / "result.json").exists():
+            merge_result(model.parent, "latency", {model.name: {**latency, "threads": threads, **environment()}})
+    return table

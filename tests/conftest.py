@@ -1,0 +1,32 @@
+"""What the tests share: a cache of their own, few threads, and a tiny trained run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+TINY_DATA = "synthetic:easy:48:5"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_cache(tmp_path_factory: pytest.TempPathFactory):
+    """Keep the tests' image cache out of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of a B0 trained for two epochs on 48 drawn heads. Do not change it."""
+    from hpe.config import ModelConfig, TrainConfig
+    from hpe.pipeline import run_train
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    train = TrainConfig(epochs=2, batch_size=16, lr_schedule="onecycle", lr=2e-3)
+    return run_train(TINY_DATA, out, ModelConfig(act="relu6"), train, val=TINY_DATA, report=lambda line: None)
