@@ -10,9 +10,9 @@ from hpe.synthetic import anatomy as an
 from hpe.synthetic.draws import Draws
 from hpe.synthetic.geometry import curve, facing, grid_normals, smoothstep, surfels
 
-EAR_ROWS, EAR_COLUMNS = 12, 24
-EYE_ROWS, EYE_COLUMNS = 15, 25
-BODY_ROWS, BODY_COLUMNS = 44, 80
+EAR_ROWS, EAR_COLUMNS = 11, 22
+EYE_ROWS, EYE_COLUMNS = 11, 21
+BODY_ROWS, BODY_COLUMNS = 38, 64
 NECK_PIVOT = np.array([0, -77, -87], np.float32)
 """The joint that the head turns about, mm."""
 
@@ -163,7 +163,7 @@ def _body_shape() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Rest points (3, n), share of the trunk's pose (n,), azimuth (n,), ambient light (n,)."""
     t = np.linspace(-1, 1, BODY_COLUMNS, endpoint=False)
     azimuth = np.pi * (0.7 * t + 0.3 * t**3)
-    y = np.concatenate([np.linspace(-49, -140, 17), np.linspace(-144, -270, BODY_ROWS - 17)])
+    y = np.concatenate([np.linspace(-49, -140, 17), np.linspace(-146, -270, BODY_ROWS - 17)])
     half_width = curve(y, [(-336, 182), (-238, 179), (-203, 168), (-182, 140), (-168, 98), (-154, 63), (-140, 51),
                            (-112, 47), (-49, 48)])  # fmt: skip
     half_depth = curve(y, [(-336, 77), (-224, 70), (-182, 56), (-154, 50), (-126, 49), (-49, 50)])

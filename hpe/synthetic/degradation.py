@@ -89,16 +89,18 @@ class Degradation:
     def _jpeg(self, picture: np.ndarray) -> np.ndarray:
         """Quantise 8 x 8 cosine blocks of luma and colour, as JPEG does."""
         side = picture.shape[1]
-        padded = -(-side // _BLOCK) * _BLOCK
-        ycc = np.tensordot(_TO_YCC, picture, 1)
-        if padded != side:
-            ycc = np.pad(ycc, ((0, 0), (0, padded - side), (0, padded - side)), mode="edge")
-        cosine = _block_cosine(padded)
-        steps = _frequency_steps(padded) * np.float32(self.jpeg_step)
-        waves = cosine @ ycc @ cosine.T
+        blocks = -(-side // _BLOCK)
+        if blocks * _BLOCK != side:
+            rest = blocks * _BLOCK - side
+            picture = np.pad(picture, ((0, 0), (0, rest), (0, rest)), mode="edge")
+        ycc = _TO_YCC @ picture.reshape(3, -1)
+        cosine = _cosine()
+        waves = cosine @ ycc.reshape(3, blocks, _BLOCK, -1)  # down each block
+        waves = waves.reshape(3, -1, _BLOCK) @ cosine.T  # and across
+        steps = _relative_steps(blocks) * np.float32(self.jpeg_step)
         waves = np.rint(waves / steps) * steps
-        ycc = (cosine.T @ waves @ cosine)[:, :side, :side]
-        return np.tensordot(_FROM_YCC, ycc, 1)
+        ycc = cosine.T @ (waves @ cosine).reshape(3, blocks, _BLOCK, -1)
+        return (_FROM_YCC @ ycc.reshape(3, -1)).reshape(picture.shape)[:, :side, :side]
 
 
 def _gaussian_rows(side: int, deviation: float) -> np.ndarray:
@@ -109,18 +111,19 @@ def _gaussian_rows(side: int, deviation: float) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-@lru_cache(maxsize=4)
-def _block_cosine(side: int) -> np.ndarray:
-    """(side, side): the orthonormal type II cosine transform of each block of 8."""
+@lru_cache(maxsize=1)
+def _cosine() -> np.ndarray:
+    """(8, 8): the orthonormal cosine transform, type II."""
     n = np.arange(_BLOCK)
-    block = np.cos(np.pi * n[:, None] * (2 * n[None] + 1) / (2 * _BLOCK)) * np.sqrt(2 / _BLOCK)
-    block[0] /= np.sqrt(2)
-    return np.kron(np.eye(side // _BLOCK), block).astype(np.float32)
+    matrix = np.cos(np.pi * n[:, None] * (2 * n[None] + 1) / (2 * _BLOCK)) * np.sqrt(2 / _BLOCK)
+    matrix[0] /= np.sqrt(2)
+    return matrix.astype(np.float32)
 
 
 @lru_cache(maxsize=4)
-def _frequency_steps(side: int) -> np.ndarray:
-    """(3, side, side) relative quantisation steps: coarser for high frequencies and for colour."""
-    frequency = np.arange(side) % _BLOCK
-    steps = 1 + frequency[:, None] + frequency[None]
-    return (steps[None] * np.array([1, 1.8, 1.8])[:, None, None]).astype(np.float32)
+def _relative_steps(blocks: int) -> np.ndarray:
+    """(3, blocks * 8 * blocks, 8) quantisation steps of rows of 8 waves: coarser for high frequencies and colour."""
+    frequency = np.arange(_BLOCK)
+    steps = 1 + frequency[:, None, None] + frequency[None, None]  # (8 down, 1, 8 across)
+    steps = np.broadcast_to(steps, (blocks, _BLOCK, blocks, _BLOCK)).reshape(-1, _BLOCK)
+    return (steps * np.array([1, 1.8, 1.8])[:, None, None]).astype(np.float32)

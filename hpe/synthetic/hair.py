@@ -11,7 +11,7 @@ from hpe.synthetic.draws import Draws
 from hpe.synthetic.geometry import bump, facing, grid_normals, smoothstep, surfels
 from hpe.synthetic.surface import COLUMNS, ROWS, HeadSurface, head_surface
 
-CURTAIN_ROWS, CURTAIN_COLUMNS = 46, 80
+CURTAIN_ROWS, CURTAIN_COLUMNS = 44, 72
 _STRAND_PATTERNS = 8
 
 # Linear RGB and how common: black, dark brown, brown, light brown, blond, red, gray, white.
@@ -79,20 +79,16 @@ class Hair:
 
     def cover(self) -> tuple[np.ndarray, np.ndarray]:
         """Coverage 0..1 and layer depth in mm of the hair over the head surface, two (n,) arrays."""
-        head = head_surface()
-        height = head.flat[1]
-        weights = _border_weights()
-        border = weights[0] * np.float32(self.border[0])
-        for weight, level in zip(weights[1:], self.border[1:], strict=True):
-            border += weight * np.float32(level)
-        above = height - border + np.float32(self.wave) * self.strands(ROWS, COLUMNS)
-        cover = smoothstep(-2.8, 5.6, above)
         if self.style == "bald":
-            return np.zeros_like(cover), np.zeros_like(cover)
-        depth = self.thickness * smoothstep(0, 25, above) * (0.6 + 0.4 * smoothstep(28, 98, height))
-        if not self.hides_ears:
-            depth *= 1 - 0.85 * _around_ears()
-        return cover, depth + self.lift * smoothstep(35, 105, height) * cover
+            return np.zeros(ROWS * COLUMNS, np.float32), np.zeros(ROWS * COLUMNS, np.float32)
+        scalp = _scalp()
+        above = scalp.height + np.float32(self.wave) * self.strands(ROWS, COLUMNS)
+        above -= np.array(self.border, np.float32) @ scalp.border_weights
+        cover = smoothstep(-2.8, 5.6, above)
+        depth = smoothstep(0, 25, above)
+        depth *= np.float32(self.thickness) * (scalp.fuller_on_top if self.hides_ears else scalp.flat_at_ears)
+        depth += np.float32(self.lift) * scalp.top * cover
+        return cover, depth
 
     def strands(self, rows: int, columns: int) -> np.ndarray:
         """Strand pattern (rows * columns,), mean 0, deviation 1."""
@@ -103,21 +99,34 @@ class Hair:
         return np.clip(1 + 0.4 * self.contrast * self.strands(rows, columns), 0.25, 2.2)
 
 
+@dataclass(frozen=True)
+class _Scalp:
+    """Maps over the head surface, each (n,) unless said otherwise."""
+
+    height: np.ndarray
+    """mm above the eyes."""
+    border_weights: np.ndarray
+    """(4, n): how forehead, side, back and slant of the hairline combine around the head."""
+    fuller_on_top: np.ndarray
+    """Factor on the layer's depth."""
+    flat_at_ears: np.ndarray
+    """The same, for hair that lies flat around visible ears."""
+    top: np.ndarray
+    """1 at the top of the head, 0 at the brows."""
+
+
 @lru_cache(maxsize=1)
-def _border_weights() -> tuple[np.ndarray, ...]:
-    """How forehead, side, back and slant of the border combine around the head: four (n,) arrays."""
-    azimuth = head_surface().azimuth
+def _scalp() -> _Scalp:
+    head = head_surface()
+    x, y, z = head.points
+    height, azimuth = head.flat[1], head.azimuth
     to_side, to_back = smoothstep(0.85, 1.25, np.abs(azimuth)), smoothstep(1.25, 1.9, np.abs(azimuth))
     front = 1 - to_side
-    slant = np.sin(azimuth) * front
-    return tuple(a.astype(np.float32) for a in (front, to_side * (1 - to_back), to_side * to_back, slant))
-
-
-@lru_cache(maxsize=1)
-def _around_ears() -> np.ndarray:
-    """(n,): 1 at the ears, where hair lies flat, 0 away from them."""
-    x, y, z = head_surface().points
-    return (bump(z, y, an.EAR_Z, an.TRAGION_Y + 8, 28, 38) * (np.abs(x) > 40)).astype(np.float32)
+    weights = np.stack([front, to_side * (1 - to_back), to_side * to_back, np.sin(azimuth) * front])
+    fuller = 0.6 + 0.4 * smoothstep(28, 98, height)
+    at_ears = bump(z, y, an.EAR_Z, an.TRAGION_Y + 8, 28, 38) * (np.abs(x) > 40)
+    maps = height, weights, fuller, fuller * (1 - 0.85 * at_ears), smoothstep(35, 105, height)
+    return _Scalp(*(np.ascontiguousarray(a, dtype=np.float32) for a in maps))
 
 
 @lru_cache(maxsize=8)

@@ -95,7 +95,6 @@ class Light:
         np.maximum.at(nearest, row.astype(np.int32) * _SHADOW_SIDE + column.astype(np.int32), towards)
 
         column, row, towards = on_map(points + np.float32(4) * normals)
-        column, row = np.maximum(column - np.float32(0.5), 0), np.maximum(row - np.float32(0.5), 0)
         left, top = column.astype(np.int32), row.astype(np.int32)
         right_share, bottom_share = column - left, row - top
         corner = top * _SHADOW_SIDE + left

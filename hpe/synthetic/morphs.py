@@ -45,8 +45,8 @@ class Person:
     def shape(self) -> np.ndarray:
         """The head's points (3, n), mm."""
         points = head_surface().points.copy()
-        for name, axis, span, displacement in _basis():
-            points[axis, span] += np.float32(self.weights[name]) * displacement
+        for axis, (names, displacements) in enumerate(_basis()):
+            points[axis] += np.array([self.weights[name] for name in names], np.float32) @ displacements
         return points
 
 
@@ -64,15 +64,13 @@ DEVIATIONS = {
 
 
 @lru_cache(maxsize=1)
-def _basis() -> list[tuple[str, int, slice, np.ndarray]]:
-    """(morph, axis, span of points that it moves, displacement over that span), for each axis of each morph."""
+def _basis() -> list[tuple[list[str], np.ndarray]]:
+    """For x, y and z: the names of the k morphs that move it, and their displacements (k, n)."""
+    moves = {**_identity(), **_expression()}
     basis = []
-    for name, move in {**_identity(), **_expression()}.items():
-        for axis, displacement in enumerate(move):
-            if displacement is not None:
-                moved = np.flatnonzero(np.abs(displacement) > 1e-3 * np.abs(displacement).max())
-                span = slice(int(moved[0]), int(moved[-1]) + 1)
-                basis.append((name, axis, span, displacement[span].astype(np.float32)))
+    for axis in range(3):
+        names = [name for name, move in moves.items() if move[axis] is not None]
+        basis.append((names, np.stack([moves[name][axis] for name in names]).astype(np.float32)))
     return basis
 
 

@@ -13,7 +13,7 @@ from hpe.synthetic.camera import Camera, splat, standard_box, to_pixels
 from hpe.synthetic.degradation import Degradation
 from hpe.synthetic.draws import Draws
 from hpe.synthetic.geometry import NORMAL, POSITION, grid_normals, surfels
-from hpe.synthetic.hair import Hair, curtain, grow
+from hpe.synthetic.hair import CURTAIN_COLUMNS, CURTAIN_ROWS, Hair, curtain, grow
 from hpe.synthetic.light import Light
 from hpe.synthetic.morphs import Person
 from hpe.synthetic.skin import Skin
@@ -23,7 +23,7 @@ ZERO_PITCH_DEG = 2.0
 """How far the head of this package looks up in the pose that 300W-LP calls zero: its own zero has the eye to ear line
 of the table in `anatomy`, 300W-LP's the mean 3D face model. Set so that FSA-Net reads no bias (see benchmarks)."""
 
-_OVERSAMPLING = 1.5  # pixels are rendered this much finer, then averaged
+_OVERSAMPLING = 1.25  # pixels are rendered this much finer, then averaged
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Scene:
         if scarf:
             parts.append(curtain(self.hair, half_width, self.hat.colour, 1.0, loose=0.3))
         elif long_hair:
-            shade = self.hair.shade(46, 80)
+            shade = self.hair.shade(CURTAIN_ROWS, CURTAIN_COLUMNS)
             parts.append(curtain(self.hair, half_width, self.hair.colour, shade))
         if self.glasses.worn:
             parts.append(self.glasses.build(landmarks, half_width))
@@ -159,8 +159,8 @@ class Scene:
         covered, number = splat(surfel[2], column, row, fine_side, reach=max(2, round(size / 32)))
         picture = np.zeros((4, fine_side * fine_side), np.float32)  # linear red, green, blue and coverage
         colour = self.light.shade(np.take(surfel, number, axis=1), surfel)
-        picture[:3, covered] = np.minimum(colour, 1.5)
-        picture[3, covered] = 1
+        for channel, values in zip(picture, (*np.minimum(colour, 1.5), 1), strict=True):
+            channel[covered] = values
         red_green_blue, cover = np.split(_average(picture.reshape(4, fine_side, fine_side), side), [3])
         picture = red_green_blue + (1 - cover) * self.backdrop.paint(side)
         self.occluder.cover(picture)
