@@ -119,6 +119,19 @@ def trace(model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Mo
     return ChannelGraph(groups, left_out, layers, fixed, [tensor.shape for tensor in outputs])
 
 
+def traced_cost(model: nn.Module, example_input: Tensor) -> tuple[Cost, dict[str, Layer]]:
+    """The cost of a model and its layers, without looking for groups; the model is left as it was."""
+    import torch_pruning as tp
+
+    example_input = example_input.to(next(model.parameters()).device)
+    with _traceable(model):
+        layers = count_layers(model, example_input)
+        total = fixed_cost(model, layers, tp.utils.flatten_as_list(model(example_input)))
+    for layer in layers.values():
+        total = total + layer.cost(layer.out, layer.inputs)
+    return total, layers
+
+
 def _slots(depgraph: Any, tp_group: Any, names: dict[Any, str], output_fns: set, kept: set) -> tuple[list[Slot], str]:
     """The slots of one group, and the reason to leave it out ("" where there is none)."""
     slots = []

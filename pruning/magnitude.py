@@ -19,7 +19,7 @@ class MagnitudePruner:
     begins at step 0, the first call also serves step 0.
 
     Args:
-        model: trained elsewhere; its parameters are changed in place. Move it to its device first.
+        model: trained elsewhere; its parameters are changed in place.
         schedule: ConstantSparsity, PolynomialDecay or anything like them.
         scope: what a sparsity is a fraction of: layer, global, erk, 2:4, 1x4 (see `masks.make_masks`).
         include, exclude, depthwise: which weights (see `masks.prunable_weights`).
@@ -108,6 +108,10 @@ class MagnitudePruner:
         self._factors = [torch.empty_like(w).copy_(masks[name]) for name, w in self._weights.items()]
 
     def _apply(self) -> None:
+        device = next(iter(self._weights.values())).device
+        if self._factors[0].device != device:  # the model was moved
+            self._movement = {name: value.to(device) for name, value in self._movement.items()}
+            self._set_masks({name: mask.to(device) for name, mask in self.masks.items()})
         torch._foreach_mul_(list(self._weights.values()), self._factors)
 
     def _accumulate_movement(self) -> None:

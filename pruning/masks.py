@@ -153,7 +153,7 @@ def _drop_lowest(score: Tensor, sparsity: float, previous: Tensor | None) -> Ten
 
 def _global_masks(scores: Mapping[str, Tensor], sparsity: float, previous: Mapping[str, Tensor] | None) -> Masks:
     flat = torch.cat([score.flatten() for score in scores.values()])  # (all weights,)
-    count = _drop_count(flat.numel(), sparsity)
+    count = min(_drop_count(flat.numel(), sparsity), flat.numel() - len(scores))
     if previous is not None:
         flat = _nest(flat, torch.cat([previous[name].flatten() for name in scores]), count)
     sizes = [score.numel() for score in scores.values()]
