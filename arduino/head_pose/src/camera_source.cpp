@@ -1,0 +1,30 @@
+#include "config.h"
+
+#if HEAD_POSE_CAMERA
+
+#include <Arduino_OV767X.h>
+
+#include "image_source.h"
+
+namespace head_pose {
+namespace {
+
+constexpr int kFrameWidth = 160, kFrameHeight = 120;  // QQVGA
+uint8_t frame[kFrameWidth * kFrameHeight * 2];        // RGB565
+
+}  // namespace
+
+const char* BeginImages() {
+  if (!Camera.begin(QQVGA, RGB565, 1, OV7675)) return "no OV7675 camera answers: check its wiring";
+  return nullptr;
+}
+
+bool ReadImage(int8_t* input, int size, const QuantizeTable& table) {
+  Camera.readFrame(frame);
+  ResizeRgb565(frame, kFrameWidth, CentreSquare(kFrameWidth, kFrameHeight), size, table, input);
+  return true;
+}
+
+}  // namespace head_pose
+
+#endif  // HEAD_POSE_CAMERA

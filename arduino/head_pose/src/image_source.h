@@ -1,0 +1,19 @@
+// Where the sketch gets its images; config.h chooses between camera_source.cpp and serial_source.cpp.
+#ifndef HEAD_POSE_IMAGE_SOURCE_H_
+#define HEAD_POSE_IMAGE_SOURCE_H_
+
+#include <stdint.h>
+
+#include "image.h"
+
+namespace head_pose {
+
+// Makes the source ready. Returns nullptr, or a sentence about what is wrong.
+const char* BeginImages();
+
+// Fills `input` (size * size * 3) with the next image, quantised by the table. Returns false when there is none yet.
+bool ReadImage(int8_t* input, int size, const QuantizeTable& table);
+
+}  // namespace head_pose
+
+#endif  // HEAD_POSE_IMAGE_SOURCE_H_
