@@ -6,7 +6,7 @@ is the angle formula that FSA-Net and 6DRepNet use; like theirs, it leaves out t
 
 Crops need no face detector: the head's centre is projected into the colour image by rgb.cal, and a landmark box of
 140 x 130 mm at its distance (adult faces: Farkas 1994, zy-zy 130-137 mm; n-gn 111-125 mm, and the brows above it) is
-laid so that the k = 0.2 crop around it is centred there. It does not depend on the pose, so it cannot give the pose away.
+laid so that the k = 0.2 crop around it is centred there. It does not depend on the pose and cannot give it away.
 
 The literature draws its 70/30 split of the sequences at random. Ours is fixed: 8 sequences for testing, of persons who
 are in no other sequence.
@@ -29,6 +29,7 @@ from hpe.spec import DataError, Fault, Part
 SEQUENCES = tuple(f"{number:02d}" for number in range(1, 25))
 TEST_SEQUENCES = ("04", "06", "08", "10", "12", "14", "16", "20")
 """2 women and 6 men recorded once; 02 and 21, 03 and 15, 05 and 18, 07 and 22 show one person each."""
+SPLITS = {"": SEQUENCES, "train": tuple(s for s in SEQUENCES if s not in TEST_SEQUENCES), "test": TEST_SEQUENCES}
 
 FACE_WIDTH_MM, FACE_HEIGHT_MM = 140.0, 130.0
 CROP_CENTRE = (1 + 0.6 * 0.2 - 2 * 0.2) / 2
@@ -50,10 +51,9 @@ class Camera(NamedTuple):
 
 def list_biwi(part: Part) -> Source:
     """All frames, or those of the split train (16 sequences) or test (8)."""
-    splits = {"": SEQUENCES, "test": TEST_SEQUENCES, "train": tuple(s for s in SEQUENCES if s not in TEST_SEQUENCES)}
-    if part.split not in splits:
+    if part.split not in SPLITS:
         raise DataError(f"'{part}': BIWI has no split '{part.split}'; choose train or test, or leave it out for all.")
-    folders = [part.path / name for name in splits[part.split] if (part.path / name).is_dir()]
+    folders = [part.path / name for name in SPLITS[part.split] if (part.path / name).is_dir()]
     if not folders:
         raise DataError(f"{part.path}: there is no folder 01 to 24; give the folder hpdb that holds them.")
     items: list[Item] = []

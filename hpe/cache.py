@@ -13,8 +13,10 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,8 @@ from hpe.transforms import STORED_SIZE
 
 VERSION = 1
 """Goes up when what is stored changes, so that older caches are built again."""
-CHUNK = 256
-"""Items a task reads; an interruption loses no more than this for each process."""
-POOL_FROM = 1024
-"""With fewer items than this, starting processes takes longer than reading."""
+POOL_FROM = 5
+"""With fewer chunks than this, starting processes takes longer than reading."""
 IMAGE_SHAPE = (STORED_SIZE, STORED_SIZE, 3)
 IMAGE_BYTES = STORED_SIZE * STORED_SIZE * 3
 
@@ -64,7 +64,7 @@ def open_or_build(cache_dir: Path, name: str, source: Source, max_angle_deg: flo
     """
     kind = name.partition(":")[0]
     prefix = f"{kind}-{_hash(name, max_angle_deg)}"
-    folder = cache_dir / f"{prefix}-{_hash(VERSION, source.fingerprint, len(source.items), max_angle_deg)}"
+    folder = cache_dir / f"{prefix}-{_hash(VERSION, source.fingerprint, len(source.items), source.chunk)}"
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         with _lock(cache_dir / f"{prefix}.lock"):
@@ -192,11 +192,10 @@ def for_each_chunk(
 
     Chunks whose start is in `skip` are left out. A rich progress bar shows on a terminal.
     """
-    starts = [start for start in range(0, len(source.items), CHUNK) if start not in skip]
-    tasks = [(start, source.items[start : start + CHUNK]) for start in starts]
-    left = sum(len(items) for _, items in tasks)
-    with progress_bar(title, left) as advance:
-        if left < POOL_FROM:
+    starts = [start for start in range(0, len(source.items), source.chunk) if start not in skip]
+    tasks = [(start, source.items[start : start + source.chunk]) for start in starts]
+    with progress_bar(title, sum(len(items) for _, items in tasks)) as advance:
+        if len(tasks) < POOL_FROM:
             chunks = ((start, source.read(items)) for start, items in tasks)
             _take_all(chunks, take, advance)
         else:
@@ -247,9 +246,17 @@ def _pool() -> Iterator[ProcessPoolExecutor]:
     """One process a core, each with one thread. They are spawned: forking a process with threads can deadlock."""
     threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     os.environ.update(dict.fromkeys(threads, "1"))
-    pool = ProcessPoolExecutor(_processes(), mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        _processes(), context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
     try:
         yield pool
+    except BrokenProcessPool:
+        raise DataError(
+            "A reading process ended without a word: out of memory, or the script that calls this has no "
+            "`if __name__ == '__main__':`. Run again; what is read is kept."
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         for name, value in threads.items():

@@ -9,10 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from hpe.cache import Cached, default_cache_dir, open_or_build, read_faults
+from hpe.known_sets import describe, missing_samples
 from hpe.readers import list_source
 from hpe.spec import DataError, Fault, Part, parse_spec
 
-__all__ = ["DataError", "Faces", "Fault", "Part", "check_data", "load_faces", "parse_spec"]
+__all__ = [
+    "DataError",
+    "Faces",
+    "Fault",
+    "Part",
+    "Prepared",
+    "check_data",
+    "describe",
+    "load_faces",
+    "parse_spec",
+    "prepare",
+]
 
 MAX_ANGLE_DEG = 99.0
 """Samples with an angle beyond this are left out, as in the literature (AFLW2000: 1,969 of 2,000 stay)."""
@@ -61,6 +73,46 @@ def load_faces(
             f"'{spec}': no usable sample is left ({len(faults)} bad, {faces.dropped} beyond the angle limit)."
         )
     return faces
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` did with one part of a specification."""
+
+    spec: str
+    """The part."""
+    samples: int
+    """Usable samples in the cache."""
+    dropped: int
+    """Samples left out because an angle is beyond the limit."""
+    faults: list[Fault]
+    """Samples left out because they cannot be used."""
+    missing: list[str]
+    """How the listing differs from a complete copy of a benchmark dataset; empty when it is complete or not known."""
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.spec}: {self.samples:,} samples, {self.dropped:,} beyond the angle limit, {len(self.faults):,} bad"
+        )
+        return "\n  ".join([text, *self.missing])
+
+
+def prepare(spec: str, *, cache_dir: str | Path | None = None, max_angle_deg: float = MAX_ANGLE_DEG) -> list[Prepared]:
+    """Build the caches of a specification, going on where an interrupted call stopped, and count what is there.
+
+    Bad samples are reported and left out; a source that cannot be listed raises DataError, with how to obtain it.
+    """
+    directory = Path(cache_dir) if cache_dir else default_cache_dir()
+    summary = []
+    for part in parse_spec(spec):
+        try:
+            source = list_source(part)
+        except DataError as error:
+            raise DataError(f"{error}\n{describe(part.kind)}") from None
+        cached = open_or_build(directory, _cache_name(part), source, max_angle_deg)
+        missing = missing_samples(part, source.ids)
+        summary.append(Prepared(str(part), len(cached.ids), cached.dropped, cached.faults, missing))
+    return summary
 
 
 def check_data(spec: str) -> list[Fault]:

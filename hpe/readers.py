@@ -68,6 +68,8 @@ class Source:
     """What was found wrong while listing; those rows are not among the items."""
     extra: dict[str, np.ndarray] = field(default_factory=dict)
     """Further columns, one value an item."""
+    chunk: int = 256
+    """Items to read at a time; an interruption loses no more than this for each process."""
 
 
 def list_source(part: Part) -> Source:
@@ -90,7 +92,7 @@ def list_synthetic(part: Part) -> Source:
     folder = Path(__file__).parent
     code = b"".join(path.read_bytes() for path in sorted(folder.glob("synthetic*/**/*.py")))
     ids = [f"synthetic:{preset}:{seed}:{index}" for preset, seed, index in items]
-    return Source(items, read_synthetic, ids, hashlib.sha256(code).hexdigest())
+    return Source(items, read_synthetic, ids, hashlib.sha256(code).hexdigest(), chunk=64)
 
 
 def read_synthetic(items: Sequence[tuple[str, int, int]]) -> Chunk:
@@ -133,16 +135,17 @@ def open_image(item: Item) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own warning about large images; refused below
-            image = Image.open(item.image)
-        if image.width * image.height > MAX_PIXELS:
-            raise BadItem(item.where, f"{item.image} has {image.width}x{image.height} pixels", "shrink the image")
-        image.load()
+            opened = Image.open(item.image)
+        with opened as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BadItem(item.where, f"{item.image} has {image.width}x{image.height} pixels", "shrink the image")
+            image.load()
         return image
     except FileNotFoundError:
-        raise BadItem(item.where, f"the image {item.image} is missing", "restore it or remove the row") from None
+        raise BadItem(item.where, f"the image {item.image} is missing", "restore it or remove the sample") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         what = f"the image {item.image} cannot be decoded ({_first_line(error)})"
-        raise BadItem(item.where, what, "it may be cut short: copy it again or remove the row") from None
+        raise BadItem(item.where, what, "it may be cut short: copy it again or remove the sample") from None
 
 
 def crop(item: Item, image: Image.Image, box: Box) -> np.ndarray:

@@ -67,7 +67,7 @@ class AugmentConfig:
     """Largest relative change of size: 0.1 zooms by a factor between 1/1.1 and 1.1."""
     k_max: float = 0.3
     """The crop margin k is drawn from [0.2, k_max], as in the 300W-LP protocol (0.4 there); 0.2 keeps the crop. The
-    stored border holds real pixels up to k = 0.31; what a wider crop sees beyond it is reflected."""
+    stored border holds real pixels up to k = 0.295; what a wider crop sees beyond it is reflected."""
     rotation_deg: float = 20.0
     """Largest turn in the image plane, either way, times cos(yaw); all three angles of the label change with it."""
     flip: float = 0.5
