@@ -44,7 +44,7 @@ def test_gimbal_lock_keeps_the_rotation(yaw):
 
 
 def test_signs_of_the_angles():
-    """In the picture x is to the right and y up: +yaw nose to the left, +pitch up, +roll clockwise (top to the right)."""
+    """In the picture x is to the right, y up: +yaw nose to the left, +pitch up, +roll clockwise (top to the right)."""
     yaw, pitch, roll = (rot.euler_to_matrix(np.array(pose)) for pose in ([30, 0, 0], [0, 30, 0], [0, 0, 30]))
     np.testing.assert_allclose(yaw[:, NOSE], [-0.5, 0, np.sqrt(0.75)], atol=1e-12)
     np.testing.assert_allclose(pitch[:, NOSE], [0, 0.5, np.sqrt(0.75)], atol=1e-12)
