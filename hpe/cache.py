@@ -62,6 +62,9 @@ def open_or_build(cache_dir: Path, name: str, source: Source, max_angle_deg: flo
 
     `name` is the specification; caches of the same name with older data are removed.
     """
+    if not source.items:
+        nothing = np.zeros((0, *IMAGE_SHAPE), np.uint8)
+        return Cached(nothing, np.zeros((0, 3), np.float32), [], source.extra, 0, source.faults)
     kind = name.partition(":")[0]
     prefix = f"{kind}-{_hash(name, max_angle_deg)}"
     folder = cache_dir / f"{prefix}-{_hash(VERSION, source.fingerprint, len(source.items), source.chunk)}"
