@@ -51,9 +51,7 @@ def train(
     from hpe.pipeline import run_train
 
     run_train(data, out, model, train, val, resume, skip_bad, report=_say)
-    _say(
-        f"done: {out}\nnext: hpe evaluate {out} --data SPEC, hpe prune {out} --method magnitude|channel ..., hpe export {out}"
-    )
+    _say(f"done: {out}\nnext: hpe evaluate {out} --data SPEC, hpe prune {out} --method channel ..., hpe export {out}")
 
 
 def prune(

@@ -115,10 +115,9 @@ def _fit(
     report: Callable[[str], None],
 ) -> Path:
     """The part that training and pruning share: the loop, then the checkpoint, then the result."""
-    from pruning.stats import stats
-
     from hpe.model import example_input, save_checkpoint
     from hpe.train import LAST, fit
+    from pruning.stats import stats
 
     result = fit(network, faces, val_faces, train, out, pruner, resume, report)
     network.cpu()

@@ -10,7 +10,7 @@ RANDOM = np.random.default_rng(0)
 
 def test_errors_are_mean_absolute_differences():
     true = RANDOM.uniform(-60, 60, (50, 3))
-    metrics = pose_metrics(true + [1.0, -2.0, 3.0], true)
+    metrics = pose_metrics(true + np.array([1.0, -2.0, 3.0]), true)
     np.testing.assert_allclose([metrics.mae_deg[k] for k in ("yaw", "pitch", "roll", "mean")], [1, 2, 3, 2])
     assert metrics.n == 50
 

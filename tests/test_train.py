@@ -1,4 +1,5 @@
 import csv
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -57,7 +58,6 @@ def test_a_resumed_run_equals_an_unbroken_one(faces, tmp_path, method):
     assert resumed.val == whole.val
     rows = list(csv.DictReader((tmp_path / "broken" / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert not {"images", "pickle"} & {path.suffix for path in tmp_path.rglob("*")}
 
 
 def test_resume_with_other_settings_is_refused(faces, tmp_path):
@@ -101,7 +101,7 @@ def test_one_cycle_rises_to_the_peak_and_ends_at_zero():
     assert rates.index(max(rates)) == 15
     assert rates[0] == pytest.approx(0.04)
     assert rates[-1] == pytest.approx(0.0, abs=1e-9)
-    assert all(a > b for a, b in zip(rates[15:], rates[16:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[15:]))
 
 
 def test_plateau_halves_after_patience_as_torch_does():
