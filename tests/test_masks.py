@@ -144,7 +144,7 @@ def test_two_of_four_hold_in_every_block_of_input_channels(shape):
 def test_a_pattern_has_a_limit():
     score = {"w": torch.rand(4, 8)}
     assert mask_sparsity(make_masks(score, 0.25, "2:4")) == 0.25
-    with pytest.raises(ValueError, match="at most a sparsity of 0.5"):
+    with pytest.raises(ValueError, match=r"at most a sparsity of 0\.5"):
         make_masks(score, 0.6, "2:4")
     with pytest.raises(ValueError, match="no pattern"):
         make_masks(score, 0.5, "4:4")
