@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from face_files import csv_rows, picture, write_csv_folder, write_mat_pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,6 +15,8 @@ from hpe import cache, readers
 from hpe.crop import crop_face
 from hpe.datasets import DataError, Faces, Part, check_data, load_faces, parse_spec
 from hpe.synthetic import render
+
+from .face_files import csv_rows, picture, write_csv_folder, write_mat_pair
 
 FACES = Path(__file__).resolve().parents[2] / "shared" / "data" / "faces"
 

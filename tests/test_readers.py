@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from face_files import biwi_rotation, csv_rows, landmarks, picture, write_biwi_frame, write_csv_folder, write_mat_pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,6 +16,8 @@ from hpe.crop import crop_face
 from hpe.datasets import DataError, check_data, load_faces, prepare
 from hpe.mat_faces import SUBSETS
 from hpe.rotation import euler_to_matrix
+
+from .face_files import biwi_rotation, csv_rows, landmarks, picture, write_biwi_frame, write_csv_folder, write_mat_pair
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "aflw2000_mat"
 needs_real_pairs = pytest.mark.skipif(not REAL.is_dir(), reason=f"needs the AFLW2000-3D pairs in {REAL}")
