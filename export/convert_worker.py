@@ -12,6 +12,7 @@ or {"error": sentence}.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -26,11 +27,48 @@ ONNX2TF_SAMPLE = "calibration_image_sample_data_20x128x128x3_float32.npy"
 DENSE_BASE = {"sparse": "fp32", "dynamic_sparse": "dynamic", "int8_sparse": "int8"}
 
 
+def flatten_channels_last(onnx_path: str) -> None:
+    """Rewrite `Gemm(Flatten(x))` to flatten x (1, C, H, W) in the order H, W, C, with the weights reordered to match.
+
+    TensorFlow holds x as (1, H, W, C): without this it would need a TRANSPOSE before the flattening.
+    """
+    onnx: Any = importlib.import_module("onnx")  # a type checker would take the onnx.py beside this file
+    graph = (model := onnx.shape_inference.infer_shapes(onnx.load(onnx_path))).graph
+    shapes = {info.name: [d.dim_value for d in info.type.tensor_type.shape.dim] for info in graph.value_info}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    consumers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
+
+    for position, node in reversed(list(enumerate(graph.node))):
+        shape = shapes.get(node.input[0], []) if node.op_type in ("Flatten", "Reshape") else []
+        users = consumers.get(node.output[0], [])
+        if len(shape) != 4 or shape[2] * shape[3] == 1 or len(users) != 1 or users[0].op_type != "Gemm":
+            continue
+        (gemm,) = users
+        weight = weights.get(gemm.input[1])
+        transposed = any(attribute.name == "transB" and attribute.i == 1 for attribute in gemm.attribute)
+        if weight is None or not transposed or shapes.get(node.output[0]) != [1, int(np.prod(shape))]:
+            continue
+        columns = onnx.numpy_helper.to_array(weight).reshape(-1, *shape[1:])  # (K, C, H, W)
+        reordered = columns.transpose(0, 2, 3, 1).reshape(len(columns), -1)  # (K, H * W * C)
+        channels_last, new_weight = f"{node.input[0]}_nhwc", f"{weight.name}_nhwc"
+        graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(reordered), new_weight))
+        graph.node.insert(
+            position, onnx.helper.make_node("Transpose", [node.input[0]], [channels_last], perm=[0, 2, 3, 1])
+        )
+        node.input[0] = channels_last
+        gemm.input[1] = new_weight
+    onnx.save(model, onnx_path)
+
+
 def build_saved_model(onnx_path: str, out_dir: Path) -> str:
     """Rebuild the ONNX graph (NCHW) as a TensorFlow one (NHWC) and save it; returns the folder of the saved model."""
     import onnx2tf
     import tensorflow as tf
 
+    flatten_channels_last(onnx_path)
     # onnx2tf downloads this sample file, which nothing here uses, unless the working folder has it.
     np.save(out_dir / ONNX2TF_SAMPLE, np.zeros((20, 128, 128, 3), np.float32))
     try:
@@ -80,8 +118,9 @@ def convert_formats(saved_model: str, request: dict[str, Any], lap: Any) -> None
     from tensorflow.lite.python.convert import mlir_sparsify
 
     samples = np.load(request["calibration"]) if request["calibration"] else None
+    formats: list[str] = request["formats"]
     dense: dict[str, bytes] = {}
-    for fmt in request["formats"]:
+    for fmt in formats:
         base = DENSE_BASE.get(fmt, fmt)
         if base not in dense:
             dense[base] = convert_dense(saved_model, base, samples)

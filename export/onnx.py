@@ -38,7 +38,8 @@ def export_onnx(model: torch.nn.Module, example_input: torch.Tensor, path: str |
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    net = copy.deepcopy(model).cpu().float().eval()
+    # Channels-last weights would come out as a GATHER after the global pool.
+    net = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
     example = example_input[:1].detach().cpu().float().contiguous()  # (1, C, H, W)
     with torch.no_grad():
         expected = net(example)

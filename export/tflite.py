@@ -19,6 +19,7 @@ from export.errors import ExportError
 
 FORMATS = ("fp32", "fp16", "sparse", "dynamic", "dynamic_sparse", "int8", "int8_sparse")
 INT8_FORMATS = ("int8", "int8_sparse")
+WORKER = Path(__file__).with_name("convert_worker.py")
 
 
 def convert(
@@ -86,6 +87,8 @@ def _check_request(onnx_path: Path, formats: Sequence[str], calibration: np.ndar
         raise ValueError(
             f"calibration has shape {calibration.shape}; {onnx_path} needs (N, {shape[0]}, {shape[1]}, {shape[2]})."
         )
+    if calibration is not None and not np.isfinite(calibration).all():
+        raise ValueError("calibration holds values that are not finite; leave those samples out.")
     if calibration is None and any(fmt in INT8_FORMATS for fmt in formats):
         raise ValueError("int8 needs calibration samples (100 or more images, normalised as in training).")
 
@@ -93,9 +96,8 @@ def _check_request(onnx_path: Path, formats: Sequence[str], calibration: np.ndar
 def _run_worker(request: dict[str, Any], work: Path, log: Path, timeout_s: float) -> None:
     """Run the child to its end, with its output in `log`; raise ExportError unless it succeeded."""
     (work / "request.json").write_text(json.dumps(request))
-    worker = Path(__file__).with_name("convert_worker.py")
     # -P: this folder holds an onnx.py, which must not stand in for the onnx package.
-    command = [sys.executable, "-P", str(worker), str(work / "request.json")]
+    command = [sys.executable, "-P", str(WORKER), str(work / "request.json")]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1", "CUDA_VISIBLE_DEVICES": "-1"}
     with log.open("w") as stream:
         try:
