@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Annotated, Any, Union
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
+from hpe import cli_data, cli_device
+from hpe.cli_output import Data, Json, Model, Run, say, write
 from hpe.config import ModelConfig, PruneConfig, TrainConfig
-
-Data = Annotated[str, arg(metavar="SPEC")]
-Run = Annotated[Path, arg(metavar="RUN")]
-Json = Annotated[Path | None, arg(metavar="FILE")]
 
 
 def demo(out: Path = Path("demo")) -> None:
@@ -26,7 +23,7 @@ def demo(out: Path = Path("demo")) -> None:
     """
     from hpe.demo import run_demo
 
-    run_demo(out, report=_say)
+    run_demo(out, report=say)
 
 
 def train(
@@ -50,8 +47,8 @@ def train(
     """
     from hpe.pipeline import run_train
 
-    run_train(data, out, model, train, val, resume, skip_bad, report=_say)
-    _say(f"done: {out}\nnext: hpe evaluate {out} --data SPEC, hpe prune {out} --method channel ..., hpe export {out}")
+    run_train(data, out, model, train, val, resume, skip_bad, report=say)
+    say(f"done: {out}\nnext: hpe evaluate {out} --data SPEC, hpe prune {out} --method channel ..., hpe export {out}")
 
 
 def prune(
@@ -76,8 +73,8 @@ def prune(
     """
     from hpe.pipeline import run_prune
 
-    run_prune(run, data, out, prune, train, val, resume, skip_bad, report=_say)
-    _say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
+    run_prune(run, data, out, prune, train, val, resume, skip_bad, report=say)
+    say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
 
 
 def export(
@@ -97,16 +94,16 @@ def export(
     from export.tflite import file_sizes
     from hpe.pipeline import run_export
 
-    files = run_export(run, calibration, [name.strip() for name in formats.split(",") if name.strip()], report=_say)
+    files = run_export(run, calibration, [name.strip() for name in formats.split(",") if name.strip()], report=say)
     sizes = {str(path): {"format": name, **file_sizes(path)} for name, path in files.items()}
     for path, size in sizes.items():
-        _say(f"{path}: {size['size_bytes']:,} bytes, {size['gzip_bytes']:,} after gzip -9")
-    _write(json, sizes)
-    _say(f"next: hpe evaluate {files.get('int8', run)} --data SPEC, hpe bench {run}/*.tflite")
+        say(f"{path}: {size['size_bytes']:,} bytes, {size['gzip_bytes']:,} after gzip -9")
+    write(json, sizes)
+    say(f"next: hpe evaluate {files.get('int8', run)} --data SPEC, hpe bench {run}/*.tflite")
 
 
 def evaluate(
-    model: Positional[Annotated[Path, arg(metavar="MODEL")]],
+    model: Positional[Model],
     data: Data,
     split: str | None = None,
     skip_bad: bool = False,
@@ -125,56 +122,9 @@ def evaluate(
 
     metrics = run_evaluate(model, data, split, skip_bad)
     angles = ", ".join(f"{name} {metrics.mae_deg[name]:.2f}" for name in ("yaw", "pitch", "roll"))
-    _say(f"{model}: MAE {metrics.mean_deg:.2f} deg ({angles}), geodesic {metrics.geodesic_deg:.2f} deg")
-    _say(f"{metrics.n} faces, {metrics.dropped} left out")
-    _write(json, metrics.to_dict())
-
-
-def predict(
-    model: Positional[Annotated[Path, arg(metavar="MODEL")]],
-    images: Positional[Annotated[list[Path], arg(metavar="IMAGE")]],
-    box: Annotated[tuple[float, float, float, float] | None, arg(metavar="X0 Y0 X1 Y1")] = None,
-    draw: Annotated[Path | None, arg(metavar="DIR")] = None,
-    json: Json = None,
-) -> None:
-    """Estimate the head pose in pictures. Without --box a picture must be a face crop (hpe data preview shows such).
-
-    Args:
-        model: A run folder, or a .onnx or .tflite file.
-        images: Picture files.
-        box: The face in the picture, in pixels: left, top, right, bottom.
-        draw: Write each picture's crop with the pose drawn as axes into this folder.
-        json: Write the poses here.
-    """
-    from hpe.predict import predict_files
-
-    poses = predict_files(model, images, box, draw)
-    for path, (yaw, pitch, roll) in poses.items():
-        _say(f"{path}: yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f} deg")
-    keys = ("yaw_deg", "pitch_deg", "roll_deg")
-    _write(json, {path: dict(zip(keys, pose, strict=True)) for path, pose in poses.items()})
-
-
-def bench(
-    models: Positional[Annotated[list[Path], arg(metavar="MODEL")]],
-    seconds: float = 2.0,
-    threads: int = 1,
-    json: Json = None,
-) -> None:
-    """Time model files on this machine, one image at a time.
-
-    Args:
-        models: .onnx and .tflite files.
-        seconds: How long each is run.
-        threads: Threads of the interpreter.
-        json: Write the times here.
-    """
-    from hpe.pipeline import run_bench
-
-    table = run_bench(models, seconds, threads)
-    for model, times in table.items():
-        _say(f"{model}: median {times['median_ms']:.3f} ms, mean {times['avg_ms']:.3f} +- {times['std_ms']:.3f} ms")
-    _write(json, table)
+    say(f"{model}: MAE {metrics.mean_deg:.2f} deg ({angles}), geodesic {metrics.geodesic_deg:.2f} deg")
+    say(f"{metrics.n} faces, {metrics.dropped} left out")
+    write(json, metrics.to_dict())
 
 
 def report(runs: Positional[Annotated[list[Path], arg(metavar="RUN")]], out: Path, json: Json = None) -> None:
@@ -190,46 +140,8 @@ def report(runs: Positional[Annotated[list[Path], arg(metavar="RUN")]], out: Pat
     tables = write_report(runs, out)
     for spec, rows in tables.items():
         print_table(rows, f"Data: {spec}")
-    _write(json, tables)
-    _say(f"open {out / 'report.html'}")
-
-
-def data_check(spec: Positional[Data], json: Json = None) -> None:
-    """List everything that is wrong with a data set; exit 1 if anything is.
-
-    Args:
-        spec: The data (as in hpe train).
-        json: Write the list here.
-    """
-    from dataclasses import asdict
-
-    from hpe.datasets import check_data
-
-    faults = check_data(spec)
-    for fault in faults:
-        _say(str(fault))
-    _write(json, [asdict(fault) for fault in faults])
-    _say(f"{spec}: {len(faults)} bad" if faults else f"{spec}: nothing wrong")
-    if faults:
-        sys.exit(1)
-
-
-def data_preview(spec: Positional[Data], out: Path, count: int = 64, skip_bad: bool = False) -> None:
-    """Draw a sheet of the data with each label as axes: red to the subject's left, green up, blue out of the face.
-
-    Args:
-        spec: The data (as in hpe train).
-        out: The picture to write, for instance sheet.png.
-        count: How many faces, taken evenly from the data.
-        skip_bad: Leave out samples that cannot be read instead of refusing.
-    """
-    from hpe.pipeline import run_preview
-
-    shown = run_preview(spec, out, count, skip_bad)
-    _say(f"{out}: {shown} faces of {spec}")
-
-
-DATA_COMMANDS: dict[str, Callable[..., None]] = {"check": data_check, "preview": data_preview}
+    write(json, tables)
+    say(f"open {out / 'report.html'}")
 
 
 def _choice(commands: dict[str, Callable[..., None]]) -> Any:
@@ -238,7 +150,7 @@ def _choice(commands: dict[str, Callable[..., None]]) -> Any:
     return Union[tuple(options)]  # noqa: UP007
 
 
-def data(action: OmitSubcommandPrefixes[_choice(DATA_COMMANDS)]) -> None:  # type: ignore[valid-type]
+def data(action: OmitSubcommandPrefixes[_choice(cli_data.COMMANDS)]) -> None:  # type: ignore[valid-type]
     """Check or look at a data set."""
 
 
@@ -249,9 +161,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "prune": prune,
     "export": export,
     "evaluate": evaluate,
-    "predict": predict,
-    "bench": bench,
     "report": report,
+    **cli_device.COMMANDS,
 }
 
 
@@ -260,31 +171,18 @@ def main(arguments: list[str] | None = None) -> None:
     description = "Head pose on tiny devices: train, prune, quantise, measure. Start with `hpe demo`."
     try:
         tyro.cli(_choice(COMMANDS), prog="hpe", args=arguments, description=description)
-    except (ValueError, OSError, RuntimeError) as error:
-        _fail(error)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (ValueError, RuntimeError) as error:
+        _fail(str(error))
     except KeyboardInterrupt:
         print("hpe: interrupted; a training goes on after its last whole epoch with --resume", file=sys.stderr)
         sys.exit(130)
 
 
-def _fail(error: Exception) -> None:
-    if os.environ.get("HPE_TRACEBACK"):
-        raise error
-    missing = isinstance(error, OSError) and error.filename
-    message = f"{error.filename}: {error.strerror}" if missing else str(error)
+def _fail(message: str) -> None:
     print(f"hpe: {message}", file=sys.stderr)
     sys.exit(2)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _write(path: Path | None, value: Any) -> None:
-    if path is not None:
-        from hpe.files import write_json
-
-        write_json(path, value)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 
 from hpe.config import ConfigError, ModelConfig, PruneConfig, TrainConfig, run_id, to_dict
 from hpe.environment import environment
-from hpe.evaluate import PoseMetrics, evaluate
+from hpe.evaluate import ANGLES, PoseMetrics, evaluate
 from hpe.files import merge_result, read_json, write_json, write_whole
 from hpe.predict import load_predictor
 from hpe.transforms import IMAGE_SIZE, MEAN, STD, centre_crop, preprocess
@@ -259,3 +259,17 @@ def run_bench(models: Sequence[Path], seconds: float = 2.0, threads: int = 1) ->
         if (model.parent / "result.json").exists():
             merge_result(model.parent, "latency", {model.name: {**latency, "threads": threads, **environment()}})
     return table
+
+
+def run_deploy(model: Path, out: Path, board: str) -> list[Path]:
+    """Write the Arduino sketch of an int8 file into `out`; its measured errors go into the sketch as a note."""
+    from export.sketch import write_arduino
+
+    settings: dict[str, Any] = {"mean": MEAN.tolist(), "std": STD.tolist(), "pose_order": list(ANGLES)}
+    settings["units"] = "degrees"
+    result = model.parent / "result.json"
+    evaluations = read_json(result).get("evaluations", {}) if result.exists() else {}
+    notes = [f"{e['mae_deg']['mean']:.2f} deg on {e['data']}" for e in evaluations.values() if e["file"] == model.name]
+    if notes:
+        settings["note"] = "Mean absolute error: " + "; ".join(notes)
+    return write_arduino(model, out, board, settings)
