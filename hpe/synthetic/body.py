@@ -78,7 +78,7 @@ class Eyes:
         return cls(0.0 if closed else opening, gaze, iris, draws.uniform(0.28, 0.55))
 
     def build(self, landmarks: np.ndarray) -> np.ndarray | None:
-        """Surfels of the visible part of both eyeballs on a head with these landmarks (3, 68); None where the eyes are shut."""
+        """Surfels of what shows of the eyeballs on a head with these landmarks (3, 68); None where the eyes are shut."""
         if self.opening == 0.0:
             return None
         patch = _eye_patch()
@@ -143,7 +143,7 @@ class Body:
 
     def build(self, pose_deg: np.ndarray, rotation: np.ndarray, skin: np.ndarray) -> np.ndarray:
         """Surfels of neck and trunk for a head with this pose (3,) in degrees and rotation (3, 3)."""
-        rest, trunk_share, azimuth, ambient = _body_shape()
+        rest, trunk_share, _, ambient = _body_shape()
         x, y, z = rest
         sideways = np.float32(self.neck) * (1 - trunk_share) + np.float32(self.shoulder) * trunk_share
         points = np.stack([x * sideways, y, z]) - NECK_PIVOT[:, None]

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpe.crop import Box, widen
 from hpe.synthetic.draws import Draws
-
-CROP_K = 0.2
-"""Widening of the landmarks' box: 2k of its size to the left, right and top, 0.6k to the bottom (AFLW2000 practice)."""
 
 _DEPTH_RANGE = 800.0  # mm in front of and behind the neck that the z-buffer can tell apart
 _ID_BITS = 16  # a z-buffer word is (depth, surfel number): the nearer surfel wins a maximum
@@ -33,21 +31,12 @@ class Camera:
         return points[0] * scale, -points[1] * scale
 
 
-def standard_box(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float]:
+def standard_box(x: np.ndarray, y: np.ndarray) -> Box:
     """(left, top, right, bottom) of the standard crop around landmarks at x (right) and y (down)."""
-    left, right, top, bottom = float(x.min()), float(x.max()), float(y.min()), float(y.max())
-    width, height = right - left, bottom - top
-    return (
-        left - 2 * CROP_K * width,
-        top - 2 * CROP_K * height,
-        right + 2 * CROP_K * width,
-        bottom + 0.6 * CROP_K * height,
-    )
+    return widen((float(x.min()), float(y.min()), float(x.max()), float(y.max())))
 
 
-def to_pixels(
-    x: np.ndarray, y: np.ndarray, box: tuple[float, float, float, float], pixels: int, border: int
-) -> tuple[np.ndarray, np.ndarray]:
+def to_pixels(x: np.ndarray, y: np.ndarray, box: Box, pixels: float, border: float) -> tuple[np.ndarray, np.ndarray]:
     """Column and row, as floats, where the box fills pixels x pixels and `border` more surround it."""
     left, top, right, bottom = box
     column = (x - np.float32(left)) * np.float32(pixels / (right - left)) + np.float32(border)

@@ -65,7 +65,7 @@ class Hair:
         else:
             draws.uniform()
         tucked = draws.chance(0.3)  # behind the ears
-        opening = draws.uniform(1.8, 2.1) if tucked else draws.uniform(0.95, 1.5)
+        opening = draws.uniform(1.8, 2.1) if tucked else draws.uniform(1.15, 1.5)
         fall = [draws.uniform(-230, -62), opening, draws.uniform(3, 20), draws.uniform(-0.08, 0.25)]
         return cls(
             style, colour, tuple(border), thickness, lift, draws.uniform(0, 4), draws.uniform(0.3, 1.0),
@@ -74,7 +74,10 @@ class Hair:
 
     @property
     def hides_ears(self) -> bool:
-        hangs_over, puffs_over = self.style == "long" and self.fall[1] < 1.7, self.style == "curly" and self.thickness > 18
+        hangs_over, puffs_over = (
+            self.style == "long" and self.fall[1] < 1.7,
+            self.style == "curly" and self.thickness > 18,
+        )
         return hangs_over or puffs_over
 
     def cover(self) -> tuple[np.ndarray, np.ndarray]:

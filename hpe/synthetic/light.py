@@ -80,8 +80,9 @@ class Light:
 
     def _shadow(self, points: np.ndarray, normals: np.ndarray, casters: np.ndarray) -> np.ndarray:
         """How far each point (3, m) lies in the shadow of the casters (3, n), 0..1, from a shadow map."""
-        right = _unit(np.cross(np.float32([0, 1, 0]), self.key))
-        axes = np.stack([right, np.cross(self.key, right), self.key])
+        x, y, z = self.key
+        right = _unit([z, 0, -x])  # up (0, 1, 0) x key
+        axes = np.stack([right, np.float32([y * right[2], z * right[0] - x * right[2], -y * right[0]]), self.key])
         scale = np.float32([_SHADOW_SIDE / (2 * _SHADOW_HALF_X), _SHADOW_SIDE / (2 * _SHADOW_HALF_Y)])
 
         def on_map(where):

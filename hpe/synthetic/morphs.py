@@ -129,7 +129,7 @@ def _identity() -> dict[str, tuple]:
 
 def _expression() -> dict[str, tuple]:
     head = head_surface()
-    x, y, z = head.points.astype(np.float64)
+    x, _, z = head.points.astype(np.float64)
     front, ax, y0 = head.relief["front"], np.abs(head.flat[0]), head.flat[1]
     side = np.sign(x)
     # The jaw: below the gap between the lips in the middle, fading in more slowly towards the cheeks.

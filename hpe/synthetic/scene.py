@@ -48,7 +48,7 @@ PRESETS = {
     "full": Preset(stream=2, wide=True, glasses=0.25, hat=0.14, occluder=0.12, degraded=True),
     "clean": Preset(stream=2, wide=True, glasses=0.25, hat=0.14, occluder=0.0, degraded=False),
 }
-"""`easy`: clean pictures of moderate poses. `full`: everything. `clean`: the heads of `full`, undegraded, unoccluded."""
+"""`easy`: moderate poses, clean pictures. `full`: everything. `clean`: the heads of `full`, undegraded, unoccluded."""
 
 
 def draw_pose(draws: Draws, wide: bool) -> np.ndarray:
@@ -111,14 +111,14 @@ class Scene:
         rotation = head_rotation(self.pose_deg)
         head, landmarks, half_width = self._head()
         parts = [head]
-        scarf, long_hair = self.hat.kind == "scarf", self.hair.style == "long"
+        scarf = self.hat.kind == "scarf"
         if not scarf and not self.hair.hides_ears:
             parts.append(self.ears.build(half_width, 1 + self.person.weights["height"], self.skin.colour))
         if (eyes := self.eyes.build(landmarks)) is not None:
             parts.append(eyes)
         if scarf:
             parts.append(curtain(self.hair, half_width, self.hat.colour, 1.0, loose=0.3))
-        elif long_hair:
+        elif self.hair.style == "long":
             shade = self.hair.shade(CURTAIN_ROWS, CURTAIN_COLUMNS)
             parts.append(curtain(self.hair, half_width, self.hair.colour, shade))
         if self.glasses.worn:
@@ -132,7 +132,7 @@ class Scene:
         return scene, rotation @ (landmarks - NECK_PIVOT[:, None])
 
     def _head(self) -> tuple[np.ndarray, np.ndarray, float]:
-        """Surfels of the head with hair and hat on it, the bare head's landmarks (3, 68), half its width at the ears."""
+        """Surfels of the head with hair and hat on, the bare head's landmarks (3, 68), half its width at the ears."""
         surface = head_surface()
         points = self.person.shape()
         landmarks = points[:, surface.landmarks]
@@ -150,30 +150,41 @@ class Scene:
 
     def paint(self, size: int, margin: int) -> np.ndarray:
         """The picture, uint8 (size + 2 margin, size + 2 margin, 3); its middle is the standard crop."""
-        surfel, landmarks = self.build()
-        box = standard_box(*self.camera.project(landmarks))
         side = size + 2 * margin
-        fine_side = round(_OVERSAMPLING * side)
-        fine_size = size * fine_side / side
-        column, row = to_pixels(*self.camera.project(surfel[POSITION]), box, fine_size, (fine_side - fine_size) / 2)
-        covered, number = splat(surfel[2], column, row, fine_side, reach=max(2, round(size / 32)))
-        picture = np.zeros((4, fine_side * fine_side), np.float32)  # linear red, green, blue and coverage
+        surfel, landmarks = self.build()
+        covered, number, fine_side = self.rasterise(surfel, landmarks, size, margin)
+        layer = np.zeros((4, fine_side * fine_side), np.float32)  # linear red, green, blue and coverage
         colour = self.light.shade(np.take(surfel, number, axis=1), surfel)
-        for channel, values in zip(picture, (*np.minimum(colour, 1.5), 1), strict=True):
+        for channel, values in zip(layer, (*np.minimum(colour, 1.5), 1), strict=True):
             channel[covered] = values
-        red_green_blue, cover = np.split(_average(picture.reshape(4, fine_side, fine_side), side), [3])
-        picture = red_green_blue + (1 - cover) * self.backdrop.paint(side)
+        head, cover = np.split(_average(layer.reshape(4, fine_side, fine_side), side), [3])
+        picture = head + (1 - cover) * self.backdrop.paint(side)
         self.occluder.cover(picture)
         picture = _to_display(picture)
         if self.degradation is not None:
             picture = self.degradation.apply(picture, size)
         return np.ascontiguousarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
 
+    def rasterise(
+        self, surfel: np.ndarray, landmarks: np.ndarray, size: int, margin: int
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """The covered pixels (m,) of the fine picture, the surfel seen at each (m,), and the fine picture's side."""
+        side = size + 2 * margin
+        fine_side = round(_OVERSAMPLING * side)
+        fine_size = size * fine_side / side
+        box = standard_box(*self.camera.project(landmarks))
+        column, row = to_pixels(*self.camera.project(surfel[POSITION]), box, fine_size, (fine_side - fine_size) / 2)
+        return *splat(surfel[2], column, row, fine_side, reach=max(2, round(size / 32))), fine_side
+
 
 def head_rotation(pose_deg: np.ndarray) -> np.ndarray:
     """(3, 3) float32 that takes head coordinates to camera coordinates for (yaw, pitch, roll) in degrees."""
-    zero = euler_to_matrix(np.array([0.0, ZERO_PITCH_DEG, 0.0]))
-    return (euler_to_matrix(pose_deg.astype(np.float64)) @ zero).astype(np.float32)
+    return (euler_to_matrix(pose_deg.astype(np.float64)) @ _zero_pose()).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _zero_pose() -> np.ndarray:
+    return euler_to_matrix(np.array([0.0, ZERO_PITCH_DEG, 0.0]))
 
 
 def _average(picture: np.ndarray, side: int) -> np.ndarray:

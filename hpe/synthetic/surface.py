@@ -64,7 +64,9 @@ class HeadSurface:
 def _row_heights() -> np.ndarray:
     """Heights of the rows, top down: denser at the eyes and at the mouth, where the jaw's drop stretches them."""
     y = np.linspace(an.TOP_Y, _BOTTOM_Y, 2000)
-    lips, gap, eyes = (np.exp(-(((y - at) / radius) ** 2)) for at, radius in ((an.MOUTH_Y, 11), (an.MOUTH_Y, 3), (2, 16)))
+    lips, gap, eyes = (
+        np.exp(-(((y - at) / radius) ** 2)) for at, radius in ((an.MOUTH_Y, 11), (an.MOUTH_Y, 3), (2, 16))
+    )
     density = 1 + 0.6 * lips + 3.5 * gap + 0.6 * eyes
     position = np.cumsum(density)
     return np.interp(np.linspace(position[0], position[-1], ROWS), position, y)
