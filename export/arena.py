@@ -152,13 +152,13 @@ def _buffers(model: Model, target: Target) -> tuple[list[_Buffer], int]:
 def _scratch_bytes(model: Model, op: Op, target: Target) -> list[int]:
     """Sizes of the scratch buffers that the op's kernel asks for while it runs."""
     tensors = model.tensors
-    if op.name in ("MEAN", "SUM") and len(op.inputs) > 1:
+    if op.name in ("MEAN", "SUM"):
         image, axes = tensors[op.inputs[0]], tensors[op.inputs[1]]
         return [4 * tensors[op.outputs[0]].elements, 4 * len(image.shape), 4 * axes.elements]
-    if not target.cmsis_nn or len(op.inputs) < 2:
+    if not target.cmsis_nn or op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
         return []
     image, kernel = tensors[op.inputs[0]], tensors[op.inputs[1]]
-    if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(kernel.shape) == 4 and len(image.shape) == 4:
+    if len(kernel.shape) == 4 and len(image.shape) == 4:
         _, height, width, _ = kernel.shape
         undilated = op.options["dilation_w"] == op.options["dilation_h"] == 1
         if op.name == "CONV_2D":  # arm_convolve_wrapper_s8_get_buffer_size: two columns of int16, none for 1 x 1
@@ -204,7 +204,7 @@ def _kernel(op: Op) -> _Kernel:
 
 def _channels(model: Model, op: Op) -> int:
     """Output channels for which the kernel keeps a multiplier and a shift; 0 where it keeps none."""
-    if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") or len(op.inputs) < 2:
+    if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         return 0
     weights = model.tensors[op.inputs[1]]
     if not weights.shape or (op.name == "FULLY_CONNECTED" and weights.scales.size <= 1):

@@ -87,7 +87,7 @@ def fit(path: str | Path, board: str) -> Fit:
 
 def op_macs(model: Model, op: Op) -> int:
     """Multiply-accumulates of one op; 0 for all but convolutions and dense layers."""
-    if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") or len(op.inputs) < 2 or not op.outputs:
+    if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         return 0
     weights = model.tensors[op.inputs[1]]
     channels = (weights.shape or (0,))[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
@@ -107,7 +107,7 @@ def unsupported_ops(model: Model) -> list[str]:
             found[f"{name} in floating point (slow and large; export to int8)"] = None
         if any(t.is_sparse for t in tensors):
             found[f"{name} with sparse weights (export without sparsity)"] = None
-        if name == "FULLY_CONNECTED" and len(op.inputs) > 1 and model.tensors[op.inputs[1]].scales.size > 1:
+        if name == "FULLY_CONNECTED" and model.tensors[op.inputs[1]].scales.size > 1:
             found["FULLY_CONNECTED with per-channel weights (the Arduino libraries compute it wrongly)"] = None
     return list(found)
 

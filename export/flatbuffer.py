@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.schema import ACTIVATIONS, BUILTIN_OPERATORS, OP_OPTIONS, PADDINGS, TENSOR_BITS, TENSOR_TYPES
+from export.schema import ACTIVATIONS, BUILTIN_OPERATORS, NEEDED_INPUTS, OP_OPTIONS, PADDINGS, TENSOR_BITS, TENSOR_TYPES
 
 
 class ModelFileError(ValueError):
@@ -309,16 +309,19 @@ def _read_op(index: int, table: _Table, codes: list[tuple[str, str, int]]) -> Op
 def _check_graph(
     ops: tuple[Op, ...], tensors: tuple[Tensor, ...], inputs: tuple[int, ...], outputs: tuple[int, ...]
 ) -> None:
-    """Every tensor index in range: -1 (an input left out) only among an op's inputs."""
+    """Every tensor index in range (-1, an input left out, only behind the needed ones), and no op short of tensors."""
     count = len(tensors)
     if not inputs or not outputs:
         raise ModelFileError("it has no input or no output")
-    for where, indices, lowest in [("the graph", inputs + outputs, 0)] + [
-        entry for op in ops for entry in ((f"op {op.index}", op.inputs, -1), (f"op {op.index}", op.outputs, 0))
-    ]:
-        for i in indices:
-            if not lowest <= i < count:
-                raise ModelFileError(f"{where} refers to tensor {i} of {count}")
+    if not all(0 <= i < count for i in inputs + outputs):
+        raise ModelFileError(f"its inputs and outputs are not all among its {count} tensors")
+    for op in ops:
+        needed = NEEDED_INPUTS.get(op.name, 0)
+        if len(op.inputs) < needed or (needed and not op.outputs):
+            raise ModelFileError(f"op {op.index} ({op.name}) has too few inputs or outputs")
+        required, optional = op.inputs[:needed] + op.outputs, op.inputs[needed:]
+        if not all(0 <= i < count for i in required) or not all(-1 <= i < count for i in optional):
+            raise ModelFileError(f"op {op.index} ({op.name}) refers to a tensor that is not among the {count}")
 
 
 def _read_metadata(root: _Table, buffers: list[np.ndarray]) -> dict[str, bytes]:

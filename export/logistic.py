@@ -22,7 +22,7 @@ def logistic_table(scale: float, zero_point: int) -> np.ndarray:
     """
     fraction, shift = math.frexp(float(np.float32(scale)) * (1 << 27))
     multiplier = math.floor(fraction * (1 << 31) + 0.5)
-    radius = math.floor(15 * (1 << 27) / 2.0**shift)  # beyond it the result is 0 or 1
+    radius = min(math.floor(15 * (1 << 27) / 2.0**shift), 1 << 40)  # beyond it the result is 0 or 1
     centred = np.arange(-128, 128, dtype=np.int64) - zero_point  # (256,)
     inside = np.clip(centred, -radius, radius)
     in_q4 = _rounding_shift(_high_mul(inside << max(shift, 0), multiplier), max(-shift, 0))

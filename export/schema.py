@@ -73,3 +73,9 @@ OP_OPTIONS = {
     "SUB": {"activation": (0, "b", 0)},
     "MUL": {"activation": (0, "b", 0)},
 }
+
+# Inputs that these ops cannot do without (a bias can be left out).
+NEEDED_INPUTS = {
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "MEAN", "SUM", "PAD"), 2),
+    **dict.fromkeys(("LOGISTIC", "HARD_SWISH", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RESHAPE", "SOFTMAX"), 1),
+}
