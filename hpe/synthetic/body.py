@@ -78,7 +78,7 @@ class Eyes:
         return cls(0.0 if closed else opening, gaze, iris, draws.uniform(0.28, 0.55))
 
     def build(self, landmarks: np.ndarray) -> np.ndarray | None:
-        """Surfels of what shows of the eyeballs on a head with these landmarks (3, 68); None where the eyes are shut."""
+        """Surfels of what shows of the eyeballs of a head with these landmarks (3, 68); None where eyes are shut."""
         if self.opening == 0.0:
             return None
         patch = _eye_patch()

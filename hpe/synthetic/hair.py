@@ -19,6 +19,8 @@ _COLOURS = [
     ((0.012, 0.010, 0.009), 26), ((0.030, 0.018, 0.012), 20), ((0.080, 0.045, 0.025), 17), ((0.18, 0.10, 0.045), 12),
     ((0.42, 0.28, 0.14), 10), ((0.22, 0.07, 0.03), 5), ((0.24, 0.23, 0.22), 5), ((0.50, 0.49, 0.47), 5),
 ]  # fmt: skip
+_MEN, _WOMEN = (9, 14, 62, 5, 10), (0, 0, 27, 60, 13)
+"""How common the styles are."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Hair:
     """Extra height on top."""
     wave: float
     """How ragged the border is."""
+    softness: float
+    """Width of the border's fade."""
     contrast: float
     """Light and dark of the strands."""
     pattern: int
@@ -46,31 +50,30 @@ class Hair:
 
     @classmethod
     def draw(cls, draws: Draws, female: bool, dark_skin: bool) -> "Hair":
-        styles, men, women = ("bald", "receding", "short", "long", "curly"), (9, 14, 62, 5, 10), (0, 0, 27, 60, 13)
-        style = draws.choice(styles, women if female else men)
+        style = draws.choice(("bald", "receding", "short", "long", "curly"), _WOMEN if female else _MEN)
         options, weights = zip(*_COLOURS, strict=True)
         pick = draws.choice(range(len(options)), weights)
         colour = np.array(options[min(pick, 1) if dark_skin else pick], np.float32)
-        colour = colour * np.float32(math.exp(draws.normal(0.3))) * draws.tint(0.08)
-        bangs = draws.uniform(0, 36) if draws.chance(0.25) else 0.0
-        front = an.HAIRLINE_Y - 9 + draws.normal(7) - bangs
-        border = [front, draws.uniform(-42, 8), draws.uniform(-95, -60), draws.uniform(-9, 9)]
+        fringe = draws.uniform(0, 36) if draws.chance(0.25) else 0.0
+        forehead = an.HAIRLINE_Y - 9 + draws.normal(7) - fringe
         thickness, lift = draws.uniform(3, 13), draws.uniform(0, 12)
         if style == "receding":
-            border[0], thickness, lift = front + draws.uniform(14, 34), thickness * 0.5, lift * 0.2
-        else:
-            draws.uniform()
+            forehead, thickness, lift = forehead + draws.uniform(14, 34), 0.5 * thickness, 0.2 * lift
         if style == "curly":
             thickness, lift = thickness + draws.uniform(6, 34), lift + 6
-        else:
-            draws.uniform()
-        tucked = draws.chance(0.3)  # behind the ears
-        opening = draws.uniform(1.8, 2.1) if tucked else draws.uniform(1.15, 1.5)
-        fall = [draws.uniform(-230, -62), opening, draws.uniform(3, 20), draws.uniform(-0.08, 0.25)]
+        opening = draws.uniform(1.8, 2.1) if draws.chance(0.3) else draws.uniform(1.15, 1.5)  # behind or over the ears
         return cls(
-            style, colour, tuple(border), thickness, lift, draws.uniform(0, 4), draws.uniform(0.3, 1.0),
-            int(draws.uniform() * _STRAND_PATTERNS), tuple(fall),
-        )  # fmt: skip
+            style=style,
+            colour=colour * np.float32(math.exp(draws.normal(0.3))) * draws.tint(0.08),
+            border=(forehead, draws.uniform(-42, 8), draws.uniform(-95, -60), draws.uniform(-9, 9)),
+            thickness=thickness,
+            lift=lift,
+            wave=draws.uniform(0, 4),
+            softness=draws.uniform(2, 8),
+            contrast=draws.uniform(0.3, 1.0),
+            pattern=int(draws.uniform() * _STRAND_PATTERNS),
+            fall=(draws.uniform(-230, -62), opening, draws.uniform(3, 20), draws.uniform(-0.08, 0.25)),
+        )
 
     @property
     def hides_ears(self) -> bool:
@@ -87,7 +90,7 @@ class Hair:
         scalp = _scalp()
         above = scalp.height + np.float32(self.wave) * self.strands(ROWS, COLUMNS)
         above -= np.array(self.border, np.float32) @ scalp.border_weights
-        cover = smoothstep(-2.8, 5.6, above)
+        cover = smoothstep(-self.softness, 2 * self.softness, above)
         depth = smoothstep(0, 25, above)
         depth *= np.float32(self.thickness) * (scalp.fuller_on_top if self.hides_ears else scalp.flat_at_ears)
         depth += np.float32(self.lift) * scalp.top * cover

@@ -9,7 +9,7 @@ from hpe.synthetic.geometry import ALBEDO, AMBIENT, GLOSS, NORMAL, POSITION
 
 _SHADOW_SIDE = 48
 _SHADOW_HALF_X, _SHADOW_HALF_Y = 182.0, 140.0  # mm that the shadow map covers around the neck
-_SHADOW_BIAS = 8.0  # mm
+_SHADOW_BIAS, _SHADOW_LIFT = 9.0, 8.0  # mm towards the lamp and off the surface, against shadows of itself
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Light:
         nearest = np.full(_SHADOW_SIDE * _SHADOW_SIDE, -1e4, np.float32)
         np.maximum.at(nearest, row.astype(np.int32) * _SHADOW_SIDE + column.astype(np.int32), towards)
 
-        column, row, towards = on_map(points + np.float32(4) * normals)
+        column, row, towards = on_map(points + np.float32(_SHADOW_LIFT) * normals)
         left, top = column.astype(np.int32), row.astype(np.int32)
         right_share, bottom_share = column - left, row - top
         corner = top * _SHADOW_SIDE + left

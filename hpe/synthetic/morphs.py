@@ -58,7 +58,7 @@ DEVIATIONS = {
     "chin_length": 6.0, "cranium_height": 7.0, "cranium_back": 9.0, "forehead": 5.0, "face_flat": 5.0,
     "nose_length": 3.6, "nose_bridge": 2.8, "nose_tip": 3.0, "nose_bend": 1.5, "nostril_wing": 2.6,
     "eye_distance": 2.2, "eye_depth": 2.6, "eye_height": 2.0, "eye_tilt": 1.6, "brow_ridge": 3.6, "brow_height": 3.0,
-    "cheek_bone": 4.5, "hollow": 3.5, "jowl": 3.6, "lip_forward": 3.0, "mouth_height": 2.4, "chin_forward": 5.0,
+    "cheek_bone": 3.2, "hollow": 2.4, "jowl": 3.6, "lip_forward": 3.0, "mouth_height": 2.4, "chin_forward": 5.0,
     "asymmetry_x": 1.6, "asymmetry_y": 0.01,
 }  # fmt: skip
 

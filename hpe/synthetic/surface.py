@@ -121,7 +121,7 @@ def _relief(azimuth: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, np.n
 def _add_relief(x: np.ndarray, z: np.ndarray, relief: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     heights_z = {
         "nose": 1.0, "nostril_wing": 6.3, "socket": -8.5, "eyeball": 4.5, "brow": 4.0, "cheek_bone": 4.2,
-        "hollow": -2.5, "upper_lip": 6.3, "lower_lip": 5.6, "lip_gap": -4.2, "mouth": 3.5, "chin": 6.3,
+        "hollow": -1.5, "upper_lip": 6.3, "lower_lip": 5.6, "lip_gap": -4.2, "mouth": 3.5, "chin": 6.3,
         "chin_crease": -4.0,
     }  # fmt: skip
     heights_x = {"cheek_bone": 2.1, "temple": -1.7, "nostril_wing": 2.8}
@@ -144,8 +144,10 @@ def _paint(x: np.ndarray, y: np.ndarray, z: np.ndarray, relief: dict[str, np.nda
     lip_bottom = an.MOUTH_Y - 0.5 - 9 * lip_edge
     lips = smoothstep(-0.8, 1.4, np.minimum(lip_top - y, y - lip_bottom)) * front * (ax < an.HALF_MOUTH)
     gap = np.exp(-(((y - an.MOUTH_Y - 1.1 * (ax / 25) ** 2) / 1.3) ** 2)) * (ax < an.HALF_MOUTH) * front
-    beard_line = y - 21 * smoothstep(28, 70, ax)
-    beard = smoothstep(-39, -66, beard_line) * smoothstep(-105, -63, z) * smoothstep(-100, -73, z) * (1 - 0.85 * lips)
+    beard_line = curve(ax, [(0, -63), (26, -61), (45, -52), (58, -32), (66, -10)])  # rises to the sideburns
+    beard = smoothstep(7, -8, y - beard_line) * smoothstep(-105, -63, z) * (1 - 0.85 * lips)
+    moustache_line = an.MOUTH_Y + 13 - 0.008 * ax**2
+    moustache = np.exp(-(((y - moustache_line) / 4.4) ** 4)) * smoothstep(32, 22, ax) * front
     fold_x = 20 + 0.45 * (-34 - y)  # from the wing of the nose to beside the mouth
     fold = np.exp(-(((ax - fold_x) / 3.5) ** 2)) * smoothstep(-70, -58, y) * smoothstep(-32, -42, y) * front
     return {
@@ -154,8 +156,8 @@ def _paint(x: np.ndarray, y: np.ndarray, z: np.ndarray, relief: dict[str, np.nda
         "fold": fold,
         "lips": lips,
         "brow": brow,
-        "beard": np.clip(beard * smoothstep(-47, -64, y + 0.35 * np.maximum(ax - 25, 0) * -1), 0, 1),
-        "moustache": pair(0, -51.5, 22, 4.2) * (1 - lips),
+        "beard": beard,
+        "moustache": moustache * (1 - lips),
         "nostrils": pair(6.5, -43.2, 3.4, 1.8),
         "lip_gap": gap,
         "lash": pair(an.EYE_X, 2.6, 13, 2.2),
@@ -179,7 +181,8 @@ def head_surface() -> HeadSurface:
     x, z = _add_relief(x0, z0, relief)
     points = np.stack([x.ravel(), y.ravel(), z.ravel()])
     outward = points - np.array([[0.0], [7.0], [-70.0]])
-    distance = ((points[:, None] - an.landmarks_68().T[:, :, None]) ** 2).sum(0)  # (68, n)
+    offset = points[:, None] - an.landmarks_68().T[:, :, None]  # (3, 68, n)
+    distance = offset[0] ** 2 + offset[1] ** 2 + 0.1 * offset[2] ** 2  # their z is approximate
 
     def flat32(a):
         return np.ascontiguousarray(a.reshape(*a.shape[:-2], -1), dtype=np.float32)
