@@ -66,7 +66,7 @@ class OpSupport:
     """How a microcontroller runs an op: the resolver's method, planning bytes of kernel code, cycles an element.
 
     `cycles` is (least, most) for each output element on a Cortex-M4, besides the MACs: the least as measured with the
-    newest kernels at -O2 (2026-10), the most with the Arduino libraries at -Os; see benchmarks/LOG.md.
+    newest kernels at -O2 (2026-10), the most with the Arduino libraries at -Os, on an emulated processor.
     """
 
     method: str

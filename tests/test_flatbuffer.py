@@ -88,7 +88,7 @@ def test_changed_bytes(changes: list[tuple[int, int]]):
     survives(bytes(data))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(SILU) - 1), st.integers(0, 255)), min_size=1, max_size=3))
 def test_fit_and_deploy_of_changed_bytes(changes: list[tuple[int, int]]):
     data = bytearray(SILU)
