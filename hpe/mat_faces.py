@@ -7,18 +7,16 @@ Hopenet's code, which makes the crop 9 % wider and moves the face to the left.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hpe.crop import Box
+from hpe.matfile import MatError, read_arrays
 from hpe.readers import BadItem, Chunk, Item, Source, fingerprint, read_items
 from hpe.spec import DataError, Fault, Part
 
@@ -49,8 +47,6 @@ def list_300w_lp(part: Part) -> Source:
 
 
 def _source(part: Part, folders: Sequence[Path]) -> Source:
-    if importlib.util.find_spec("scipy") is None:
-        raise DataError(f"'{part}': reading .mat files needs scipy; install it with `pip install scipy`.")
     items: list[Item] = []
     faults: list[Fault] = []
     for folder in folders:
@@ -92,31 +88,21 @@ def read_mat(path: Path, landmarks: str) -> tuple[np.ndarray, Box]:
     return np.array([yaw, pitch, roll]), (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
 
 
-def _load(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """The named arrays of a .mat file. The format holds data alone, no code; whatever else goes wrong is a BadItem."""
-    from scipy.io import loadmat
-
+def _load(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The named arrays of a .mat file; BadItem where it cannot be read."""
     try:
         if path.stat().st_size > MAX_MAT_BYTES:
             raise BadItem(path, f"the file has more than {MAX_MAT_BYTES:,} bytes", "remove the pair")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return loadmat(path, variable_names=names)
-    except BadItem:
-        raise
-    except Exception as error:  # scipy raises a dozen kinds on files that are cut short or made up
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadItem(path, f"cannot be read as .mat ({reason})", "copy it again or remove the pair") from None
+        return read_arrays(path.read_bytes(), names)
+    except (MatError, OSError) as error:
+        raise BadItem(path, f"cannot be read as .mat ({error})", "copy it again or remove the pair") from None
 
 
-def _numbers(path: Path, content: dict[str, Any], name: str) -> np.ndarray:
-    """A finite real array of the file."""
+def _numbers(path: Path, content: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """A finite array of the file."""
     if name not in content:
-        raise BadItem(path, f"there is no {name} in it", "copy it again or remove the pair")
-    array = np.asarray(content[name])
-    if array.dtype.kind not in "fiu":
-        raise BadItem(path, f"{name} holds no numbers", "copy it again or remove the pair")
-    array = array.astype(np.float64)
+        raise BadItem(path, f"there is no array {name} in it", "copy it again or remove the pair")
+    array = content[name]
     if not array.size or not np.isfinite(array).all():
         raise BadItem(path, f"{name} holds values that are not finite, or none", "copy it again or remove the pair")
     return array

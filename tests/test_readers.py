@@ -120,11 +120,11 @@ def damage_mat(path: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "what"),
     [
-        ("no Pose_Para", "no Pose_Para"),
+        ("no Pose_Para", "no array Pose_Para"),
         ("short Pose_Para", "2 numbers instead of 7"),
         ("NaN", "not finite"),
-        ("text", "no numbers"),
-        ("no landmarks", "no pt3d_68"),
+        ("text", "no array Pose_Para"),
+        ("no landmarks", "no array pt3d_68"),
         ("few landmarks", "shape"),
         ("face outside", "outside the image"),
     ],
