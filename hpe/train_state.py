@@ -54,7 +54,8 @@ class WeightAverage:
             else:
                 old.append(self.average[name])
                 new.append(tensor.detach())
-        torch._foreach_lerp_(old, new, weight)
+        if old:
+            torch._foreach_lerp_(old, new, weight)
 
     def state(self, model: torch.nn.Module) -> dict[str, Tensor]:
         """The averaged state dict, with zeros wherever the live weight is exactly zero."""
@@ -154,15 +155,17 @@ class TrainState:
         self.model.load_state_dict(part("model."))
         self.model.to(device)
         self.optimizer = self._new_optimizer()
+        parameters = list(self.model.parameters())
         entries: dict[int, dict[str, Tensor]] = {}
         for name, value in part("optimizer.").items():
             index, key = name.split(".", 1)
-            entries.setdefault(int(index), {})[key] = value
+            entries.setdefault(int(index), {})[key] = _laid_out_like(parameters[int(index)], value)
         self.optimizer.load_state_dict({"state": entries, "param_groups": self.optimizer.state_dict()["param_groups"]})
         if self.pruner is not None:
             self.pruner.load_state_dict({**numbers["pruner"], **part("pruner.")})
         if self.average is not None:
-            self.average.average = {name: tensor.to(device) for name, tensor in part("average.").items()}
+            average, live = part("average."), self.model.state_dict()
+            self.average.average = {name: _laid_out_like(live[name], tensor) for name, tensor in average.items()}
             self.average.updates = numbers["average_updates"]
         for name in KEPT:
             setattr(self, name, numbers[name])
@@ -176,6 +179,11 @@ class TrainState:
         if changed:
             flags = ", ".join(f"--{name.replace('_', '-')} (was {saved.get(name)})" for name in changed)
             raise TrainError(f"{path}: --resume with other settings: {flags}; give the old ones or another --out")
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """`value` in the memory layout of `parameter`: the fused Adam reads both as they lie, whatever the strides."""
+    return torch.empty_like(parameter).copy_(value).detach() if value.shape == parameter.shape else value
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
