@@ -120,10 +120,10 @@ def strip_names(content: bytes) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     class AlignedBuilder(flatbuffers.Builder):
-        """Weights at 16-byte offsets, as the schema's force_align says; the generated Python code forgets it."""
+        """Weights (uint8) at 16-byte offsets, as the schema's force_align says; the generated code forgets it."""
 
         def CreateNumpyVector(self, x: np.ndarray) -> int:
-            self.StartVector(x.itemsize, x.size, 16)
+            self.StartVector(x.itemsize, x.size, 16 if x.dtype == np.uint8 else x.dtype.alignment)
             payload = x.astype(x.dtype.newbyteorder("<"), copy=False).tobytes()
             self.head = self.head - len(payload)
             self.Bytes[self.head : self.head + len(payload)] = payload
@@ -140,7 +140,7 @@ def strip_names(content: bytes) -> bytes:
 
 
 def file_sizes(path: str | Path) -> dict[str, int]:
-    """{"size_bytes", "gzip_bytes"}: the file as it is, and as `gzip -9` would leave it."""
+    """{"size_bytes", "gzip_bytes"}: as it is, and at gzip level 9 (zlib's, within 2 % of the program's)."""
     content = Path(path).read_bytes()
     return {"size_bytes": len(content), "gzip_bytes": len(gzip.compress(content, 9, mtime=0))}
 

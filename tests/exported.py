@@ -20,7 +20,7 @@ SIZE = 32
 
 
 class TinyNet(nn.Module):
-    """What an EfficientNet is made of, small: SAME padding, depthwise, SiLU, squeeze-excite, residual, flatten, dense."""
+    """What EfficientNets are made of, small: SAME padding, depthwise, SiLU, squeeze-excite, residual, flatten."""
 
     def __init__(self) -> None:
         super().__init__()
