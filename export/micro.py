@@ -77,8 +77,8 @@ def micro_arena(path: str | Path) -> MicroArena:
     child = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
     sizes = dict(re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", child.stderr))
     if child.returncode or len(sizes) != 3:
-        reason = " ".join(child.stderr.split())[-300:] or f"it ended with code {child.returncode}"
-        raise ExportError(f"TensorFlow Lite Micro refuses {path}: {reason}")
+        said = " ".join(child.stderr.partition("Traceback (most recent")[0].split())[:300]
+        raise ExportError(f"TensorFlow Lite Micro refuses {path}: {said or f'it ended with code {child.returncode}'}")
     return MicroArena(int(sizes["total"]), int(sizes["head"]), int(sizes["tail"]))
 
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 import export.micro
+from export.arena import HOST, plan_arena
 from export.errors import ExportError
-from export.flatbuffer import ModelFileError
+from export.flatbuffer import ModelFileError, read_model
 from export.logistic import logistic_table
 from export.micro import has_micro, micro_arena, run_micro
 from export.runtime import load_runtime
 
 DATA = Path(__file__).parent / "data"
-REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "micro"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+REFERENCE = SHARED / "reference" / "micro"
 TINY = sorted(DATA.glob("tiny_*.tflite"))
 
 needs_micro = pytest.mark.skipif(not has_micro(), reason="the tflite-micro wheel is not installed (Linux, Python 3.12)")
@@ -97,3 +99,46 @@ def test_missing_wheel_is_a_kind_sentence(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(export.micro, "has_micro", lambda: False)
     with pytest.raises(ExportError, match="pip install tflite-micro"):
         micro_arena(TINY[0])
+
+
+VARIANTS = {
+    "dense_silu": {"act": "silu"},
+    "pruned_relu6": {"act": "relu6", "padding": "same"},
+    "no_se": {"act": "relu6", "se": False, "padding": "same"},
+}
+
+
+@needs_micro
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_real_networks_agree_and_are_planned(variant: str, tmp_path: Path):
+    """On 64 random and 64 real inputs: the bytes of TFLite's reference kernels, and the arena within 3 %."""
+    torch = pytest.importorskip("torch")
+    from export import convert, export_onnx
+    from hpe.config import ModelConfig
+    from hpe.datasets import load_faces
+    from hpe.model import build_model
+    from hpe.transforms import centre_crop, preprocess
+    from pruning.channels import prune_channels
+
+    here = (SHARED / "data" / "faces").is_dir()
+    faces = load_faces(f"csv:{SHARED / 'data' / 'faces'}@test" if here else "synthetic:easy:128:0")
+    images = preprocess(np.array(centre_crop(faces.images)[:128]))  # (128, 64, 64, 3)
+    model = build_model(ModelConfig(**VARIANTS[variant]))
+    if variant == "pruned_relu6":
+        prune_channels(model, torch.zeros(1, 3, 64, 64), macs=3_500_000)
+    model.train()
+    with torch.no_grad():  # batch statistics of real images, so that activations spread as in a trained net
+        for _ in range(20):
+            model(torch.from_numpy(images[:64]).permute(0, 3, 1, 2))
+    onnx = export_onnx(model.eval(), torch.from_numpy(images[:1]).permute(0, 3, 1, 2), tmp_path / f"{variant}.onnx")
+    path = convert(onnx, tmp_path, ("int8",), calibration=images[:64])["int8"]
+
+    runtime = load_runtime(path, reference_kernels=True)
+    random = np.random.default_rng(0).integers(-128, 128, (64, 64, 64, 3), dtype=np.int8)
+    inputs = np.concatenate([random, runtime.quantize(images[64:])])
+    found = run_micro(path, inputs)
+    np.testing.assert_array_equal(found, runtime.invoke_raw(inputs))
+    assert len(np.unique(found, axis=0)) > 60
+    plan, real = plan_arena(read_model(path), HOST), micro_arena(path)
+    assert plan.arena_bytes == pytest.approx(real.arena_bytes, rel=0.03)
