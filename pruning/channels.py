@@ -64,21 +64,24 @@ def prune_channels(
     Raises:
         ValueError: unless exactly one of the ratio and the targets is given; or where the target cannot be reached.
     """
-    targets = {"params": params, "macs": macs, "int8_bytes": int8_bytes}
-    given = {name: value for name, value in targets.items() if value is not None}
-    if len(given) + (ratio is not None) != 1:
-        raise ValueError("Give exactly one of ratio, params, macs and int8_bytes.")
-    if ratio is not None and not 0 <= ratio < 1:
-        raise ValueError(f"ratio must be at least 0 and below 1, got {ratio}.")
+    targets = {"ratio": ratio, "params": params, "macs": macs, "int8_bytes": int8_bytes}
     graph = trace(model, example_input, ignored)
     scores = _scores(graph, importance)
-    ranked = rank(graph, scores, ranking, round_to, min_channels)
-    if ratio is not None:
-        removed = ranked.removals(ratio)
-    else:
-        ((measure, limit),) = given.items()
-        removed = meet_target(graph, ranked, measure, limit)
-    return _remove(model, example_input, graph, scores, ranked, removed, optimizer)
+    removed = choose(graph, rank(graph, scores, ranking, round_to, min_channels), targets)
+    return remove(model, example_input, graph, scores, removed, optimizer)
+
+
+def choose(graph: ChannelGraph, ranked: Ranking, targets: Mapping[str, float | None]) -> list[int]:
+    """How many channels each group loses, for the one target that is not None: ratio, params, macs or int8_bytes."""
+    given = {name: value for name, value in targets.items() if value is not None}
+    if len(given) != 1:
+        raise ValueError("Give exactly one of ratio, params, macs and int8_bytes.")
+    ((name, value),) = given.items()
+    if name != "ratio":
+        return meet_target(graph, ranked, name, int(value))
+    if not 0 <= value < 1:
+        raise ValueError(f"ratio must be at least 0 and below 1, got {value}.")
+    return ranked.removals(value)
 
 
 class ChannelPruner:
@@ -146,10 +149,10 @@ class ChannelPruner:
         """Prune to a sparsity now, whatever the schedule. Returns True if channels were removed."""
         graph = trace(self.model, self.example_input, self.ignored)
         scores = _scores(graph, self.importance)
-        ranked, removed = self._removals(graph, scores, sparsity)
+        removed = self._removals(graph, scores, sparsity)
         if not any(removed):
             return False
-        self.report = _remove(self.model, self.example_input, graph, scores, ranked, removed, optimizer)
+        self.report = remove(self.model, self.example_input, graph, scores, removed, optimizer)
         return True
 
     def state_dict(self) -> dict[str, Tensor | int | float]:
@@ -169,12 +172,12 @@ class ChannelPruner:
         self._first_sizes = sizes
         self._first_cost = Cost(**{name: int(state[f"first_cost.{name}"]) for name in MEASURES[1:]})
 
-    def _removals(self, graph: ChannelGraph, scores: Sequence[Tensor], sparsity: float) -> tuple[Ranking, list[int]]:
+    def _removals(self, graph: ChannelGraph, scores: Sequence[Tensor], sparsity: float) -> list[int]:
         ranked = rank(graph, scores, self.ranking, self.round_to, self.min_channels, self._first_sizes)
         if self.measure == "channels":
-            return ranked, ranked.removals(sparsity)
+            return ranked.removals(sparsity)
         limit = int(getattr(self._first_cost, self.measure) * (1 - sparsity) + 1e-6)
-        return ranked, meet_target(graph, ranked, self.measure, limit)
+        return meet_target(graph, ranked, self.measure, limit)
 
 
 def _scores(graph: ChannelGraph, importance: str | Importance) -> list[Tensor]:
@@ -182,16 +185,15 @@ def _scores(graph: ChannelGraph, importance: str | Importance) -> list[Tensor]:
     return [score(group) for group in graph.groups]
 
 
-def _remove(
+def remove(
     model: nn.Module,
     example_input: Tensor,
     graph: ChannelGraph,
     scores: Sequence[Tensor],
-    ranked: Ranking,
     removed: Sequence[int],
     optimizer: torch.optim.Optimizer | None,
 ) -> PruneReport:
-    """Cut the `removed[i]` lowest-scored channels of each group."""
+    """Cut the `removed[i]` lowest-scored channels of each group, in place."""
     gone: dict[str, dict[str, list[Tensor]]] = {}
     for group, score, count in zip(graph.groups, scores, removed, strict=True):
         if count == 0:

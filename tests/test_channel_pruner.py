@@ -7,11 +7,11 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import load_file, save_file
-from small_nets import X, images, params, small_net
 
 from pruning.channels import ChannelPruner, apply_widths, prune_channels, widths
 from pruning.graph import trace
 from pruning.schedule import ConstantSparsity, PolynomialDecay
+from tests.small_nets import X, images, params, small_net
 
 OPTIMIZERS = {
     "Adam": lambda p: torch.optim.Adam(p, lr=1e-3, amsgrad=True),

@@ -5,12 +5,12 @@ import timm
 import torch
 import torch_pruning as tp
 import torchvision
-from small_nets import SmallNet, X, images, params, small_net
 from torch import nn
 
 from pruning.channels import prune_channels
 from pruning.graph import trace
 from pruning.importance import IMPORTANCES
+from tests.small_nets import SmallNet, X, images, params, small_net
 
 # What pruning means
 

@@ -1,0 +1,115 @@
+"""Dropping whole residual blocks: what is left of `x + f(x)` is `x`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruning.masks import name_matches
+from pruning.surgery import DroppedBlock
+
+
+def residual_blocks(model: nn.Module, images: Tensor) -> dict[str, float]:
+    """The blocks that can be dropped, with what each adds to its input.
+
+    A module counts where it returns its input unchanged once all of its parameters are zero, so whatever its code
+    looks like; of nested ones the innermost.
+
+    Args:
+        images: (B, C, H, W) representative inputs.
+
+    Returns:
+        module name -> mean |f(x)| / mean |x|, in the model's order.
+    """
+    found: dict[str, float] = {}
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        for name, (module, given, returned) in _calls(model, images).items():
+            if given.shape == returned.shape and _is_identity_without_weights(module, given):
+                found[name] = float((returned - given).abs().mean() / given.abs().mean().clamp_min(1e-12))
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return {name: share for name, share in found.items() if not any(n.startswith(name + ".") for n in found)}
+
+
+def drop_blocks(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    count: int | None = None,
+    names: Sequence[str] = (),
+    optimizer: torch.optim.Optimizer | None = None,
+) -> list[str]:
+    """Replace residual blocks by the identity, in place.
+
+    Args:
+        images: (B, C, H, W) representative inputs.
+        count: drop so many, those that add least to their input; or give
+        names: names or patterns of the blocks to drop.
+        optimizer: where given, forgets the dropped parameters.
+
+    Returns:
+        The names of the dropped blocks; `widths` records them and `apply_widths` drops them again.
+
+    Raises:
+        ValueError: if there are not so many blocks, or a pattern matches none.
+    """
+    if (count is None) == (not names):
+        raise ValueError("Give either how many blocks to drop (count) or which (names).")
+    shares = residual_blocks(model, images)
+    available = ", ".join(shares) or "none"
+    if count is not None:
+        if not 0 <= count <= len(shares):
+            raise ValueError(f"{count} blocks cannot be dropped: the residual blocks are {available}.")
+        dropped = sorted(shares, key=lambda name: shares[name])[:count]
+    else:
+        for pattern in names:
+            if not any(name_matches(name, pattern) for name in shares):
+                raise ValueError(f"{pattern!r} is no residual block that can be dropped; those are {available}.")
+        dropped = [name for name in shares if any(name_matches(name, pattern) for pattern in names)]
+    for name in dropped:
+        _forget(optimizer, model.get_submodule(name))
+        model.set_submodule(name, DroppedBlock())
+    return dropped
+
+
+def _calls(model: nn.Module, images: Tensor) -> dict[str, tuple[nn.Module, Tensor, Tensor]]:
+    """What went in and came out of every module that takes and gives one tensor, holds weights, and has parts."""
+    calls: dict[str, tuple[nn.Module, Tensor, Tensor]] = {}
+    handles = []
+    for name, module in model.named_modules():
+        if name and next(module.children(), None) is not None and next(module.parameters(), None) is not None:
+
+            def remember(module: nn.Module, given: tuple, returned: Any, name: str = name) -> None:
+                if len(given) == 1 and isinstance(given[0], Tensor) and isinstance(returned, Tensor):
+                    calls[name] = (module, given[0].clone(), returned.clone())
+
+            handles.append(module.register_forward_hook(remember))
+    try:
+        with torch.no_grad():
+            model(images.to(next(model.parameters()).device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+@torch.no_grad()
+def _is_identity_without_weights(module: nn.Module, given: Tensor) -> bool:
+    nothing = {name: torch.zeros_like(tensor) for name, tensor in module.named_parameters()}
+    nothing |= {name: torch.zeros_like(tensor) for name, tensor in module.named_buffers()}
+    returned = torch.func.functional_call(module, nothing, (given.clone(),))
+    return isinstance(returned, Tensor) and torch.equal(returned, given)
+
+
+def _forget(optimizer: torch.optim.Optimizer | None, module: nn.Module) -> None:
+    if optimizer is None:
+        return
+    gone = {id(parameter) for parameter in module.parameters()}
+    for group in optimizer.param_groups:
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in gone]
+    for parameter in module.parameters():
+        optimizer.state.pop(parameter, None)
