@@ -81,6 +81,7 @@ def export(
     run: Positional[Run],
     calibration: Annotated[str | None, arg(metavar="SPEC")] = None,
     formats: str = "fp32,int8",
+    tolerance_deg: float = 3.0,
     json: Json = None,
 ) -> None:
     """Convert a trained network to ONNX and TFLite, beside it in its run folder.
@@ -89,16 +90,20 @@ def export(
         run: Folder of a finished run.
         calibration: Data whose images set the int8 ranges (200 are taken). Left out: the run's training data.
         formats: Any of fp32, fp16, sparse, dynamic, int8, joined by commas.
+        tolerance_deg: Fail if a quantised file's poses differ from torch's by more than this in the mean.
         json: Write the files and their sizes here.
     """
-    from export.tflite import file_sizes
+    from hpe.files import read_json
     from hpe.pipeline import run_export
 
-    files = run_export(run, calibration, [name.strip() for name in formats.split(",") if name.strip()], report=say)
-    sizes = {str(path): {"format": name, **file_sizes(path)} for name, path in files.items()}
-    for path, size in sizes.items():
-        say(f"{path}: {size['size_bytes']:,} bytes, {size['gzip_bytes']:,} after gzip -9")
-    write(json, sizes)
+    names = [name.strip() for name in formats.split(",") if name.strip()]
+    files = run_export(run, calibration, names, tolerance_deg, report=say)
+    result = read_json(run / "result.json")
+    entries = {str(path): {**result["files"][path.name], **result["parity"][path.name]} for path in files.values()}
+    for path, entry in entries.items():
+        sizes = f"{entry['size_bytes']:,} bytes, {entry['gzip_bytes']:,} after gzip -9"
+        say(f"{path}: {sizes}; {entry['mean_deg']:.3f} deg from torch (at most {entry['max_deg']:.3f})")
+    write(json, entries)
     say(f"next: hpe evaluate {files.get('int8', run)} --data SPEC, hpe bench {run}/*.tflite")
 
 

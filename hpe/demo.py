@@ -13,12 +13,14 @@ from hpe.predict import load_predictor
 from hpe.report import Row, print_table, write_report
 from hpe.transforms import centre_crop
 
-TRAIN_DATA = "synthetic:easy:3072:1"
+TRAIN_DATA = "synthetic:easy:2048:1"
 TEST_DATA = "synthetic:easy:512:2"
 SHOWN = 16
 """Test heads on the page."""
-DENSE = TrainConfig(epochs=9, lr=2e-3, lr_schedule="onecycle")
-RECOVER = TrainConfig(epochs=5, lr=1e-3, lr_schedule="onecycle")
+DENSE = TrainConfig(epochs=10, batch_size=64, lr=2e-3, lr_schedule="onecycle")
+RECOVER = TrainConfig(epochs=4, batch_size=64, lr=1e-3, lr_schedule="onecycle")
+TOLERANCE_DEG = 10.0
+"""Int8 may stray this far here: so short a training leaves ranges that quantise badly, which the table then shows."""
 SPARSE = {"sparse-50": 0.5, "sparse-87": 0.875}
 """Unstructured runs: name and sparsity."""
 
@@ -69,7 +71,7 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
 
 def _measure(run: Path, report: Callable[[str], None]) -> None:
     """Export a run and evaluate the float network and the int8 file on the test data."""
-    files = run_export(run, calibration=TRAIN_DATA, report=report)
+    files = run_export(run, calibration=TRAIN_DATA, tolerance_deg=TOLERANCE_DEG, report=report)
     for model in (run, files["int8"]):
         metrics = run_evaluate(model, TEST_DATA)
         report(f"  {model.name}: {metrics.mean_deg:.2f} deg")

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("fp32", "fp16", "sparse", "dynamic", "int8")
 CALIBRATION_SAMPLES = 200
+PARITY_SAMPLES = 64
+EXACT_TOLERANCE_DEG = 0.05
+"""Mean deviation from torch that is allowed where nothing is quantised: ONNX, fp32, sparse."""
 
 
 class RunError(RuntimeError):
@@ -174,36 +177,47 @@ def run_export(
     run: Path,
     calibration: str | None = None,
     formats: Sequence[str] = ("fp32", "int8"),
+    tolerance_deg: float = 3.0,
     report: Callable[[str], None] = print,
 ) -> dict[str, Path]:
-    """Write RUN/model.onnx and RUN/model_FORMAT.tflite; sizes go into result.json. Returns the files by format.
+    """Write RUN/model.onnx and RUN/model_FORMAT.tflite; sizes and parity go into result.json. Returns files by format.
 
-    `calibration` is the data SPEC whose images set the int8 ranges (default: what the run was trained on).
+    `calibration` is the data SPEC whose images set the int8 ranges (default: what the run was trained on). Every file
+    is compared with torch on 64 of them; one that strays by more than `tolerance_deg` degrees in the mean (0.05 where
+    nothing is quantised) raises ParityError, with the evidence in RUN/parity.json.
     """
     from export.onnx import export_onnx
+    from export.parity import check_int8_graph, check_parity
     from export.tflite import convert, file_sizes, write_metadata
     from hpe.model import example_input, fold_output_scale, load_model
+    from hpe.train import predict_all
 
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ConfigError(f"--formats {','.join(formats)}: choose from {','.join(FORMATS)}")
     network = fold_output_scale(load_model(run))
     spec = calibration or read_json(run / "config.json")["data"]
-    samples = calibration_samples(_load(spec, skip_bad=True)) if "int8" in formats else None
+    crops = random_crops(_load(spec, skip_bad=True), CALIBRATION_SAMPLES)
     report(f"exporting {run} to ONNX and TFLite ({', '.join(formats)})")
     onnx = export_onnx(network, example_input(), run / "model.onnx")
-    files = {"onnx": onnx, **convert(onnx, run, formats=tuple(formats), calibration=samples)}
-    entries = {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()}
-    merge_result(run, "files", entries)
+    files = {"onnx": onnx, **convert(onnx, run, formats=tuple(formats), calibration=preprocess(crops))}
+    merge_result(run, "files", {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()})
     for path in files.values():
         write_metadata(path, model_metadata(spec))
+    if "int8" in files:
+        check_int8_graph(files["int8"])
+    allowed = {name: EXACT_TOLERANCE_DEG if name in ("onnx", "fp32", "sparse") else tolerance_deg for name in files}
+    crops = crops[:PARITY_SAMPLES]
+    parity = check_parity(files, preprocess(crops), predict_all(network, crops), allowed, run)
+    entries = {files[name].name: {"mean_deg": d.mean, "max_deg": d.max, "n": d.n} for name, d in parity.items()}
+    merge_result(run, "parity", entries)
     return files
 
 
-def calibration_samples(faces: Faces, count: int = CALIBRATION_SAMPLES, seed: int = 0) -> np.ndarray:
-    """Network inputs (count, 64, 64, 3) of randomly chosen faces, to set int8 ranges by."""
+def random_crops(faces: Faces, count: int, seed: int = 0) -> np.ndarray:
+    """Standard crops uint8 (count, 64, 64, 3) of randomly chosen faces, fewer where there are fewer."""
     chosen = np.random.default_rng(seed).permutation(len(faces))[:count]
-    return preprocess(centre_crop(faces.images[np.sort(chosen)]))
+    return centre_crop(faces.images)[np.sort(chosen)]
 
 
 def model_metadata(calibration: str) -> dict[str, Any]:
