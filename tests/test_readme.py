@@ -1,0 +1,41 @@
+"""What the README tells people to type exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hpe.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+LINES = [line.strip() for line in README.splitlines() if line.startswith("    hpe ")]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_commands_and_flags_exist(line, capsys):
+    words = line.split("#")[0].split()[1:]
+    command = words[:2] if words[0] == "data" else words[:1]
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--help"])
+    known = capsys.readouterr().out
+    for flag in re.findall(r"--[a-z0-9-]+", line):
+        assert f"{flag} " in known, flag
+
+
+def test_there_are_commands_and_the_two_that_set_up_come_first():
+    assert len(LINES) > 8
+    setups = re.findall(r"pip install uv && uv run .*", README)
+    assert [setup.split("uv run ")[1] for setup in setups[:2]] == ["hpe demo", "pytest"]
+
+
+def test_links_and_pictures_lead_somewhere():
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert targets
+    for target in targets:
+        assert (ROOT / target).exists(), target
+
+
+def test_the_folder_map_is_complete():
+    for folder in ("hpe", "pruning", "export", "arduino", "benchmarks", "tests"):
+        assert f"    {folder}/" in README
