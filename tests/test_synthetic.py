@@ -21,11 +21,15 @@ from hpe.synthetic.camera import splat, standard_box
 from hpe.synthetic.degradation import Degradation
 from hpe.synthetic.draws import Draws
 from hpe.synthetic.geometry import POSITION, curve, grid_normals
-from hpe.synthetic.scene import ZERO_PITCH_DEG, Scene, head_rotation
+from hpe.synthetic.scene import ZERO_PITCH_DEG, Scene, _rotations
 from hpe.synthetic.surface import head_surface
 
 PEERS = Path(__file__).resolve().parents[2] / "shared" / "data" / "peers"
 NOSE_TIP, LEFT_EYE, RIGHT_EYE = 30, slice(36, 42), slice(42, 48)
+
+
+def head_rotation(*pose_deg: float) -> np.ndarray:
+    return _rotations(np.array([pose_deg]))[0]
 
 
 def landmarks_at(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -133,7 +137,7 @@ def test_rotation_is_the_documented_one():
     yaw, pitch, roll = 31.0, -22.0, 17.0
     expected = Rotation.from_euler("XYZ", [-pitch, -yaw, -roll], degrees=True)
     zero = Rotation.from_euler("X", -ZERO_PITCH_DEG, degrees=True)
-    rotation = head_rotation(np.array([yaw, pitch, roll], np.float32))
+    rotation = head_rotation(yaw, pitch, roll)
     np.testing.assert_allclose(rotation, (expected * zero).as_matrix(), atol=1e-6)
 
 
@@ -160,8 +164,8 @@ def test_a_mirrored_head_has_negated_yaw_and_roll():
     mirror = np.diag([-1, 1, 1])
     for pose in ((25, 10, -15), (-80, -30, 40)):
         yaw, pitch, roll = pose
-        there = mirror @ head_rotation(np.array(pose, np.float32)) @ mirror
-        np.testing.assert_allclose(there, head_rotation(np.array([-yaw, pitch, -roll], np.float32)), atol=1e-6)
+        there = mirror @ head_rotation(*pose) @ mirror
+        np.testing.assert_allclose(there, head_rotation(-yaw, pitch, -roll), atol=1e-6)
 
 
 @pytest.mark.skipif(not PEERS.is_dir(), reason="FSA-Net is not in ../shared/data/peers")

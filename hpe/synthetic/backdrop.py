@@ -59,13 +59,13 @@ class Backdrop:
         if self.tint > 0.01:
             for channel, place in enumerate(self.places[4:]):
                 picture[channel] *= 1 + np.float32(self.tint) * _smooth_field(place, 7, side)
-        across = np.linspace(-1, 1, side, dtype=np.float32)
+        across = _across(side)
         for direction, offset, half_width, softness, colour in self.slabs:
             distance = across[None] * np.float32(np.cos(direction)) + across[:, None] * np.float32(np.sin(direction))
             cover = np.clip((half_width - np.abs(distance - np.float32(offset))) / np.float32(softness), 0, 1)
             picture += cover * (colour[:, None, None].astype(np.float32) - picture)
         picture = np.clip(picture, 0, 1)
-        return picture * picture  # close enough to the display's gamma
+        return picture * picture  # gamma 2, as for the display
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Occluder:
         """Blend into a linear RGB picture (3, side, side), in place."""
         if not self.present:
             return
-        across = np.linspace(-1, 1, picture.shape[1], dtype=np.float32)
+        across = _across(picture.shape[1])
         x, y = across[None] - np.float32(self.centre[0]), across[:, None] - np.float32(self.centre[1])
         cosine, sine = np.float32(np.cos(self.turn)), np.float32(np.sin(self.turn))
         u, v = (x * cosine + y * sine) / np.float32(self.radii[0]), (y * cosine - x * sine) / np.float32(self.radii[1])
@@ -106,6 +106,12 @@ class Occluder:
         rounded = 1 - 0.25 * np.clip(u * u + v * v, 0, 1) - np.float32(self.bright) * across[:, None]
         colour = self.colour[:, None, None] * rounded
         picture += cover * (colour - picture)
+
+
+@lru_cache(maxsize=8)
+def _across(side: int) -> np.ndarray:
+    """Pixel positions (side,) from -1 to 1."""
+    return np.linspace(-1, 1, side, dtype=np.float32)
 
 
 def _smooth_field(place: float, cells: int, side: int) -> np.ndarray:

@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from hpe.rotation import euler_to_matrix
 from hpe.synthetic import anatomy as an
 from hpe.synthetic.draws import Draws
 from hpe.synthetic.geometry import curve, facing, grid_normals, smoothstep, surfels
@@ -31,20 +30,20 @@ class Ears:
 
     def build(self, half_width: float, height: float, skin: np.ndarray) -> np.ndarray:
         """Surfels of both ears; `half_width` of the head at the ears (mm), `height` a factor on the head's heights."""
-        shape, ambient = _ear_shape()
-        ear = shape * np.float32(self.scale)
-        ear[0] -= np.float32(self.protrusion / 18) * ear[2]
-        ear += np.float32([[half_width], [(an.TRAGION_Y + 5) * height], [an.EAR_Z]])
-        normals = facing(grid_normals(ear, EAR_ROWS, EAR_COLUMNS, closed=True), np.float32([[1], [0], [0]]))
-        mirror = np.float32([[-1], [1], [1]])
-        both = np.concatenate([ear, ear * mirror], axis=1), np.concatenate([normals, normals * mirror], axis=1)
-        ambient = np.tile(ambient, 2)
-        return surfels(*both, (skin * np.float32([1.05, 0.88, 0.85]))[:, None] * ambient, ambient, 0.3)
+        shape, normals, ambient, side = _ears_shape()
+        ears = shape * np.float32(self.scale)
+        ears[0] -= np.float32(self.protrusion / 18) * side * ears[2]
+        ears[0] += np.float32(half_width) * side
+        ears[1:] += np.float32([[(an.TRAGION_Y + 5) * height], [an.EAR_Z]])
+        return surfels(ears, normals, (skin * np.float32([1.05, 0.88, 0.85]))[:, None] * ambient, ambient, 0.3)
 
 
 @lru_cache(maxsize=1)
-def _ear_shape() -> tuple[np.ndarray, np.ndarray]:
-    """A right ear around its own middle (3, n): a shell with a raised rim; and the light that reaches it (n,)."""
+def _ears_shape() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Both ears around their middle, shells with a raised rim: points and normals (3, n), ambient light and side (n,).
+
+    The side is 1 at the image's right and -1 at its left.
+    """
     radius = np.linspace(0, 1, EAR_ROWS)[:, None]
     angle = np.linspace(0, 2 * np.pi, EAR_COLUMNS, endpoint=False)[None]
     half_length = an.MEASURES["ear_length"].mean / 2
@@ -52,8 +51,18 @@ def _ear_shape() -> tuple[np.ndarray, np.ndarray]:
     z = 15 * radius * np.cos(angle) * (1 + 0.15 * np.sin(angle)) - 4 * radius * np.sin(angle) - 5
     rim = np.exp(-(((radius - 0.82) / 0.16) ** 2))
     x = 5 * rim - 2.8 * (radius < 0.5) + 3.5 - 0.5 * z * radius - 8 * (radius > 0.97) + 0 * angle
-    ambient = 0.72 + 0.28 * smoothstep(0.2, 0.85, radius) + 0 * angle
-    return np.stack([x, y, z]).reshape(3, -1).astype(np.float32), ambient.ravel().astype(np.float32)
+    ambient = (0.72 + 0.28 * smoothstep(0.2, 0.85, radius) + 0 * angle).ravel()
+    ear = np.stack([x, y, z]).reshape(3, -1)
+    normals = facing(grid_normals(ear, EAR_ROWS, EAR_COLUMNS, closed=True), np.array([[1], [0], [0]]))
+    mirror = np.array([[-1], [1], [1]])
+    arrays = (
+        np.concatenate([ear, ear * mirror], axis=1),
+        np.concatenate([normals, normals * mirror], axis=1),
+        np.tile(ambient, 2),
+        np.repeat([1.0, -1.0], ambient.size),
+    )
+    points, normals, ambient, side = (a.astype(np.float32) for a in arrays)
+    return points, normals, ambient, side
 
 
 @dataclass(frozen=True)
@@ -90,12 +99,11 @@ class Eyes:
         albedo = (white * (1 - iris) + self.iris[:, None] * iris) * (1 - 0.95 * pupil)
         lid_shadow = 1 - 0.45 * smoothstep(0.3, 1.0, patch[2])
         normals = np.stack([x / 24, y / 24, np.ones_like(x)])
-        parts = []
-        for corners in (slice(36, 42), slice(42, 48)):
-            place = landmarks[:, corners].mean(axis=1)
-            where = np.stack([x, y - 0.6, z]) + place[:, None] + np.float32([[0], [0], [2.2]])
-            parts.append(surfels(where, normals, albedo * lid_shadow, 0.85 * lid_shadow, 0.8))
-        return np.concatenate(parts, axis=1)
+        middles = landmarks[:, 36:48].reshape(3, 2, 6).mean(axis=2)  # of the two eyes
+        places = middles + np.float32([[0], [-0.6], [2.2]])
+        points = (np.stack([x, y, z])[:, None] + places[:, :, None]).reshape(3, -1)
+        both = np.tile(np.concatenate([normals, albedo * lid_shadow, 0.85 * lid_shadow[None]]), 2)
+        return surfels(points, both[:3], both[3:6], both[6], 0.8)
 
 
 @lru_cache(maxsize=1)
@@ -141,43 +149,56 @@ class Body:
             draws.uniform(-175, -132), draws.uniform(0, 50), stripes,
         )  # fmt: skip
 
-    def build(self, pose_deg: np.ndarray, rotation: np.ndarray, skin: np.ndarray) -> np.ndarray:
-        """Surfels of neck and trunk for a head with this pose (3,) in degrees and rotation (3, 3)."""
-        rest, trunk_share, _, ambient = _body_shape()
-        x, y, z = rest
+    def pose_deg(self, head_deg: np.ndarray) -> np.ndarray:
+        """Yaw, pitch, roll (3,) of the trunk under a head with this pose, degrees."""
+        return np.array(self.follow) * head_deg + np.array(self.turn_deg)
+
+    def build(self, trunk_in_head: np.ndarray, skin: np.ndarray) -> np.ndarray:
+        """Surfels of neck and trunk; `trunk_in_head` (3, 3) is the trunk's rotation in head coordinates."""
+        rest, rest_normals, trunk_share, ambient = _body_shape()
         sideways = np.float32(self.neck) * (1 - trunk_share) + np.float32(self.shoulder) * trunk_share
-        points = np.stack([x * sideways, y, z]) - NECK_PIVOT[:, None]
-        trunk_deg = np.array(self.follow) * pose_deg + np.array(self.turn_deg)
-        trunk_in_head = (rotation.T @ euler_to_matrix(trunk_deg)).astype(np.float32)
+        points = rest.copy()
+        points[0] *= sideways
+        points -= NECK_PIVOT[:, None]
         points += trunk_share * (trunk_in_head @ points - points)
         points += NECK_PIVOT[:, None]
-        normals = grid_normals(points, BODY_ROWS, BODY_COLUMNS, closed=True)
-        cloth = smoothstep(1.4, -1.4, y - np.float32(self.collar) + np.float32(self.neckline) * _front_wedge())
-        pattern = 1 - np.float32(self.stripes) * (np.sin(y / 5) > 0)
-        albedo = (0.9 * skin)[:, None] * (1 - cloth) + self.colour[:, None] * (cloth * pattern)
+        normals = rest_normals + trunk_share * (trunk_in_head @ rest_normals - rest_normals)
+        cloth = smoothstep(1.4, -1.4, rest[1] - np.float32(self.collar) + np.float32(self.neckline) * _front_wedge())
+        bright = cloth
+        if self.stripes > 0:
+            bright = cloth * (1 - np.float32(self.stripes) * (np.sin(rest[1] / 5) > 0))
+        albedo = (0.9 * skin)[:, None] * (1 - cloth) + self.colour[:, None] * bright
         return surfels(points, normals, albedo, ambient, 0.1)
 
 
 @lru_cache(maxsize=1)
 def _body_shape() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rest points (3, n), share of the trunk's pose (n,), azimuth (n,), ambient light (n,)."""
+    """Rest points (3, n), their normals (3, n), share of the trunk's pose (n,), ambient light (n,)."""
+    azimuth, y = _body_grid()
+    half_width = curve(
+        y,
+        [(-336, 182), (-238, 179), (-203, 168), (-182, 140), (-168, 98), (-154, 63), (-140, 51), (-112, 47), (-49, 48)],
+    )
+    half_depth = curve(y, [(-336, 77), (-224, 70), (-182, 56), (-154, 50), (-126, 49), (-49, 50)])
+    middle = curve(y, [(-336, -77), (-210, -84), (-154, -92), (-98, -84), (-49, -74)])
+    points = np.stack([half_width * np.sin(azimuth), y, middle + half_depth * np.cos(azimuth)]).reshape(3, -1)
+    normals = grid_normals(points, BODY_ROWS, BODY_COLUMNS, closed=True)
+    under_chin = 0.5 * np.exp(-(((y + 105) / 28) ** 2)) * smoothstep(-1, 0.5, np.cos(azimuth))
+    arrays = points, normals, smoothstep(-63, -161, y).ravel(), 1 - under_chin.ravel()
+    points, normals, trunk_share, ambient = (a.astype(np.float32) for a in arrays)
+    return points, normals, trunk_share, ambient
+
+
+def _body_grid() -> tuple[np.ndarray, np.ndarray]:
+    """Azimuth in radians and height in mm of neck and trunk, two (BODY_ROWS, BODY_COLUMNS) arrays."""
     t = np.linspace(-1, 1, BODY_COLUMNS, endpoint=False)
     azimuth = np.pi * (0.7 * t + 0.3 * t**3)
     y = np.concatenate([np.linspace(-49, -140, 17), np.linspace(-146, -270, BODY_ROWS - 17)])
-    half_width = curve(y, [(-336, 182), (-238, 179), (-203, 168), (-182, 140), (-168, 98), (-154, 63), (-140, 51),
-                           (-112, 47), (-49, 48)])  # fmt: skip
-    half_depth = curve(y, [(-336, 77), (-224, 70), (-182, 56), (-154, 50), (-126, 49), (-49, 50)])
-    middle = curve(y, [(-336, -77), (-210, -84), (-154, -92), (-98, -84), (-49, -74)])
-    x = half_width[:, None] * np.sin(azimuth)
-    z = middle[:, None] + half_depth[:, None] * np.cos(azimuth)
-    y, azimuth = np.broadcast_to(y[:, None], x.shape), np.broadcast_to(azimuth, x.shape)
-    under_chin = 0.5 * np.exp(-(((y + 105) / 28) ** 2)) * smoothstep(-1, 0.5, np.cos(azimuth))
-    arrays = np.stack([x, y, z]).reshape(3, -1), smoothstep(-63, -161, y), azimuth, 1 - under_chin
-    points, trunk_share, azimuth, ambient = (np.ascontiguousarray(a, dtype=np.float32) for a in arrays)
-    return points, trunk_share.ravel(), azimuth.ravel(), ambient.ravel()
+    azimuth, y = np.meshgrid(azimuth, y)
+    return azimuth, y
 
 
 @lru_cache(maxsize=1)
 def _front_wedge() -> np.ndarray:
     """1 in the middle of the chest, 0 to the sides: where a neckline dips, (n,)."""
-    return np.exp(-((_body_shape()[2] / 0.35) ** 2))
+    return np.exp(-((_body_grid()[0].ravel() / 0.35) ** 2)).astype(np.float32)

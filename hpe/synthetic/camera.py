@@ -52,14 +52,14 @@ def splat(
     A surfel covers one pixel. Holes up to 2 * reach pixels wide, where the background or a farther surface shows
     between neighbours, are then closed by a morphological closing of the z-buffer, which leaves silhouettes alone.
     """
-    inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
-    number = np.flatnonzero(inside)
-    pixel = row[number].astype(np.int32) * side + column[number].astype(np.int32)
-    levels = np.clip((depth[number] + _DEPTH_RANGE) * _LEVELS_PER_MM, 0, _LEVELS - 1)
-    word = ((levels.astype(np.int32) + 1) << _ID_BITS) | number.astype(np.int32)
-    buffer = np.zeros(side * side, np.int32)
-    np.maximum.at(buffer, pixel, word)
-    buffer = buffer.reshape(side, side)
+    padded = side + 2  # a ring around the picture takes what falls outside
+    ring_column = np.minimum(np.maximum(column + np.float32(1), 0), np.float32(side + 1)).astype(np.int32)
+    ring_row = np.minimum(np.maximum(row + np.float32(1), 0), np.float32(side + 1)).astype(np.int32)
+    levels = ((depth + np.float32(_DEPTH_RANGE)) * np.float32(_LEVELS_PER_MM)).astype(np.int32)
+    word = (levels << _ID_BITS) | np.arange(depth.size, dtype=np.int32)
+    buffer = np.zeros(padded * padded, np.int32)
+    np.maximum.at(buffer, ring_row * padded + ring_column, word)
+    buffer = np.ascontiguousarray(buffer.reshape(padded, padded)[1:-1, 1:-1])
     closed = _spread(_spread(buffer, np.maximum, reach), np.minimum, reach)
     hole = (closed >> _ID_BITS) - (buffer >> _ID_BITS) > np.int32(_STEP_MM * _LEVELS_PER_MM)
     np.copyto(buffer, closed, where=hole)

@@ -60,10 +60,12 @@ class Degradation:
         return self._jpeg(picture)
 
     def _tone(self, picture: np.ndarray) -> np.ndarray:
-        picture = (picture - 0.5) * np.float32(self.contrast) + np.float32(0.5 + self.brightness)
-        picture *= self.balance[:, None, None]
-        gray = picture.mean(axis=0)
-        return gray + (picture - gray) * np.float32(self.saturation)
+        """Contrast, brightness and colour balance, then saturation: one affine map of the colours."""
+        mix = self.saturation * np.eye(3) + (1 - self.saturation) / 3
+        offset = 0.5 - 0.5 * self.contrast + self.brightness
+        matrix = (mix * (self.contrast * self.balance)).astype(np.float32)
+        shift = (mix @ (offset * self.balance)).astype(np.float32)
+        return (matrix @ picture.reshape(3, -1) + shift[:, None]).reshape(picture.shape)
 
     def _blur(self, picture: np.ndarray, size: int) -> np.ndarray:
         if self.blur == 0.0:

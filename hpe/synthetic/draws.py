@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-_UNIFORMS, _NORMALS = 384, 160
+_UNIFORMS, _NORMALS = 256, 112
 
 
 class Draws:

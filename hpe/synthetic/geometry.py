@@ -18,7 +18,8 @@ SURFEL_ROWS = 11
 
 def smoothstep(start: float, stop: float, x: np.ndarray) -> np.ndarray:
     """0 before `start`, 1 after `stop` (which may be the smaller), a cubic between."""
-    t = np.clip((x - start) * (1.0 / (stop - start)), 0.0, 1.0)
+    t = (x - start) * (1.0 / (stop - start))
+    t = np.minimum(np.maximum(t, 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 

@@ -63,7 +63,7 @@ class Light:
         key, fill, glance = np.stack([self.key, self.fill, half_way]) @ normal
         wrap = np.float32(self.wrap)
         diffuse = np.maximum((key + wrap) / (1 + wrap), 0)
-        diffuse *= 1 - np.float32(self.shadow) * self._shadow(visible[POSITION], normal, scene[POSITION, ::2])
+        diffuse *= 1 - np.float32(self.shadow) * self._shadow(visible[POSITION], normal, scene[POSITION, ::3])
         ambient = visible[AMBIENT]
         sky = (0.6 + 0.4 * normal[1]) * ambient
         fill = np.maximum(fill, 0) * ambient
@@ -85,11 +85,12 @@ class Light:
         axes = np.stack([right, np.float32([y * right[2], z * right[0] - x * right[2], -y * right[0]]), self.key])
         scale = np.float32([_SHADOW_SIDE / (2 * _SHADOW_HALF_X), _SHADOW_SIDE / (2 * _SHADOW_HALF_Y)])
 
+        last = np.float32(_SHADOW_SIDE - 1.01)
+
         def on_map(where):
             across, up, towards = axes @ where
-            column = np.clip((across + np.float32(_SHADOW_HALF_X)) * scale[0], 0, np.float32(_SHADOW_SIDE - 1.01))
-            row = np.clip((up + np.float32(_SHADOW_HALF_Y)) * scale[1], 0, np.float32(_SHADOW_SIDE - 1.01))
-            return column, row, towards
+            column, row = (across + np.float32(_SHADOW_HALF_X)) * scale[0], (up + np.float32(_SHADOW_HALF_Y)) * scale[1]
+            return np.minimum(np.maximum(column, 0), last), np.minimum(np.maximum(row, 0), last), towards
 
         column, row, towards = on_map(casters)
         nearest = np.full(_SHADOW_SIDE * _SHADOW_SIDE, -1e4, np.float32)

@@ -80,12 +80,11 @@ class Skin:
             "lip_gap": skin * np.float32(0.18),
             "lash": 0.2 * hair + 0.005,
         }
-        albedo = np.repeat(skin[:, None], ROWS * COLUMNS, axis=1)
-        for name, strength in self.cover.items():
-            span, cover = _painted(name)
-            if strength > 0:
-                blend = np.float32(strength) * cover
-                albedo[:, span] += blend * (colours[name][:, None] - albedo[:, span])
+        shown = [name for name, strength in self.cover.items() if strength > 0]
+        change = np.stack([np.float32(self.cover[name]) * (colours[name] - skin) for name in shown], axis=1)
+        albedo = change @ _coverage(tuple(shown))  # regions hardly overlap, so their changes add up
+        albedo += skin[:, None]
+        np.maximum(albedo, 0.004, out=albedo)
         if person.mouth_open > 0.02:
             self._open_mouth(albedo, person)
         albedo *= 1 + np.float32(self.blotch) * _blotches()[self.pattern]
@@ -100,13 +99,10 @@ class Skin:
         albedo[:, span] += bright * teeth * (np.float32([[0.62], [0.58], [0.50]]) - albedo[:, span])
 
 
-@lru_cache(maxsize=16)
-def _painted(name: str) -> tuple[slice, np.ndarray]:
-    """The span of points that a region touches, and its coverage there."""
-    cover = head_surface().paint[name]
-    touched = np.flatnonzero(cover > 1e-3)
-    span = slice(int(touched[0]), int(touched[-1]) + 1)
-    return span, np.ascontiguousarray(cover[span])
+@lru_cache(maxsize=8)
+def _coverage(names: tuple[str, ...]) -> np.ndarray:
+    """Coverage of these regions over the head surface, (k, n)."""
+    return np.stack([head_surface().paint[name] for name in names])
 
 
 @lru_cache(maxsize=1)
