@@ -20,8 +20,8 @@ from hpe.synthetic.skin import Skin
 from hpe.synthetic.surface import COLUMNS, ROWS, head_surface
 
 ZERO_PITCH_DEG = 3.0
-"""How far the head as modelled is tipped up in the pose that 300W-LP calls zero. Anatomy does not fix it, since that zero
-is the stance of a mean 3D face model; it is set so that FSA-Net reads renders with the bias it has on photographs."""
+"""How far the head as modelled is tipped up in the pose that 300W-LP calls zero. Anatomy does not fix that zero, the
+stance of a mean 3D face model; it is set so that FSA-Net reads renders with the bias it has on photographs."""
 
 _OVERSAMPLING = 1.25  # pixels are rendered this much finer, then averaged
 
