@@ -9,8 +9,9 @@ from typing import Any
 
 from export.arena import MCU_32, ArenaPlan, plan_arena
 from export.boards import BROADCAST_MUL_CYCLES, INTERPRETER_CODE_BYTES, OPS, Board, OpSupport, find_board
+from export.errors import ExportError
 from export.flatbuffer import Model, Op, read_model
-from export.micro import check_int8
+from export.micro import check_int8, has_micro, micro_arena
 
 LOGISTIC_TABLE_BYTES = 256
 _OTHER_OP = OpSupport("", 6_000)
@@ -31,6 +32,8 @@ class Fit:
     """Model, interpreter and kernels, core and sketch."""
     flash_limit_bytes: int
     arena_bytes: int
+    host_arena_bytes: int | None
+    """What TensorFlow Lite Micro itself takes on this computer (64 bits); None where its wheel is missing."""
     activations_bytes: int
     largest_activation_bytes: int
     ram_bytes: int
@@ -62,6 +65,12 @@ def fit(path: str | Path, board: str) -> Fit:
     ram = plan.arena_bytes + place.frame_bytes + place.core_ram_bytes
     ram += model.size_bytes if place.is_linux else 0  # Linux reads the model into RAM
     unsupported = [] if place.is_linux else unsupported_ops(model)
+    host_arena = None
+    if has_micro() and not place.is_linux and not unsupported:
+        try:
+            host_arena = micro_arena(path).arena_bytes
+        except ExportError as error:  # an op that it knows, on types that it does not
+            unsupported = [str(error).rstrip(".")]
     advice = _advice(model, plan, place, flash, ram, unsupported)
     return Fit(
         model=str(path),
@@ -74,6 +83,7 @@ def fit(path: str | Path, board: str) -> Fit:
         flash_bytes=flash,
         flash_limit_bytes=place.flash_bytes,
         arena_bytes=plan.arena_bytes,
+        host_arena_bytes=host_arena,
         activations_bytes=plan.activations_bytes,
         largest_activation_bytes=plan.largest_activation_bytes,
         ram_bytes=ram,

@@ -102,17 +102,24 @@ _MAX_ELEMENTS = 1 << 40
 
 def read_model(path: str | Path) -> Model:
     """Reads a .tflite file. ModelFileError where it is none or is damaged; OSError where it cannot be opened."""
-    return parse_model(Path(path).read_bytes(), str(path))
+    with open(path, "rb") as file:
+        head = file.read(8)
+        _check_identifier(head, str(path))  # before a file of any size is read
+        return parse_model(head + file.read(), str(path))
 
 
 def parse_model(data: bytes, name: str = "model") -> Model:
     """Reads a .tflite model from memory; `name` stands in error messages."""
+    _check_identifier(data, name)
     try:
-        if len(data) < 8 or data[4:8] != b"TFL3":
-            raise ModelFileError("it does not start as a TFLite flatbuffer does ('TFL3' at byte 4)")
         return _read_model(_Reader(data), name)
     except ModelFileError as error:
-        raise ModelFileError(f"{name} is not a usable .tflite model: {error}. Export it again.") from None
+        raise ModelFileError(f"{name} is a damaged .tflite file: {error}. Export it again.") from None
+
+
+def _check_identifier(data: bytes, name: str) -> None:
+    if data[4:8] != b"TFL3":
+        raise ModelFileError(f"{name} is no .tflite file: it has no 'TFL3' at byte 4. Export it again.")
 
 
 class _Reader:

@@ -74,7 +74,10 @@ def micro_arena(path: str | Path) -> MicroArena:
     read_model(path)
     _require_wheel()
     command = [sys.executable, "-c", _PRINT_ALLOCATIONS, str(path), str(_arena_room(path))]
-    child = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300)
+    except subprocess.TimeoutExpired as error:
+        raise ExportError(f"TensorFlow Lite Micro did not load {path} within 300 s.") from error
     sizes = dict(re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", child.stderr))
     if child.returncode or len(sizes) != 3:
         said = " ".join(child.stderr.partition("Traceback (most recent")[0].split())[:300]

@@ -35,6 +35,14 @@ GENERATED = {"model_data.h", "model_data.cpp", "model_settings.h", "op_resolver.
 needs_gxx = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_wheel():
+    """The planner alone: asking the real interpreter (as tests/test_micro.py does) takes a process a call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.fit.has_micro", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def sketch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sketch") / "head_pose"

@@ -24,6 +24,14 @@ needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="../shared/r
 MEASURED_MS = {"silu_se": (820, 1100), "hswish_se": (700, 1020), "relu6_nose": (320, 410)}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_wheel():
+    """The planner alone: asking the real interpreter (as tests/test_micro.py does) takes a process a call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.fit.has_micro", lambda: False)
+        yield
+
+
 def test_sums_add_up():
     result = fit(RELU6, "nano33ble")
     board = BOARDS["nano33ble"]

@@ -10,6 +10,7 @@ import pytest
 import export.micro
 from export.arena import HOST, plan_arena
 from export.errors import ExportError
+from export.fit import fit
 from export.flatbuffer import ModelFileError, read_model
 from export.logistic import logistic_table
 from export.micro import has_micro, micro_arena, run_micro
@@ -86,6 +87,24 @@ def test_op_that_the_interpreter_lacks_is_one_sentence(tmp_path: Path):
         run_micro(path, np.zeros((1, 8), np.int8))
     with pytest.raises(ExportError, match="refuses"):
         micro_arena(path)
+
+
+@needs_micro
+def test_fit_asks_the_real_interpreter_where_it_is(tmp_path: Path):
+    from .tiny_models import Graph
+
+    found = fit(TINY[0], "nano33ble").host_arena_bytes
+    assert found == pytest.approx(plan_arena(read_model(TINY[0]), HOST).arena_bytes, rel=0.03)
+    assert fit(TINY[0], "pi4").host_arena_bytes is None
+
+    graph = Graph(0)  # TANH is in the library, but not for INT32
+    x, y = graph.tensor([1, 8], 0.1), graph.tensor([1, 8], 0.1)
+    middle = graph.op("TANH", [x], graph.tensor([1, 8], kind="INT32"))
+    path = tmp_path / "odd_types.tflite"
+    path.write_bytes(graph.finish(x, graph.op("TANH", [middle], y)))
+    result = fit(path, "nano33ble")
+    assert not result.fits
+    assert "TensorFlow Lite Micro refuses" in result.unsupported_ops[0]
 
 
 def test_damaged_file_never_reaches_the_interpreter(tmp_path: Path):
