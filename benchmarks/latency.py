@@ -3,8 +3,8 @@
     python benchmarks/latency.py RUN/model_fp32.tflite RUN/model_int8.tflite OTHER/model_int8.tflite --out latency.csv
 
 A machine that changes its clock slows all files of a round alike; so the ratio to the first file, taken round by round,
-says more than the milliseconds. Both are medians over the rounds. A machine that is busy spoils them: an inference longer
-than the scheduler's slice (some 3 ms) is interrupted, a shorter one is not; then only the minimum is worth reading.
+says more than the milliseconds. Both are medians over the rounds. A busy machine spoils them: an inference longer than
+the scheduler's slice (some 3 ms) is interrupted, a shorter one is not; then only the minimum is worth reading.
 """
 
 from __future__ import annotations
@@ -99,9 +99,11 @@ def main() -> None:
         }
         rows.append({**row, "median_ms": median, "quartile1_ms": low, "quartile3_ms": high, "min_ms": least})
 
-    table = Table(*rows[0])
+    shown = ("kernels", "size_bytes", "ratio", "median_ms", "min_ms")
+    table = Table("file", *shown)
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        path = Path(row["file"])
+        table.add_row(f"{path.parent.name}/{path.name}", *(str(row[name]) for name in shown))
     Console().print(table)
     versions = " ".join(f"{name} {metadata.version(name)}" for name in ("ai-edge-litert", "numpy"))
     conditions = f"{options.threads} thread(s), {options.rounds} rounds of {options.burst}"
