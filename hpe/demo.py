@@ -19,6 +19,8 @@ SHOWN = 16
 """Test heads on the page."""
 DENSE = TrainConfig(epochs=10, batch_size=64, lr=2e-3, lr_schedule="onecycle")
 RECOVER = TrainConfig(epochs=4, batch_size=64, lr=1e-3, lr_schedule="onecycle")
+FREQUENCY = 8
+"""Steps between two pruning steps."""
 TOLERANCE_DEG = 10.0
 """Int8 may stray this far here: so short a training leaves ranges that quantise badly, which the table then shows."""
 SPARSE = {"sparse-50": 0.5, "sparse-87": 0.875}
@@ -42,7 +44,7 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
     for number, (name, sparsity) in enumerate(SPARSE.items(), 2):
         report(f"{number}/4 {name}: {sparsity:.1%} of the weights masked, polynomial schedule, from the dense model")
         runs.append(out / "runs" / name)
-        prune = PruneConfig("magnitude", final_sparsity=sparsity, frequency=10)
+        prune = PruneConfig("magnitude", final_sparsity=sparsity, frequency=FREQUENCY)
         run_prune(runs[0], TRAIN_DATA, runs[-1], prune, RECOVER, val=TEST_DATA, report=report)
         _measure(runs[-1], report)
     budget = read_json(runs[-1] / "result.json")["files"]["model_int8.tflite"]["gzip_bytes"]
@@ -50,7 +52,7 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
         f"4/4 channels: whole channels removed until the int8 file is about {budget / 1e6:.2f} MB, as sparse-87 gzipped"
     )
     runs.append(out / "runs" / "channels")
-    prune = PruneConfig("channel", target_int8_bytes=budget, frequency=10)
+    prune = PruneConfig("channel", target_int8_bytes=budget, frequency=FREQUENCY)
     run_prune(runs[0], TRAIN_DATA, runs[-1], prune, RECOVER, val=TEST_DATA, report=report)
     _measure(runs[-1], report)
     run_bench([run / f"model_{kind}.tflite" for run in runs for kind in ("fp32", "int8")], seconds=1.0)

@@ -145,6 +145,11 @@ def make_pruner(network: HeadPoseNet, prune: PruneConfig, epochs: int, steps: in
     if prune.begin_epoch >= epochs or end_epoch > epochs:
         raise ConfigError(f"pruning from epoch {prune.begin_epoch} to {end_epoch} does not fit into --epochs {epochs}")
     begin, end = prune.begin_epoch * steps, end_epoch * steps
+    end = begin + (end - begin) // prune.frequency * prune.frequency  # the last pruning step reaches the final sparsity
+    if end == begin:
+        raise ConfigError(
+            f"--frequency {prune.frequency} is more than the {end_epoch * steps - begin} steps of pruning"
+        )
     measure, final = _channel_goal(network, prune)
     if prune.schedule == "constant":
         schedule = ConstantSparsity(final, begin, end, prune.frequency)

@@ -16,6 +16,7 @@ def test_demo_end_to_end_in_small(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "TEST_DATA", "synthetic:easy:20:2")
     monkeypatch.setattr(demo, "DENSE", TrainConfig(epochs=2, batch_size=16))
     monkeypatch.setattr(demo, "RECOVER", TrainConfig(epochs=3, batch_size=16))
+    monkeypatch.setattr(demo, "FREQUENCY", 2)
     monkeypatch.setattr(demo, "TOLERANCE_DEG", 1000.0)
     rows = demo.run_demo(tmp_path / "demo")
     assert [row["family"] for row in rows] == ["dense", "magnitude", "magnitude", "channel"]

@@ -159,8 +159,21 @@ def test_impossible_schedules_are_refused():
     model = build_model(ModelConfig())
     with pytest.raises(ConfigError, match="does not fit into --epochs 4"):
         make_pruner(model, PruneConfig("magnitude", begin_epoch=2, end_epoch=9), 4, 10)
+    with pytest.raises(ConfigError, match="--frequency 100 is more than the 20 steps"):
+        make_pruner(model, PruneConfig("magnitude", end_epoch=2), 4, 10)
     with pytest.raises(ConfigError, match="--target-params"):
-        make_pruner(model, PruneConfig("channel", target_params=5_000_000), 4, 10)
+        make_pruner(model, PruneConfig("channel", target_params=5_000_000), 4, 100)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "polynomial"])
+def test_the_last_pruning_step_reaches_the_final_sparsity_exactly(schedule):
+    """Steps an epoch and frequency that do not divide each other must not leave some weights over."""
+    model = build_model(ModelConfig())
+    pruner = make_pruner(model, PruneConfig("magnitude", schedule, final_sparsity=0.75, frequency=7), 3, 10)
+    for _ in range(30):
+        pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
+    weight = model.backbone.conv_head.weight
+    assert int((weight == 0).sum()) == round(0.75 * weight.numel())
 
 
 @pytest.mark.parametrize(
