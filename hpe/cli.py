@@ -89,7 +89,7 @@ def export(
     Args:
         run: Folder of a finished run.
         calibration: Data whose images set the int8 ranges (200 are taken). Left out: the run's training data.
-        formats: Any of fp32, fp16, sparse, dynamic, int8, joined by commas.
+        formats: Any of fp32, fp16, sparse, dynamic, dynamic_sparse, int8, int8_sparse, joined by commas.
         tolerance_deg: Fail if a quantised file's poses differ from torch's by more than this in the mean.
         json: Write the files and their sizes here.
     """

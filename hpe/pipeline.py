@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from hpe.model import HeadPoseNet
     from hpe.train_state import Pruner
 
-FORMATS = ("fp32", "fp16", "sparse", "dynamic", "int8")
 CALIBRATION_SAMPLES = 200
 PARITY_SAMPLES = 64
 EXACT_TOLERANCE_DEG = 0.05
@@ -193,7 +192,7 @@ def run_export(
     """
     from export.onnx import export_onnx
     from export.parity import check_int8_graph, check_parity
-    from export.tflite import convert, file_sizes, write_metadata
+    from export.tflite import FORMATS, convert, file_sizes, write_metadata
     from hpe.model import example_input, fold_output_scale, load_model
     from hpe.train import predict_all
 
