@@ -145,21 +145,20 @@ def _drop_count(total: int, sparsity: float) -> int:
 
 def _drop_lowest(score: Tensor, sparsity: float, previous: Tensor | None) -> Tensor:
     flat = score.flatten()  # (n,)
-    count = _drop_count(flat.numel(), sparsity)
-    if previous is not None:
-        flat = _nest(flat, previous.flatten(), count)
-    return ~lowest(flat, count).view(score.shape)
+    kept_before = None if previous is None else previous.flatten()
+    return _keep(flat, _drop_count(flat.numel(), sparsity), kept_before).view(score.shape)
 
 
 def _global_masks(scores: Mapping[str, Tensor], sparsity: float, previous: Mapping[str, Tensor] | None) -> Masks:
     flat = torch.cat([score.flatten() for score in scores.values()])  # (all weights,)
     count = min(_drop_count(flat.numel(), sparsity), flat.numel() - len(scores))
-    if previous is not None:
-        flat = _nest(flat, torch.cat([previous[name].flatten() for name in scores]), count)
+    kept_before = None if previous is None else torch.cat([previous[name].flatten() for name in scores])
     sizes = [score.numel() for score in scores.values()]
-    for part in flat.split(sizes):
-        part[part.argmax()] = torch.inf  # the best weight of each tensor stays, or the tensor would cut the net
-    kept = ~lowest(flat, count)
+    alive = flat if kept_before is None else flat.masked_fill(~kept_before, -torch.inf)
+    best = [part.argmax() for part in alive.split(sizes)]
+    for part, i in zip(flat.split(sizes), best, strict=True):
+        part[i] = torch.inf  # the best weight of each tensor stays, or the tensor would cut the net
+    kept = _keep(flat, count, kept_before)
     return {name: k.view(scores[name].shape) for name, k in zip(scores, kept.split(sizes), strict=True)}
 
 
@@ -196,11 +195,17 @@ def _from_input_blocks(kept: Tensor, score: Tensor) -> Tensor:
     return kept.flatten(-2)[..., : score.shape[1]].movedim(-1, 1).contiguous()
 
 
-def _nest(flat: Tensor, kept_before: Tensor, count: int) -> Tensor:
-    """Scores that make the new mask a subset (or, where fewer are to be dropped, a superset) of the one before."""
-    if count >= int((~kept_before).sum()):
-        return flat.masked_fill(~kept_before, -torch.inf)
-    return flat.masked_fill(kept_before, torch.inf)
+def _keep(flat: Tensor, count: int, kept_before: Tensor | None) -> Tensor:
+    """What stays when `count` go: a subset of what was kept before, or, where fewer are to go, a superset."""
+    if kept_before is None:
+        return ~lowest(flat, count)
+    gone_before = kept_before.numel() - int(kept_before.sum())
+    kept = kept_before.clone()
+    if count >= gone_before:
+        kept[kept_before] = ~lowest(flat[kept_before], count - gone_before)
+    else:
+        kept[~kept_before] = ~lowest(flat[~kept_before], count)
+    return kept
 
 
 def lowest(flat: Tensor, count: int) -> Tensor:
@@ -213,13 +218,14 @@ def lowest(flat: Tensor, count: int) -> Tensor:
     if count == 0:
         return torch.zeros_like(flat, dtype=torch.bool)
     threshold = _kth_smallest(flat, count)
-    below = flat < threshold
-    ties = (flat == threshold).nonzero().squeeze(1)  # (number of ties,)
-    missing = count - int(below.sum())
-    if missing > len(ties):
+    dropped = flat <= threshold
+    surplus = int(dropped.sum()) - count  # ties with the threshold
+    if surplus < 0:
         raise ValueError("The scores hold NaN: has the training diverged?")
-    below[ties[:missing]] = True
-    return below
+    if surplus:
+        ties = (flat == threshold).nonzero().squeeze(1)  # (number of ties,)
+        dropped[ties[-surplus:]] = False
+    return dropped
 
 
 def _kth_smallest(flat: Tensor, k: int) -> Tensor:
