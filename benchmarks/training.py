@@ -23,6 +23,7 @@ from hpe.environment import environment
 from hpe.files import write_csv
 from hpe.model import build_model
 from hpe.train import choose_device, fit, pose_loss
+from hpe.transforms import AugmentConfig
 
 
 def bare_loop(config: TrainConfig, steps: int) -> float:
@@ -47,13 +48,15 @@ def bare_loop(config: TrainConfig, steps: int) -> float:
     return steps * config.batch_size / (time.perf_counter() - started)
 
 
-def real_training(config: TrainConfig, steps: int) -> float:
+def real_training(config: TrainConfig, steps: int, augment: AugmentConfig) -> float:
     """Images a second of `fit`, the second of two epochs, on random pixels."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 255, (steps * config.batch_size, 80, 80, 3), np.uint8)
     faces = Faces(images, generator.uniform(-40, 40, (len(images), 3)).astype(np.float32), [""] * len(images))
     with tempfile.TemporaryDirectory() as folder:
-        result = fit(build_model(ModelConfig()), faces, None, config, Path(folder), report=lambda line: None)
+        result = fit(
+            build_model(ModelConfig()), faces, None, config, Path(folder), augment=augment, report=lambda line: None
+        )
     return result.history[-1]["images_per_s"]
 
 
@@ -73,12 +76,12 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     config = TrainConfig(epochs=2, device=options.device)
-    plain = replace(config, augment=False, ema=0.0)
+    plain = replace(config, ema=0.0)
     kinds = {"bare loop": [], "hpe train": [], "hpe train, no augmentation, no average": []}
     for number in range(options.rounds):
         kinds["bare loop"].append(bare_loop(config, options.steps))
-        kinds["hpe train"].append(real_training(config, options.steps))
-        kinds["hpe train, no augmentation, no average"].append(real_training(plain, options.steps))
+        kinds["hpe train"].append(real_training(config, options.steps, AugmentConfig()))
+        kinds["hpe train, no augmentation, no average"].append(real_training(plain, options.steps, AugmentConfig.off()))
         print(f"round {number + 1}/{options.rounds}:", {name: round(values[-1], 1) for name, values in kinds.items()})
     bare = statistics.median(kinds["bare loop"])
     facts = environment()

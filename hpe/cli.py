@@ -13,6 +13,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, 
 from hpe import cli_data, cli_device
 from hpe.cli_output import Data, Json, Model, Run, say, write
 from hpe.config import ModelConfig, PruneConfig, TrainConfig
+from hpe.transforms import AugmentConfig
 
 
 def demo(out: Path = Path("demo")) -> None:
@@ -31,6 +32,7 @@ def train(
     out: Run,
     model: OmitArgPrefixes[ModelConfig] = ModelConfig(),  # noqa: B008
     train: OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008
+    augment: OmitArgPrefixes[AugmentConfig] = AugmentConfig(),  # noqa: B008
     val: Annotated[str | None, arg(metavar="SPEC")] = None,
     resume: bool = False,
     skip_bad: bool = False,
@@ -47,7 +49,7 @@ def train(
     """
     from hpe.pipeline import run_train
 
-    run_train(data, out, model, train, val, resume, skip_bad, report=say)
+    run_train(data, out, model, train, augment, val, resume, skip_bad, report=say)
     say(f"done: {out}\nnext: hpe evaluate {out} --data SPEC, hpe prune {out} --method channel ..., hpe export {out}")
 
 
@@ -57,6 +59,7 @@ def prune(
     out: Run,
     prune: OmitArgPrefixes[PruneConfig],
     train: OmitArgPrefixes[TrainConfig] = TrainConfig(epochs=20, lr=5e-4),  # noqa: B008
+    augment: OmitArgPrefixes[AugmentConfig] = AugmentConfig(),  # noqa: B008
     val: Annotated[str | None, arg(metavar="SPEC")] = None,
     resume: bool = False,
     skip_bad: bool = False,
@@ -73,7 +76,7 @@ def prune(
     """
     from hpe.pipeline import run_prune
 
-    run_prune(run, data, out, prune, train, val, resume, skip_bad, report=say)
+    run_prune(run, data, out, prune, train, augment, val, resume, skip_bad, report=say)
     say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
 
 

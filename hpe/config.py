@@ -56,8 +56,6 @@ class TrainConfig:
     """plateau: the rate falls no lower."""
     ema: float = 0.995
     """Decay a step of the running average of the weights that is evaluated and saved; 0 uses the raw weights."""
-    augment: bool = True
-    """Shift, scale, rotate, flip and colour the training images."""
     seed: int = 0
     """Seed of the initial weights, the order and the augmentation."""
     device: str = "auto"

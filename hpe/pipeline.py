@@ -20,7 +20,7 @@ from hpe.environment import environment
 from hpe.evaluate import ANGLES, PoseMetrics, evaluate
 from hpe.files import merge_result, read_json, write_json, write_whole
 from hpe.predict import load_predictor
-from hpe.transforms import IMAGE_SIZE, MEAN, STD, centre_crop, preprocess
+from hpe.transforms import IMAGE_SIZE, MEAN, STD, AugmentConfig, centre_crop, preprocess
 
 if TYPE_CHECKING:
     from hpe.datasets import Faces
@@ -42,6 +42,7 @@ def run_train(
     out: Path,
     model: ModelConfig,
     train: TrainConfig,
+    augment: AugmentConfig | None = None,
     val: str | None = None,
     resume: bool = False,
     skip_bad: bool = False,
@@ -50,11 +51,13 @@ def run_train(
     """Train a network from nothing (or ImageNet weights) on the data SPEC; returns the run folder."""
     from hpe.model import build_model
 
+    augment = augment or AugmentConfig()
     config = {"command": "train", "data": data, "val": val, "model": to_dict(model), "train": to_dict(train)}
+    config["augment"] = to_dict(augment)
     faces, val_faces = _load(data, skip_bad), _load(val, skip_bad) if val else None
     network = build_model(model, train.seed)
     _open_run(out, config, resume)
-    return _fit(out, config, network, faces, val_faces, train, None, resume, report)
+    return _fit(out, config, network, faces, val_faces, train, augment, None, resume, report)
 
 
 def run_prune(
@@ -63,6 +66,7 @@ def run_prune(
     out: Path,
     prune: PruneConfig,
     train: TrainConfig,
+    augment: AugmentConfig | None = None,
     val: str | None = None,
     resume: bool = False,
     skip_bad: bool = False,
@@ -76,11 +80,13 @@ def run_prune(
         raise ConfigError(f"--out {out} is the run to prune; give another folder, so that the dense one stays")
     network = load_model(source)
     config = {"command": "prune", "parent": str(source), "data": data, "val": val}
+    augment = augment or AugmentConfig()
     config |= {"model": to_dict(network.config), "prune": to_dict(prune), "train": to_dict(train)}
+    config["augment"] = to_dict(augment)
     faces, val_faces = _load(data, skip_bad), _load(val, skip_bad) if val else None
     pruner = make_pruner(network, prune, train.epochs, steps_per_epoch(len(faces), train.batch_size))
     _open_run(out, config, resume)
-    return _fit(out, config, network, faces, val_faces, train, pruner, resume, report)
+    return _fit(out, config, network, faces, val_faces, train, augment, pruner, resume, report)
 
 
 def _load(spec: str, skip_bad: bool = False) -> Faces:
@@ -112,6 +118,7 @@ def _fit(
     faces: Faces,
     val_faces: Faces | None,
     train: TrainConfig,
+    augment: AugmentConfig,
     pruner: Pruner | None,
     resume: bool,
     report: Callable[[str], None],
@@ -121,7 +128,7 @@ def _fit(
     from hpe.train import LAST, fit
     from pruning.stats import stats
 
-    result = fit(network, faces, val_faces, train, out, pruner, resume, report)
+    result = fit(network, faces, val_faces, train, out, pruner, augment, resume, report)
     network.cpu()
     save_checkpoint(network, out)
     counts = stats(network, example_input())

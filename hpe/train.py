@@ -23,7 +23,7 @@ from hpe.files import write_csv
 from hpe.model import OUTPUT_SCALE_DEG, HeadPoseNet
 from hpe.progress import progress_bar
 from hpe.train_state import Pruner, TrainError, TrainState
-from hpe.transforms import AugmentConfig, TrainAugment, centre_crop, preprocess_torch
+from hpe.transforms import AugmentConfig, TrainAugment, preprocess_torch
 
 LAST = "last.safetensors"
 """The state after the last whole epoch, in the run folder."""
@@ -77,13 +77,14 @@ def fit(
     config: TrainConfig,
     folder: Path,
     pruner: Pruner | None = None,
+    augment: AugmentConfig | None = None,
     resume: bool = False,
     report: Callable[[str], None] = print,
 ) -> FitResult:
     """Train `model` in place; leaves metrics.csv, TensorBoard events and the state for `resume` in `folder`.
 
     Everything random in an epoch is drawn from (seed, epoch), so a resumed run equals an unbroken one. The weights left
-    in `model` are the averaged ones when `config.ema` is above 0.
+    in `model` are the averaged ones when `config.ema` is above 0. `augment` is AugmentConfig() where left out.
     """
     device = choose_device(config.device)
     model.to(device)
@@ -94,11 +95,11 @@ def fit(
         state.load(folder / LAST)
         report(f"resumed after epoch {state.epoch} of {config.epochs}")
     step_model: Any = torch.compile(model) if config.compile else model
-    augment = TrainAugment(AugmentConfig()) if config.augment else _crop_only
+    vary = TrainAugment(augment or AugmentConfig())
     with _tensorboard(folder, state.epoch) as board:
         while state.epoch < config.epochs:
             row: dict[str, float] = {"epoch": state.epoch + 1, "lr": state.lr}
-            row |= _epoch(step_model, state, images, poses, augment)
+            row |= _epoch(step_model, state, images, poses, vary)
             state.seconds += row["seconds"]
             metrics = _validate(state, val)
             if metrics is not None:
@@ -115,7 +116,7 @@ def fit(
     return FitResult(state.history, metrics, state.seconds)
 
 
-def _epoch(model: Any, state: TrainState, images: Tensor, poses: Tensor, augment: Any) -> dict[str, float]:
+def _epoch(model: Any, state: TrainState, images: Tensor, poses: Tensor, vary: TrainAugment) -> dict[str, float]:
     """One pass: shuffle, augment, forward, backward, step, what follows a step. Returns the mean error and the time."""
     config, device, started = state.config, images.device, time.perf_counter()
     seed = config.seed * 100_003 + state.epoch
@@ -126,7 +127,7 @@ def _epoch(model: Any, state: TrainState, images: Tensor, poses: Tensor, augment
     model.train()
     with progress_bar(f"epoch {state.epoch + 1}/{config.epochs}", state.steps) as advance:
         for batch in order[: state.steps * config.batch_size].view(state.steps, config.batch_size):
-            inputs, targets = augment(images[batch], poses[batch], generator)  # (B, 3, 64, 64), (B, 3)
+            inputs, targets = vary(images[batch], poses[batch], generator)  # (B, 3, 64, 64), (B, 3)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 outputs = model(inputs)  # (B, 3)
             loss = pose_loss(outputs.float(), targets)
@@ -142,11 +143,6 @@ def _epoch(model: Any, state: TrainState, images: Tensor, poses: Tensor, augment
     seconds = time.perf_counter() - started
     speed = state.steps * config.batch_size / seconds
     return {"train_mae_deg": mean_deg, "seconds": seconds, "images_per_s": speed}
-
-
-def _crop_only(images: Tensor, pose_deg: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """What --no-augment feeds: the standard crop of images (B, 80, 80, 3), normalised, and its pose."""
-    return preprocess_torch(centre_crop(images)), pose_deg
 
 
 def _validate(state: TrainState, val: Faces | None) -> PoseMetrics | None:

@@ -10,6 +10,7 @@ from hpe.model import build_model
 from hpe.pipeline import make_pruner
 from hpe.train import LAST, fit, pose_loss, steps_per_epoch
 from hpe.train_state import TrainError, TrainState, WeightAverage, one_cycle
+from hpe.transforms import AugmentConfig
 
 CONFIG = TrainConfig(epochs=2, batch_size=16, lr=1e-3)
 
@@ -79,8 +80,8 @@ def test_masks_hold_in_the_averaged_weights(faces, tmp_path):
 
 def test_training_learns(faces, tmp_path):
     model = build_model(ModelConfig())
-    config = TrainConfig(epochs=10, batch_size=16, lr=2e-3, lr_schedule="onecycle", augment=False)
-    history = fit(model, faces, None, config, tmp_path, report=quiet).history
+    config = TrainConfig(epochs=10, batch_size=16, lr=2e-3, lr_schedule="onecycle")
+    history = fit(model, faces, None, config, tmp_path, augment=AugmentConfig.off(), report=quiet).history
     assert history[-1]["train_mae_deg"] < 0.75 * history[0]["train_mae_deg"]
 
 
