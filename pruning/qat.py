@@ -1,0 +1,240 @@
+"""Quantisation-aware training: the rounding of an int8 TFLite file, inside the float model.
+
+The rules are those of https://ai.google.dev/edge/litert/models/quantization_spec and of its converter: kernels of
+convolutions are symmetric int8 per output channel, dense matrices per tensor, both within [-127, 127]; activations are
+asymmetric int8 per tensor over a range that holds 0; a sigmoid's output has the scale 1/256; batch-norm is folded into
+the convolution before it is rounded; a ReLU is part of the operator before it. Biases (int32) are not rounded.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+ACTIVATION_MIN, ACTIVATION_MAX = -128, 127
+WEIGHT_MAX = 127
+RANGE_MOMENTUM = 0.02
+"""Share of a new batch in the running range of an activation."""
+
+CLIPPING = {"relu", "relu6", "hardtanh", "clamp", "relu_", "clamp_"}  # fused into the operator before
+FUSING = {"add", "iadd", "sub", "mul", "imul"}  # operators, besides layers, that a ReLU is fused into
+MOVING = {  # these pass values on, with the same scale
+    *("flatten", "view", "reshape", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "expand", "getitem"),
+    *("chunk", "split", "dropout", "pad", "max_pool2d", "clone", "to", "size", "getattr", "_assert"),
+}
+OUT_OF_PLACE: dict[Any, Callable] = {operator.iadd: operator.add, operator.imul: operator.mul}
+
+
+class FakeQuantise(nn.Module):
+    """Rounds an activation to 256 levels; in training it follows the range of what it sees.
+
+    Gradients pass unchanged within the range and are zero outside.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.range: Tensor
+        self.register_buffer("range", torch.full((2,), torch.nan))  # lowest and highest value; NaN until seen
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape -> the same, on the int8 grid."""
+        x = x.float()  # the grid is finer than what bfloat16 holds
+        if self.training or bool(self.range.isnan().any()):
+            self._observe(x.detach())
+        scale, zero_point = activation_grid(self.range)
+        return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, ACTIVATION_MIN, ACTIVATION_MAX)
+
+    def _observe(self, x: Tensor) -> None:
+        seen = torch.stack(x.aminmax())  # (2,)
+        self.range.copy_(torch.where(self.range.isnan(), seen, self.range.lerp(seen, RANGE_MOMENTUM)))
+
+
+class QuantisedLayer(nn.Module):
+    """A convolution or dense layer with rounded weights, its batch-norm folded in and its statistics frozen."""
+
+    def __init__(self, layer: nn.Module, norm: nn.Module | None):
+        super().__init__()
+        self.layer = layer
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) -> what the layer and its norm give, with int8 weights; in float32, even under autocast."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self._compute(x.float())
+
+    def _compute(self, x: Tensor) -> Tensor:
+        weight, bias = folded(self.layer, self.norm)
+        weight = quantise_weight(self.layer, weight)
+        if self.layer.bias is not None:
+            return torch.func.functional_call(self.layer, {"weight": weight, "bias": bias}, (x,))
+        out = torch.func.functional_call(self.layer, {"weight": weight}, (x,))  # (B, C', ...) or (..., C')
+        if bias is None:
+            return out
+        return out + (bias if isinstance(self.layer, nn.Linear) else bias.view(-1, *[1] * (out.dim() - 2)))
+
+
+def quantisation_aware(model: nn.Module, example_input: Tensor) -> nn.Module:
+    """A view of a model that computes with int8 rounding; train it in the model's place.
+
+    Its parameters are the model's own objects, so that optimisers, masks and checkpoints of the model go on working,
+    and widths stay. Batch-norm statistics are frozen, dropout is off. The ranges of activations start with the first
+    batch; they are the buffers of the view whose names end in ".range". In eval mode they stand still.
+
+    Args:
+        model: trained, possibly pruned; traceable by torch.fx.
+        example_input: (B, C, H, W), on the model's device.
+
+    Raises:
+        ValueError: if a batch-norm is not directly behind a convolution or dense layer.
+    """
+    from torch.fx.passes.shape_prop import ShapeProp
+
+    modes = {module: module.training for module in model.modules()}
+    tracer = _Tracer()
+    graph = tracer.trace(model.eval())
+    view = fx.GraphModule(tracer.root, graph)
+    with torch.no_grad():
+        ShapeProp(view).propagate(example_input.to(next(model.parameters()).device))
+    for module, mode in modes.items():
+        module.training = mode
+    _fold_norms(view)
+    _spell_out_silu(view.graph)
+    for node in list(view.graph.nodes):
+        _avoid_in_place(node)
+        if _makes_activation(node):
+            _insert_rounding(view, node)
+    view.graph.lint()
+    view.recompile()
+    return view.to(next(model.parameters()).device)
+
+
+def folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a layer with the batch-norm behind it folded in, as the converter folds them."""
+    if norm is None:
+        return layer.weight, layer.bias
+    factor = torch.rsqrt(norm.running_var + norm.eps)  # (C',)
+    factor = factor * norm.weight if norm.affine else factor
+    shift = norm.bias if norm.affine else torch.zeros_like(factor)
+    before = layer.bias if layer.bias is not None else torch.zeros_like(factor)
+    shape = [1] * layer.weight.dim()
+    shape[_output_axis(layer)] = -1
+    return layer.weight * factor.view(shape), shift + (before - norm.running_mean) * factor
+
+
+def quantise_weight(layer: nn.Module, weight: Tensor) -> Tensor:
+    """Weights on the int8 grid: per output channel for convolutions, per tensor for dense layers; zeros stay zeros."""
+    if isinstance(layer, nn.Linear):
+        scale = _weight_scale(weight.detach().abs().amax())
+        zero = torch.zeros((), dtype=torch.int32, device=weight.device)
+        return torch.fake_quantize_per_tensor_affine(weight, scale, zero, -WEIGHT_MAX, WEIGHT_MAX)
+    axis = _output_axis(layer)
+    others = [dim for dim in range(weight.dim()) if dim != axis]
+    scale = _weight_scale(weight.detach().abs().amax(others))  # (C',)
+    zeros = torch.zeros_like(scale, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, axis, -WEIGHT_MAX, WEIGHT_MAX)
+
+
+def activation_grid(limits: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and zero point of int8 activations over a range (2,) that is widened to hold 0."""
+    low, high = limits[0].clamp(max=0.0), limits[1].clamp(min=0.0)
+    scale = ((high - low) / (ACTIVATION_MAX - ACTIVATION_MIN)).clamp_min(torch.finfo(torch.float32).tiny)
+    zero_point = (ACTIVATION_MIN - low / scale).round().clamp(ACTIVATION_MIN, ACTIVATION_MAX)
+    return scale, zero_point.to(torch.int32)
+
+
+def round_sigmoid(x: Tensor) -> Tensor:
+    """A sigmoid's output on its fixed grid: scale 1/256, zero point -128."""
+    return torch.fake_quantize_per_tensor_affine(x, 1 / 256, ACTIVATION_MIN, ACTIVATION_MIN, ACTIVATION_MAX)
+
+
+def _weight_scale(largest: Tensor) -> Tensor:
+    return (largest / WEIGHT_MAX).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def _output_axis(layer: Any) -> int:
+    return 1 if getattr(layer, "transposed", False) else 0
+
+
+class _Tracer(fx.Tracer):
+    """Follows everything down to functions, but for layers with weights and batch-norms."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm))
+
+    def call_module(self, m: nn.Module, forward: Callable, args: tuple, kwargs: dict) -> Any:
+        out = super().call_module(m, forward, args, kwargs)
+        if isinstance(m, nn.modules.batchnorm._BatchNorm):
+            for part in ("drop", "act"):  # timm's BatchNormAct2d carries its activation
+                if isinstance(getattr(m, part, None), nn.Module):
+                    out = getattr(m, part)(out)
+        return out
+
+
+def _name(node: fx.Node) -> str:
+    if node.op == "call_method":
+        return str(node.target)
+    return getattr(node.target, "__name__", "")
+
+
+def _fold_norms(view: fx.GraphModule) -> None:
+    """Put a QuantisedLayer where a layer and the batch-norm behind it were."""
+    modules = dict(view.named_modules())
+    for node in list(view.graph.nodes):
+        if node.op != "call_module" or isinstance(modules[node.target], nn.modules.batchnorm._BatchNorm):
+            continue
+        user = next(iter(node.users))
+        is_norm = user.op == "call_module" and isinstance(modules[user.target], nn.modules.batchnorm._BatchNorm)
+        norm = modules[user.target] if is_norm and len(node.users) == 1 else None
+        name = "quantised_" + str(node.target).replace(".", "_")
+        view.add_submodule(name, QuantisedLayer(modules[node.target], norm))
+        node.target = name
+        if norm is not None:
+            user.replace_all_uses_with(node)
+            view.graph.erase_node(user)
+    for node in view.graph.nodes:
+        if node.op == "call_module" and isinstance(modules.get(node.target), nn.modules.batchnorm._BatchNorm):
+            raise ValueError(f"The batch-norm {node.target!r} is not directly behind a convolution or dense layer.")
+
+
+def _spell_out_silu(graph: fx.Graph) -> None:
+    """TFLite has no SiLU: it is a sigmoid and a product, each with a rounding of its own."""
+    for node in list(graph.nodes):
+        if node.op == "call_function" and _name(node) == "silu":
+            with graph.inserting_before(node):
+                gate = graph.call_function(torch.sigmoid, (node.args[0],))
+                product = graph.call_function(operator.mul, (node.args[0], gate))
+            gate.meta, product.meta = node.meta, node.meta
+            node.replace_all_uses_with(product)
+            graph.erase_node(node)
+
+
+def _avoid_in_place(node: fx.Node) -> None:
+    if "inplace" in node.kwargs:
+        node.kwargs = {**node.kwargs, "inplace": False}
+    node.target = OUT_OF_PLACE.get(node.target, node.target)
+
+
+def _makes_activation(node: fx.Node) -> bool:
+    """True where TFLite has a tensor with a scale of its own: behind an operator and what is fused into it."""
+    if node.op == "placeholder":
+        return True
+    meta = node.meta.get("tensor_meta")
+    if node.op not in ("call_function", "call_method", "call_module") or not hasattr(meta, "dtype"):
+        return False
+    if not meta.dtype.is_floating_point or (node.op != "call_module" and _name(node) in MOVING):
+        return False
+    clipped = len(node.users) == 1 and _name(next(iter(node.users))) in CLIPPING
+    return not (clipped and (node.op == "call_module" or _name(node) in FUSING))
+
+
+def _insert_rounding(view: fx.GraphModule, node: fx.Node) -> None:
+    with view.graph.inserting_after(node):
+        if _name(node) in ("sigmoid", "sigmoid_"):
+            rounded = view.graph.call_function(round_sigmoid, (node,))
+        else:
+            name = f"round_{node.name}"
+            view.add_submodule(name, FakeQuantise())
+            rounded = view.graph.call_module(name, (node,))
+    node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user is not rounded)
