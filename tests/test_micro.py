@@ -131,7 +131,11 @@ VARIANTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_real_networks_agree_and_are_planned(variant: str, tmp_path: Path):
-    """On 64 random and 64 real inputs: the bytes of TFLite's reference kernels, and the arena within 3 %."""
+    """On 64 random and 64 real inputs: the bytes of TFLite's reference kernels, and the arena within 3 %.
+
+    One kernel differs: TensorFlow Lite Micro's dense layer rounds twice (to 1/2^8, then to whole steps), LiteRT's once.
+    So an output whose exact value is within 1/256 of a tie, such as -103.49945, can be one step apart.
+    """
     torch = pytest.importorskip("torch")
     from export import convert, export_onnx
     from hpe.config import ModelConfig
@@ -156,8 +160,10 @@ def test_real_networks_agree_and_are_planned(variant: str, tmp_path: Path):
     runtime = load_runtime(path, reference_kernels=True)
     random = np.random.default_rng(0).integers(-128, 128, (64, 64, 64, 3), dtype=np.int8)
     inputs = np.concatenate([random, runtime.quantize(images[64:])])
-    found = run_micro(path, inputs)
-    np.testing.assert_array_equal(found, runtime.invoke_raw(inputs))
+    found = run_micro(path, inputs)  # (128, 3)
+    steps = np.abs(found.astype(np.int64) - runtime.invoke_raw(inputs))
+    assert steps.max() <= 1
+    assert np.mean(steps > 0) < 0.02
     assert len(np.unique(found, axis=0)) > 60
     plan, real = plan_arena(read_model(path), HOST), micro_arena(path)
     assert plan.arena_bytes == pytest.approx(real.arena_bytes, rel=0.03)
