@@ -3,7 +3,12 @@
 Importing it costs numpy only; torch, onnx, onnxruntime, TensorFlow and LiteRT load inside the functions that need them.
 """
 
+from export.arena import plan_arena
+from export.boards import BOARDS
 from export.errors import ExportError
+from export.fit import Fit, fit
+from export.flatbuffer import ModelFileError, read_model
+from export.micro import micro_arena, run_micro
 from export.onnx import export_onnx
 from export.parity import (
     Deviation,
@@ -17,13 +22,17 @@ from export.parity import (
     operators,
 )
 from export.runtime import Runtime, load_runtime, measure_latency
+from export.sketch import write_arduino
 from export.tflite import FORMATS, convert, file_sizes, read_metadata, write_metadata
 
 __all__ = [
+    "BOARDS",
     "FORMATS",
     "Deviation",
     "ExportError",
+    "Fit",
     "LayerDeviation",
+    "ModelFileError",
     "ParityError",
     "Runtime",
     "check_int8_graph",
@@ -32,11 +41,17 @@ __all__ = [
     "export_onnx",
     "file_sizes",
     "first_stray",
+    "fit",
     "layer_deviations",
     "load_runtime",
     "measure_deviation",
     "measure_latency",
+    "micro_arena",
     "operators",
+    "plan_arena",
     "read_metadata",
+    "read_model",
+    "run_micro",
+    "write_arduino",
     "write_metadata",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -59,7 +60,7 @@ def bench(
 
 
 def fit(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:
-    """Does a model fit a board? Flash, RAM, operators, multiply-accumulates and an estimate of the time.
+    """Does a model fit a board? Flash, RAM, operators, multiply-accumulates, estimated time; exit 1 if it does not.
 
     Args:
         model: A .tflite file; microcontrollers need full int8.
@@ -77,6 +78,8 @@ def fit(model: Positional[Model], board: str = "nano33ble", json: Json = None) -
     for advice in answer.advice:
         say(f"- {advice}")
     write(json, answer.to_json())
+    if not answer.fits:
+        sys.exit(1)
 
 
 def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> None:

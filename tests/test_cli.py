@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from PIL import Image
 from hpe.cli import main
 
 from .conftest import TINY_DATA
+
+DATA = Path(__file__).parent / "data"
 
 
 def run(capsys, *arguments):
@@ -105,6 +108,23 @@ def test_data_preview_and_check(capsys, tmp_path):
     assert code == 1
     assert "absent.jpg" in out
     assert len(json.loads((tmp_path / "faults.json").read_text())) == 2
+
+
+def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
+    tiny = DATA / "tiny_relu6_se.tflite"
+    code, out, _ = run(capsys, "fit", tiny, "--board", "nano33ble", "--json", tmp_path / "fit.json")
+    assert code == 0
+    assert "fits" in out
+    answer = json.loads((tmp_path / "fit.json").read_text())
+    assert {"flash_bytes", "arena_bytes", "activations_bytes", "macs", "ops", "fits"} <= answer.keys()
+    code, out, _ = run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")
+    assert code == 0
+    assert {"sketch.ino", "model_data.cpp", "model_settings.h", "op_resolver.h", "README.md", "src"} <= {
+        path.name for path in (tmp_path / "sketch").iterdir()
+    }
+    code, _, err = run(capsys, "fit", tiny, "--board", "abacus")
+    assert code == 2
+    assert "nano33ble" in err
 
 
 @pytest.mark.parametrize(
