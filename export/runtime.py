@@ -6,6 +6,7 @@ Needs numpy and ai-edge-litert (or onnxruntime, for ONNX), so that it works on a
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from export.errors import ExportError
 
 
-class Runtime:
+class Runtime(ABC):
     """A loaded model file. Calling it takes float32 (N, H, W, C) and returns float32 (N, K).
 
     The files have a fixed batch of 1; the call loops over N.
@@ -84,17 +85,17 @@ class Runtime:
         self.invoke()
         return self.get_output()
 
+    @abstractmethod
     def set_input(self, image: np.ndarray) -> None:
         """Hand over (1, H, W, C) in the file's own type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def invoke(self) -> None:
         """Compute, once, on the input last set."""
-        raise NotImplementedError
 
+    @abstractmethod
     def get_output(self) -> np.ndarray:
         """(1, K) in the file's own type."""
-        raise NotImplementedError
 
     def _check_shape(self, images: np.ndarray) -> None:
         if images.ndim != 4 or images.shape[1:] != self.input_shape:
