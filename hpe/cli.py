@@ -173,12 +173,20 @@ COMMANDS: dict[str, Callable[..., None]] = {
     **cli_device.COMMANDS,
 }
 
+TRAIN_MODULES = ("torch", "torchvision", "timm", "torch_pruning", "safetensors", "matplotlib", "tensorboard")
+"""What the extra `train` brings; everything else that may be missing comes with `export`."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what the user can mend ends in one sentence and exit code 2."""
     description = "Head pose on tiny devices: train, prune, quantise, measure. Start with `hpe demo`."
     try:
         tyro.cli(_choice(COMMANDS), prog="hpe", args=arguments, description=description)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("hpe", "pruning", "export"):
+            raise
+        extra = "train" if error.name.split(".")[0] in TRAIN_MODULES else "export"
+        _fail(f"this command needs {error.name}, which is not installed; pip install 'head-pose-edge[{extra}]'")
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (ValueError, RuntimeError) as error:

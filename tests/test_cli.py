@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hpe import cli
 from hpe.cli import main
 
 from .conftest import TINY_DATA
@@ -125,6 +126,17 @@ def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     code, _, err = run(capsys, "fit", tiny, "--board", "abacus")
     assert code == 2
     assert "nano33ble" in err
+
+
+@pytest.mark.parametrize(("module", "extra"), [("timm", "train"), ("onnx2tf", "export")])
+def test_a_missing_extra_is_named(capsys, monkeypatch, module, extra):
+    def handler():
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setitem(cli.COMMANDS, "demo", handler)
+    code, _, err = run(capsys, "demo")
+    assert code == 2
+    assert f"pip install 'head-pose-edge[{extra}]'" in err
 
 
 @pytest.mark.parametrize(
