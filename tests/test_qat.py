@@ -25,7 +25,7 @@ def roundings(view):
     ],
 )
 def test_the_grid_of_activations_by_hand(low, high, scale, zero_point):
-    found, zero = activation_grid(torch.tensor([low, high]))
+    found, zero = activation_grid(torch.tensor(low), torch.tensor(high))
     assert float(found) == pytest.approx(scale)
     assert int(zero) == zero_point
 
@@ -102,11 +102,33 @@ def test_the_view_rounds_where_tflite_does():
     """One scale for the input and for each operator: 4 layers, mean, SiLU's and the gate's products, sum, ..."""
     view = quantisation_aware(small_net(), X)
     per_block = 5 + 2 + 1 + 1 + 1  # convolutions, SiLU products, mean, gate's product, residual sum
-    assert len(roundings(view)) == 1 + 1 + 2 * per_block + 1 + 2 + 1  # input, stem, blocks, pool, dense, scaled output
+    assert len(roundings(view)) == 1 + 1 + 2 * per_block + 2 + 1  # input, stem, blocks, dense layers, scaled output
     sigmoids = [node for node in view.graph.nodes if node.target is round_sigmoid]
     assert len(sigmoids) == 2 * 3
     mobilenet = quantisation_aware(torchvision.models.mobilenet_v2(num_classes=3), torch.zeros(1, 3, 32, 32))
     assert len(roundings(mobilenet)) == 1 + 52 + 10 + 1 + 1  # input, convolutions with ReLU6 fused, sums, pool, dense
+
+
+def test_a_pool_keeps_the_scale_of_its_input():
+    view = quantisation_aware(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AvgPool2d(2)), X).train()
+    view(images())
+    pooled = view.eval()(images(1))
+    (name,) = [name for name in roundings(view) if name != "round_input_1"]
+    rounding = view.get_submodule(name)
+    assert isinstance(rounding, FakeQuantise)
+    torch.testing.assert_close(rounding.round(pooled), pooled)
+    assert len(roundings(view)) == 2
+
+
+def test_the_branch_before_a_sum_has_a_range_that_holds_the_sum():
+    view = quantisation_aware(small_net(), X).train()
+    view(images())
+    widened = [m for m in view.modules() if isinstance(m, FakeQuantise) and m.widened_by]
+    assert len(widened) == 2  # the projections of the two residual blocks
+    for rounding in widened:
+        low, high = rounding.widened_by[0].range.tolist()
+        far = torch.tensor([low, high])
+        torch.testing.assert_close(rounding.round(far), far, rtol=0, atol=(high - low) / 100)
 
 
 def test_training_the_view_trains_the_model_and_keeps_masks_widths_and_statistics():
@@ -158,3 +180,49 @@ def test_ranges_are_saved_apart():
 def test_a_lone_batch_norm_is_refused():
     with pytest.raises(ValueError, match="'1' is not directly behind"):
         quantisation_aware(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)), X)
+
+
+@pytest.mark.slow
+def test_with_the_files_ranges_the_view_computes_what_the_int8_file_computes(tmp_path):
+    """LiteRT's reference kernels are the oracle: the scale of every tensor is read from the file."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    from export.onnx import export_onnx
+    from export.tflite import convert
+
+    model = small_net()
+    onnx = export_onnx(model, X, tmp_path / "net.onnx")
+    calibration = images(7, batch=100).permute(0, 2, 3, 1).contiguous().numpy()
+    file = convert(onnx, tmp_path, formats=("int8",), calibration=calibration)["int8"]
+    interpreter = Interpreter(str(file), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    interpreter.allocate_tensors()
+    given, returned = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    grids = {detail["index"]: detail["quantization"] for detail in interpreter.get_tensor_details()}
+    kept = ("PAD", "RESHAPE", "LOGISTIC", "AVERAGE_POOL_2D")  # no range of their own
+    made = [op["outputs"][0] for op in interpreter._get_ops_details() if op["op_name"] not in kept]
+    ranges = [
+        ((-128 - zero) * scale, (127 - zero) * scale) for scale, zero in (grids[i] for i in [given["index"], *made])
+    ]
+    ranges.insert(-1, (ranges[-1][0] / 30, ranges[-1][1] / 30))  # the file has the factor 30 in its last layer
+
+    view = quantisation_aware(model, X).eval()
+    targets = [node.target for node in view.graph.nodes if node.op == "call_module"]
+    modules = [view.get_submodule(str(target)) for target in targets]
+    found = [module for module in modules if isinstance(module, FakeQuantise)]
+    assert len(found) == len(ranges)
+    for rounding, limits in zip(found, ranges, strict=True):
+        rounding.range.copy_(torch.tensor(limits))
+        rounding.widened_by = ()
+
+    x = images(3, batch=32)  # (32, 3, 16, 16)
+    scale, zero = given["quantization"]
+    inputs = (x.permute(0, 2, 3, 1) / scale).round().add(zero).clamp(-128, 127).to(torch.int8).numpy()
+    outputs = []
+    for sample in inputs:
+        interpreter.set_tensor(given["index"], sample[None])
+        interpreter.invoke()
+        outputs.append(torch.from_numpy(interpreter.get_tensor(returned["index"])).float())
+    scale, zero = returned["quantization"]
+    steps = (torch.cat(outputs) - zero) - view(x).detach() / scale  # (32, 3) in steps of the output
+    assert steps.abs().max() <= 3.01
+    assert steps.abs().mean() < 0.75
