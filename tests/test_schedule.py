@@ -20,7 +20,9 @@ def tfmot_polynomial(step, initial, final, begin, end, power):
 def test_polynomial_decay_is_the_published_formula(initial, final, power):
     schedule = PolynomialDecay(initial, final, begin_step=30, end_step=430, power=power)
     for step in (0, 29, 30, 31, 130, 229, 430, 431, 10_000):
-        assert schedule.sparsity(step) == pytest.approx(tfmot_polynomial(step, initial, final, 30, 430, power), abs=2e-7)
+        assert schedule.sparsity(step) == pytest.approx(
+            tfmot_polynomial(step, initial, final, 30, 430, power), abs=2e-7
+        )
 
 
 def test_polynomial_decay_by_hand():
