@@ -84,7 +84,7 @@ def export(
     run: Positional[Run],
     calibration: Annotated[str | None, arg(metavar="SPEC")] = None,
     formats: str = "fp32,int8",
-    tolerance_deg: float = 3.0,
+    tolerance_deg: float = 12.0,
     json: Json = None,
 ) -> None:
     """Convert a trained network to ONNX and TFLite, beside it in its run folder.
