@@ -27,6 +27,19 @@ COLUMNS: dict[str, tuple[str, str]] = {  # key: (heading, format); None in a row
     "fp32_ms": ("fp32 ms", "{:.2f}"),
     "int8_ms": ("int8 ms", "{:.2f}"),
 }
+SHORT_COLUMNS: dict[str, tuple[str, float]] = {  # for the terminal: key: (heading, unit)
+    "params": ("params\nM", 1e6),
+    "nonzeros": ("nonzero\nM", 1e6),
+    "macs": ("MACs\nM", 1e6),
+    "fp32_mb": ("fp32\nMB", 1),
+    "fp32_gzip_mb": ("fp32\ngzip", 1),
+    "int8_mb": ("int8\nMB", 1),
+    "int8_gzip_mb": ("int8\ngzip", 1),
+    "float_mae_deg": ("float\ndeg", 1),
+    "int8_mae_deg": ("int8\ndeg", 1),
+    "fp32_ms": ("fp32\nms", 1),
+    "int8_ms": ("int8\nms", 1),
+}
 FAMILIES = {"dense": "#4c566a", "magnitude": "#d9822b", "channel": "#2b6cb0"}
 """Colour of each family in the plots."""
 
@@ -75,19 +88,19 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def print_table(rows: Sequence[Row], title: str) -> None:
-    """The rows as a table on the terminal."""
+    """The rows as a table that fits a terminal of 80 columns: counts in millions, the family left to the files."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
-    for key, (heading, _) in COLUMNS.items():
-        left = key in ("model", "family")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=left, min_width=None if left else 5)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left")
+    table.add_column("model", overflow="fold")
+    for heading, _ in SHORT_COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row))
-    console.print(table)
+        cells = ["-" if row[key] is None else f"{row[key] / unit:.2f}" for key, (_, unit) in SHORT_COLUMNS.items()]
+        table.add_row(row["model"], *cells)
+    Console().print(table)
 
 
 def pareto(rows: Sequence[Row], x: str, y: str) -> list[Row]:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hpe.report import COLUMNS, ReportError, markdown, pareto, table_rows, write_report
+from hpe.report import COLUMNS, ReportError, markdown, pareto, print_table, table_rows, write_report
 
 
 def result(mae_float, mae_int8, size, method=None, data="synthetic:easy:8:0"):
@@ -22,6 +22,14 @@ def test_rows_hold_what_was_measured_and_none_for_the_rest():
     assert (row["int8_mb"], row["int8_gzip_mb"], row["fp32_mb"], row["int8_ms"]) == (2.0, 1.0, None, None)
     assert list(row) == list(COLUMNS)
     assert "| small | channel | 1,000 | 900 | 5,000 | - | - | 2.00 | 1.00 | 5.00 | 5.50 | - | - |" in markdown([row])
+
+
+def test_the_printed_table_shows_every_column_in_80(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(table_rows({"sparse-87": result(11.71, 12.68, 4_850_000)}, "synthetic:easy:8:0"), "Data")
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert all(number in out for number in ("11.71", "12.68", "4.85", "2.42"))
 
 
 def test_pareto_front_by_hand():
