@@ -59,7 +59,7 @@ def build(device: torch.device) -> nn.Module:
     import timm
 
     torch.manual_seed(0)
-    return timm.create_model("efficientnet_b0", num_classes=3).to(device, memory_format=torch.channels_last)
+    return timm.create_model("efficientnet_b0", num_classes=3).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor) -> None:

@@ -34,7 +34,7 @@ def load_fsa_net(folder: Path):
 
     def read(images: np.ndarray) -> np.ndarray:
         batch = ((images[..., ::-1].astype(np.float32) - 127.5) / 128).transpose(0, 3, 1, 2)  # (N, 3, 64, 64) BGR
-        poses = [[net.run(None, {net.get_inputs()[0].name: x[None]})[0][0] for x in batch] for net in nets]
+        poses = [[net.run(None, {net.get_inputs()[0].name: x[None]})[0][0] for x in batch] for net in nets]  # pyright: ignore[reportIndexIssue]
         return np.mean(poses, axis=0)
 
     return read

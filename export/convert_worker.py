@@ -83,7 +83,7 @@ def build_saved_model(onnx_path: str, out_dir: Path) -> str:
         raise ValueError("onnx2tf cannot convert this graph (an operator it does not know?)") from error
 
     # A bare tf.Module without autograph: saving the Keras model itself takes 30 s more for an EfficientNet-B0.
-    signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="input")]
+    signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="input")]  # pyright: ignore[reportOptionalSubscript]
     module: Any = tf.Module()
     module.serve = tf.function(lambda x: model(x), input_signature=signature, autograph=False)
     module.kept_variables = model.variables
@@ -125,7 +125,7 @@ def convert_formats(saved_model: str, request: dict[str, Any], lap: Any) -> None
         if base not in dense:
             dense[base] = convert_dense(saved_model, base, samples)
         content = dense[base] if fmt == base else mlir_sparsify(dense[base])
-        Path(request["out_dir"], f"{fmt}.tflite").write_bytes(content)
+        Path(request["out_dir"], f"{fmt}.tflite").write_bytes(content)  # pyright: ignore[reportArgumentType]
         lap(fmt)
 
 

@@ -131,8 +131,8 @@ def strip_names(content: bytes) -> bytes:
             return self.EndVector()
 
     model = schema.ModelT.InitFromPackedBuf(content)
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
+    for graph in model.subgraphs:  # pyright: ignore[reportOptionalIterable]
+        for tensor in graph.tensors:  # pyright: ignore[reportOptionalIterable]
             tensor.name = None
     builder = AlignedBuilder(len(content))
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")

@@ -55,7 +55,7 @@ class WeightAverage:
                 old.append(self.average[name])
                 new.append(tensor.detach())
         if old:
-            torch._foreach_lerp_(old, new, weight)
+            torch._foreach_lerp_(old, new, weight)  # pyright: ignore[reportPrivateImportUsage]
 
     def state(self, model: torch.nn.Module) -> dict[str, Tensor]:
         """The averaged state dict, with zeros wherever the live weight is exactly zero."""

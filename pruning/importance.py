@@ -55,7 +55,7 @@ def make_importance(name: str, seed: int = 0) -> Importance:
         if name == "taylor":
             _check_gradients(group.depgraph_group)
         scores = scorers[name](group.depgraph_group)
-        return magnitude(group.depgraph_group) if scores is None else scores
+        return magnitude(group.depgraph_group) if scores is None else scores  # pyright: ignore[reportReturnType]
 
     return score
 

@@ -112,7 +112,7 @@ class MagnitudePruner:
         if self._factors[0].device != device:  # the model was moved
             self._movement = {name: value.to(device) for name, value in self._movement.items()}
             self._set_masks({name: mask.to(device) for name, mask in self.masks.items()})
-        torch._foreach_mul_(list(self._weights.values()), self._factors)
+        torch._foreach_mul_(list(self._weights.values()), self._factors)  # pyright: ignore[reportPrivateImportUsage]
 
     def _accumulate_movement(self) -> None:
         for name, weight in self._weights.items():

@@ -93,7 +93,7 @@ class QuantisedLayer(nn.Module):
         weight, bias = folded(self.layer, self.norm)
         weight = quantise_weight(self.layer, weight)
         if self.layer.bias is not None:
-            return torch.func.functional_call(self.layer, {"weight": weight, "bias": bias}, (x,))
+            return torch.func.functional_call(self.layer, {"weight": weight, "bias": bias}, (x,))  # pyright: ignore[reportArgumentType]
         out = torch.func.functional_call(self.layer, {"weight": weight}, (x,))  # (B, C', ...) or (..., C')
         if bias is None:
             return out
@@ -249,7 +249,7 @@ def _makes_activation(node: fx.Node) -> bool:
     meta = node.meta.get("tensor_meta")
     if node.op not in ("call_function", "call_method", "call_module") or not hasattr(meta, "dtype"):
         return False
-    if not meta.dtype.is_floating_point or (node.op != "call_module" and _name(node) in MOVING):
+    if not meta.dtype.is_floating_point or (node.op != "call_module" and _name(node) in MOVING):  # pyright: ignore[reportOptionalMemberAccess]
         return False
     clipped = len(node.users) == 1 and _name(next(iter(node.users))) in CLIPPING
     return not (clipped and (node.op == "call_module" or _name(node) in FUSING))

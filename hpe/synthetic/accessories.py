@@ -47,7 +47,7 @@ class Glasses:
         place = np.array([[bridge[0]], [bridge[1] - 5 + self.drop], [bridge[2] - 12]], np.float32)
         tube = np.array([[0, 0.7, 0, -0.7], [1, 0, -1, 0], [0, 0.7, 0.7, 0]], np.float32) * np.float32(self.thick)
         rings = (frame * scale + place)[:, :, None] + tube[:, None, :]  # (3, m, 4)
-        normals = np.broadcast_to(np.float32([[0], [0.2], [1]]), (3, rings[0].size))
+        normals = np.broadcast_to(np.float32([[0], [0.2], [1]]), (3, rings[0].size))  # pyright: ignore[reportArgumentType]
         parts = [surfels(rings.reshape(3, -1), normals, self.colour[:, None], 1.0, 1.0)]
         if self.dark:
             parts.append(surfels(lenses * scale + place, lens_normals, self.colour[:, None] * 0.25 + 0.008, 1.0, 2.5))
@@ -157,4 +157,4 @@ class Hat:
         )
         brim = np.stack([x, np.broadcast_to(y, x.shape), z]).reshape(3, -1).astype(np.float32)
         normals = grid_normals(brim, BRIM_ROWS, BRIM_COLUMNS, closed=False)
-        return surfels(brim, facing(normals, np.float32([[0], [1], [0]])), self.colour[:, None] * 0.8, 1.0, 0.1)
+        return surfels(brim, facing(normals, np.float32([[0], [1], [0]])), self.colour[:, None] * 0.8, 1.0, 0.1)  # pyright: ignore[reportArgumentType]

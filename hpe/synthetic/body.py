@@ -34,8 +34,8 @@ class Ears:
         ears = shape * np.float32(self.scale)
         ears[0] -= np.float32(self.protrusion / 18) * side * ears[2]
         ears[0] += np.float32(half_width) * side
-        ears[1:] += np.float32([[(an.TRAGION_Y + 5) * height], [an.EAR_Z]])
-        return surfels(ears, normals, (skin * np.float32([1.05, 0.88, 0.85]))[:, None] * ambient, ambient, 0.3)
+        ears[1:] += np.float32([[(an.TRAGION_Y + 5) * height], [an.EAR_Z]])  # pyright: ignore[reportArgumentType]
+        return surfels(ears, normals, (skin * np.float32([1.05, 0.88, 0.85]))[:, None] * ambient, ambient, 0.3)  # pyright: ignore[reportArgumentType]
 
 
 @lru_cache(maxsize=1)
@@ -95,12 +95,12 @@ class Eyes:
         z = -(x**2 + y**2) / 30  # a flattened ball
         off_iris = np.sqrt((x - self.gaze[0]) ** 2 + (y - self.gaze[1]) ** 2)
         iris, pupil = smoothstep(6.4, 5.2, off_iris), smoothstep(2.9, 1.8, off_iris)
-        white = np.float32(self.white) * np.float32([[1], [0.92], [0.87]])
+        white = np.float32(self.white) * np.float32([[1], [0.92], [0.87]])  # pyright: ignore[reportArgumentType]
         albedo = (white * (1 - iris) + self.iris[:, None] * iris) * (1 - 0.95 * pupil)
         lid_shadow = 1 - 0.45 * smoothstep(0.3, 1.0, patch[2])
         normals = np.stack([x / 24, y / 24, np.ones_like(x)])
         middles = landmarks[:, 36:48].reshape(3, 2, 6).mean(axis=2)  # of the two eyes
-        places = middles + np.float32([[0], [-0.6], [2.2]])
+        places = middles + np.float32([[0], [-0.6], [2.2]])  # pyright: ignore[reportArgumentType]
         points = (np.stack([x, y, z])[:, None] + places[:, :, None]).reshape(3, -1)
         both = np.tile(np.concatenate([normals, albedo * lid_shadow, 0.85 * lid_shadow[None]]), 2)
         return surfels(points, both[:3], both[3:6], both[6], 0.8)

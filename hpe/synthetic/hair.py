@@ -170,7 +170,7 @@ def curtain(
     x, z = radius_x * np.sin(angle), radius_z * np.cos(angle)
     points = np.stack([x, np.broadcast_to(y, x.shape), z - 73]).reshape(3, -1).astype(np.float32)
     normals = grid_normals(points, CURTAIN_ROWS, CURTAIN_COLUMNS, closed=False)
-    outward = points * np.float32([[1], [0], [1]]) + np.float32([[0], [0], [73]])
+    outward = points * np.float32([[1], [0], [1]]) + np.float32([[0], [0], [73]])  # pyright: ignore[reportArgumentType]
     return surfels(points, facing(normals, outward), colour[:, None] * shade)
 
 

@@ -59,7 +59,7 @@ class Light:
         length = np.sqrt(np.einsum("cm,cm->m", normal, normal)) + np.float32(1e-6)
         normal = normal / length
         normal *= 1 - 2 * (normal[2] < -0.15).astype(np.float32)  # thin sheets have two sides
-        half_way = _unit(self.key + np.float32([0, 0, 1]))
+        half_way = _unit(self.key + np.float32([0, 0, 1]))  # pyright: ignore[reportArgumentType]
         key, fill, glance = np.stack([self.key, self.fill, half_way]) @ normal
         wrap = np.float32(self.wrap)
         diffuse = np.maximum((key + wrap) / (1 + wrap), 0)
@@ -82,14 +82,14 @@ class Light:
         """How far each point (3, m) lies in the shadow of the casters (3, n), 0..1, from a shadow map."""
         x, y, z = self.key
         right = _unit([z, 0, -x])  # up (0, 1, 0) x key
-        axes = np.stack([right, np.float32([y * right[2], z * right[0] - x * right[2], -y * right[0]]), self.key])
-        scale = np.float32([_SHADOW_SIDE / (2 * _SHADOW_HALF_X), _SHADOW_SIDE / (2 * _SHADOW_HALF_Y)])
+        axes = np.stack([right, np.float32([y * right[2], z * right[0] - x * right[2], -y * right[0]]), self.key])  # pyright: ignore[reportArgumentType]
+        scale = np.float32([_SHADOW_SIDE / (2 * _SHADOW_HALF_X), _SHADOW_SIDE / (2 * _SHADOW_HALF_Y)])  # pyright: ignore[reportArgumentType]
 
         last = np.float32(_SHADOW_SIDE - 1.01)
 
         def on_map(where):
             across, up, towards = axes @ where
-            column, row = (across + np.float32(_SHADOW_HALF_X)) * scale[0], (up + np.float32(_SHADOW_HALF_Y)) * scale[1]
+            column, row = (across + np.float32(_SHADOW_HALF_X)) * scale[0], (up + np.float32(_SHADOW_HALF_Y)) * scale[1]  # pyright: ignore[reportArgumentType, reportCallIssue]
             return np.minimum(np.maximum(column, 0), last), np.minimum(np.maximum(row, 0), last), towards
 
         column, row, towards = on_map(casters)

@@ -69,7 +69,7 @@ class Skin:
         """Albedo (3, n) of the bare head: the regions of the surface, blended onto the skin."""
         hair, skin = hair_colour, self.colour
         colours = {
-            "blush": skin * np.float32([1.05, 0.78, 0.75]),
+            "blush": skin * np.float32([1.05, 0.78, 0.75]),  # pyright: ignore[reportArgumentType]
             "eye_shade": skin * np.float32(self.shade),
             "fold": skin * np.float32(0.6),
             "lips": self.lip_colour,
@@ -94,9 +94,9 @@ class Skin:
         """Dark inside of the mouth with a row of teeth, where the jaw's drop stretches the gap."""
         span, inside, teeth = _mouth_inside()
         shown = np.float32(min(1.0, 4 * person.mouth_open))
-        albedo[:, span] += shown * inside * (np.float32([[0.05], [0.015], [0.015]]) - albedo[:, span])
+        albedo[:, span] += shown * inside * (np.float32([[0.05], [0.015], [0.015]]) - albedo[:, span])  # pyright: ignore[reportArgumentType]
         bright = np.float32(min(1.0, 0.35 + person.smile)) * shown
-        albedo[:, span] += bright * teeth * (np.float32([[0.62], [0.58], [0.50]]) - albedo[:, span])
+        albedo[:, span] += bright * teeth * (np.float32([[0.62], [0.58], [0.50]]) - albedo[:, span])  # pyright: ignore[reportArgumentType]
 
 
 @lru_cache(maxsize=8)
