@@ -6,7 +6,6 @@ Importing it costs numpy only; torch, onnx, onnxruntime, TensorFlow and LiteRT l
 from export.arena import plan_arena
 from export.boards import BOARDS
 from export.errors import ExportError
-from export.fit import Fit, fit
 from export.flatbuffer import ModelFileError, read_model
 from export.micro import micro_arena, run_micro
 from export.onnx import export_onnx
@@ -30,7 +29,6 @@ __all__ = [
     "FORMATS",
     "Deviation",
     "ExportError",
-    "Fit",
     "LayerDeviation",
     "ModelFileError",
     "ParityError",
@@ -41,7 +39,6 @@ __all__ = [
     "export_onnx",
     "file_sizes",
     "first_stray",
-    "fit",
     "layer_deviations",
     "load_runtime",
     "measure_deviation",

@@ -188,10 +188,10 @@ def _html_picture(path: Path, title: str) -> str:
 
 
 STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1f2933;max-width:72rem;margin:2rem auto;padding:0 1rem}
+body{font:16px/1.5 system-ui,sans-serif;color:#1f2933;max-width:80rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
-th,td{padding:.35rem .6rem;text-align:right;white-space:nowrap}
+th,td{padding:.35rem .5rem;text-align:right;white-space:nowrap}
 th{border-bottom:2px solid #9aa5b1}td{border-bottom:1px solid #e4e7eb}
 th:nth-child(-n+2),td:nth-child(-n+2){text-align:left}
 img{max-width:100%;margin-top:1rem}footer{margin-top:2rem;color:#616e7c;font-size:.8rem}
