@@ -17,7 +17,7 @@ from hpe.transforms import AugmentConfig
 
 
 def demo(out: Path = Path("demo")) -> None:
-    """Train, prune both ways, export, evaluate and compare on drawn heads; about 7 minutes on 2 cores, no download.
+    """Train, prune both ways, export, evaluate and compare on drawn heads; about 8 minutes on 2 cores, no download.
 
     Args:
         out: Folder for the runs, the table and report.html.

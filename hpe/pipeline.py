@@ -176,15 +176,15 @@ def _channel_goal(network: HeadPoseNet, prune: PruneConfig) -> tuple[str, float]
     from hpe.model import example_input
     from pruning.stats import stats
 
-    counts = stats(network, example_input())
     for measure in ("params", "macs", "int8_bytes"):
         target = getattr(prune, f"target_{measure}")
-        if target is not None:
-            now = getattr(counts, measure)
-            if target >= now:
-                flag = f"--target-{measure.replace('_', '-')}"
-                raise ConfigError(f"{flag} {target:,} is no less than what the net has ({now:,}); nothing to prune")
-            return measure, 1 - target / now
+        if target is None:
+            continue
+        now = getattr(stats(network, example_input()), measure)
+        if target >= now:
+            flag = f"--target-{measure.replace('_', '-')}"
+            raise ConfigError(f"{flag} {target:,} is no less than what the net has ({now:,}); nothing to prune")
+        return measure, 1 - target / now
     return "channels", prune.final_sparsity
 
 
