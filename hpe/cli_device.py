@@ -51,7 +51,7 @@ def bench(
         threads: Threads of the interpreter.
         json: Write the times here.
     """
-    from hpe.pipeline import run_bench
+    from hpe.bench import run_bench
 
     table = run_bench(models, seconds, threads)
     for model, times in table.items():

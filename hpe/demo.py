@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from hpe.bench import run_bench
 from hpe.config import ConfigError, ModelConfig, PruneConfig, TrainConfig
 from hpe.files import read_json, write_whole
-from hpe.pipeline import run_bench, run_evaluate, run_export, run_prune, run_train
+from hpe.pipeline import run_evaluate, run_export, run_prune, run_train
 from hpe.predict import load_predictor
 from hpe.report import Row, print_table, write_report
 from hpe.transforms import AugmentConfig, centre_crop

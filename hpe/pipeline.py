@@ -279,21 +279,6 @@ def run_preview(data: str, out: Path, count: int = 64, skip_bad: bool = False) -
     return len(chosen)
 
 
-def run_bench(models: Sequence[Path], seconds: float = 2.0, threads: int = 1) -> dict[str, dict[str, float]]:
-    """Latency of model files on this machine, one image at a time; noted in the result.json of their runs."""
-    from export.runtime import load_runtime, measure_latency
-
-    table = {}
-    for model in models:
-        if model.is_dir():
-            raise ConfigError(f"{model}: `hpe bench` times .onnx and .tflite files; run `hpe export {model}` first")
-        latency = measure_latency(load_runtime(model, threads=threads), seconds=seconds)
-        table[str(model)] = latency
-        if (model.parent / "result.json").exists():
-            merge_result(model.parent, "latency", {model.name: {**latency, "threads": threads, **environment()}})
-    return table
-
-
 def run_deploy(model: Path, out: Path, board: str) -> list[Path]:
     """Write the Arduino sketch of an int8 file into `out`; its measured errors go into the sketch as a note."""
     from export.sketch import write_arduino

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hpe.bench import run_bench
 from hpe.config import ConfigError, ModelConfig, PruneConfig, TrainConfig
 from hpe.datasets import load_faces
 from hpe.files import read_json, write_json
@@ -16,7 +17,6 @@ from hpe.pipeline import (
     RunError,
     make_pruner,
     random_crops,
-    run_bench,
     run_evaluate,
     run_export,
     run_prune,
