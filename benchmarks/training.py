@@ -22,7 +22,8 @@ from hpe.datasets import Faces
 from hpe.environment import environment
 from hpe.files import write_csv
 from hpe.model import build_model
-from hpe.train import choose_device, fit, pose_loss
+from hpe.objective import pose_loss
+from hpe.train import choose_device, fit
 from hpe.transforms import AugmentConfig
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Union
 
 import tyro
+from tyro import MISSING
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from hpe import cli_data, cli_device
 from hpe.cli_output import Data, Json, Model, Run, say, write
-from hpe.config import ModelConfig, PruneConfig, TrainConfig
-from hpe.transforms import AugmentConfig
+from hpe.config import FinetuneConfig, ModelConfig, PruneConfig, Recipe, TrainConfig
 
 
 def demo(out: Path = Path("demo")) -> None:
@@ -28,55 +28,60 @@ def demo(out: Path = Path("demo")) -> None:
 
 
 def train(
-    data: Data,
     out: Run,
+    recipe: OmitArgPrefixes[Recipe],
     model: OmitArgPrefixes[ModelConfig] = ModelConfig(),  # noqa: B008
-    train: OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008
-    augment: OmitArgPrefixes[AugmentConfig] = AugmentConfig(),  # noqa: B008
-    val: Annotated[str | None, arg(metavar="SPEC")] = None,
     resume: bool = False,
-    skip_bad: bool = False,
 ) -> None:
     """Train a network. Example: hpe train --data csv:faces@train --val csv:faces@val --epochs 8 --out runs/dense
 
     Args:
-        data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an
-            optional @split behind a folder, several joined by +.
         out: Folder for the run; it must be new, or an unfinished run with --resume.
-        val: Data to watch the error on; never trained on.
         resume: Go on after the last whole epoch of the run in --out.
-        skip_bad: Leave out samples that cannot be read instead of refusing to start.
     """
-    from hpe.pipeline import run_train
+    from hpe.runs import run_train
 
-    run_train(data, out, model, train, augment, val, resume, skip_bad, report=say)
+    run_train(out, model, recipe, resume, report=say)
     say(f"done: {out}\nnext: hpe evaluate {out} --data SPEC, hpe prune {out} --method channel ..., hpe export {out}")
 
 
 def prune(
     run: Positional[Run],
-    data: Data,
     out: Run,
     prune: OmitArgPrefixes[PruneConfig],
-    train: OmitArgPrefixes[TrainConfig] = TrainConfig(epochs=20, lr=5e-4),  # noqa: B008
-    augment: OmitArgPrefixes[AugmentConfig] = AugmentConfig(),  # noqa: B008
-    val: Annotated[str | None, arg(metavar="SPEC")] = None,
+    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=TrainConfig(epochs=20, lr=5e-4)),  # noqa: B008
     resume: bool = False,
-    skip_bad: bool = False,
 ) -> None:
     """Prune a trained network while it trains on. Example: hpe prune RUN --method channel --data SPEC --out SMALL
 
     Args:
         run: Folder of the network to prune; it stays as it is.
-        data: What to train on while pruning (as in hpe train).
         out: Folder for the pruned run; it must be new, or an unfinished run with --resume.
-        val: Data to watch the error on; never trained on.
         resume: Go on after the last whole epoch of the run in --out.
-        skip_bad: Leave out samples that cannot be read instead of refusing to start.
     """
-    from hpe.pipeline import run_prune
+    from hpe.runs import run_prune
 
-    run_prune(run, data, out, prune, train, augment, val, resume, skip_bad, report=say)
+    run_prune(run, out, prune, recipe, resume, report=say)
+    say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
+
+
+def finetune(
+    run: Positional[Run],
+    out: Run,
+    tune: OmitArgPrefixes[FinetuneConfig] = FinetuneConfig(),  # noqa: B008
+    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=TrainConfig(epochs=5, lr=2e-4)),  # noqa: B008
+    resume: bool = False,
+) -> None:
+    """Train a finished run further, pruned or not. Example: hpe finetune SMALL --qat --data SPEC --out SMALL-QAT
+
+    Args:
+        run: Folder of the network to start from; it stays as it is. What is zero in it stays zero.
+        out: Folder for the new run; it must be new, or an unfinished run with --resume.
+        resume: Go on after the last whole epoch of the run in --out.
+    """
+    from hpe.runs import run_finetune
+
+    run_finetune(run, out, tune, recipe, resume, report=say)
     say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
 
 
@@ -167,6 +172,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "data": data,
     "train": train,
     "prune": prune,
+    "finetune": finetune,
     "export": export,
     "evaluate": evaluate,
     "report": report,

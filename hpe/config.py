@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+from hpe.transforms import AugmentConfig
 
 C = TypeVar("C")
 
@@ -32,8 +35,15 @@ class ModelConfig:
     """Squeeze-and-excitation blocks; without them the int8 graph is half as long."""
     padding: Literal["symmetric", "same"] = "symmetric"
     """same: TensorFlow's padding, which saves the PAD operators in TFLite."""
+    width: float = 1.0
+    """All channels times this, rounded to multiples of 8 as EfficientNet does (stem aside): the small net that is
+    trained from scratch, against which pruning has to show itself."""
     pretrained: bool = False
     """Start from timm's ImageNet weights (downloaded on first use)."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.width <= 4, f"--width is {self.width}; it must lie above 0 and be at most 4")
+        _require(self.width == 1 or not self.pretrained, "--pretrained: there are no ImageNet weights for --width")
 
 
 @dataclass(frozen=True)
@@ -74,11 +84,74 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class DistillConfig:
+    """Knowledge distillation: the student is also asked to answer as a trained teacher does on the same image."""
+
+    teacher: Path | None = None
+    """Run folder of the teacher. Left out: the labels alone."""
+    teacher_weight: float = 0.5
+    """Share of the teacher's poses in the loss; the rest is the labels' (Hinton et al. 2015, arXiv:1503.02531)."""
+    feature_weight: float = 0.0
+    """Weight of the distances between the pooled features of a batch, to be as the teacher's (RKD, Park et al. 2019,
+    arXiv:1904.05068): widths may differ. 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        _require(
+            0 <= self.teacher_weight <= 1, f"--teacher-weight is {self.teacher_weight}; it must lie between 0 and 1"
+        )
+        _require(self.feature_weight >= 0, f"--feature-weight is {self.feature_weight}; it must be 0 or more")
+        _require(self.teacher is not None or self.feature_weight == 0, "--feature-weight needs --teacher RUN")
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """Which weights `--method magnitude` masks."""
+
+    scope: Literal["layer", "global", "erk", "2:4", "1x4"] = "layer"
+    """Rank weights within each layer or over the whole net; erk: layer by layer, sparser where it is larger (Evci et
+    al. 2020); 2:4 and 1x4: two of four, or blocks of four along the inputs."""
+    score: Literal["magnitude", "movement", "random"] = "magnitude"
+    """What goes first: small weights, weights that move towards zero (Sanh et al. 2020), or any (a control)."""
+    include: tuple[str, ...] = ("*",)
+    """Modules whose weights may go, by name or pattern: head, backbone, backbone.blocks.6."""
+    exclude: tuple[str, ...] = ()
+    """Modules that stay whole, likewise."""
+    depthwise: bool = False
+    """Also mask depthwise kernels, which the study (and TF-MOT) leaves alone."""
+
+
+@dataclass(frozen=True)
+class ChannelConfig:
+    """Which channels `--method channel` removes."""
+
+    importance: Literal["magnitude", "l1", "taylor", "bn_scale", "fpgm", "lamp", "attention", "random"] = "magnitude"
+    """How channels are scored; random is a control."""
+    ranking: Literal["local", "global", "isomorphic"] = "local"
+    """Compare channels within a group of coupled layers, over the whole net, or among groups built alike."""
+    round_to: int = 1
+    """Pruned widths are multiples of this."""
+    min_channels: int = 4
+    """No layer gets narrower than this."""
+    ignored: tuple[str, ...] = ()
+    """Modules whose channels stay, by name or pattern."""
+    grow: bool = False
+    """Fade the channels out by a growing penalty and cut them at the end of the schedule (Wang et al. 2021)."""
+
+    def __post_init__(self) -> None:
+        _require(self.round_to >= 1, f"--round-to is {self.round_to}; it must be 1 or more")
+        _require(self.min_channels >= 1, f"--min-channels is {self.min_channels}; it must be 1 or more")
+
+
+TARGETS = ("params", "macs", "int8_bytes")
+
+
+@dataclass(frozen=True)
 class PruneConfig:
     """What is removed, and when. Epochs count from the start of this pruning run."""
 
-    method: Literal["magnitude", "channel"]
-    """magnitude: zero the smallest weights, keep the shapes. channel: remove whole channels (DepGraph)."""
+    method: Literal["magnitude", "channel", "block"]
+    """magnitude: zero the least weights, keep the shapes. channel: remove whole channels (DepGraph). block: drop whole
+    residual blocks, at the start."""
     schedule: Literal["constant", "polynomial"] = "polynomial"
     """constant: the final sparsity from the first pruning step on. polynomial: rising, power 3 (Zhu & Gupta 2017)."""
     initial_sparsity: float = 0.0
@@ -91,14 +164,16 @@ class PruneConfig:
     """Pruning ends with this epoch's start; the rest is fine-tuning. Left out: two thirds of --epochs."""
     frequency: int = 100
     """Steps between two pruning steps."""
-    scope: Literal["layer", "global"] = "layer"
-    """Rank weights or channels within each layer, or over the whole net."""
     target_params: int | None = None
     """channel: prune until the net has at most so many parameters, whatever --final-sparsity says."""
     target_macs: int | None = None
     """channel: prune until an image costs at most so many multiply-accumulates."""
     target_int8_bytes: int | None = None
     """channel: prune until the int8 file is estimated at no more than so many bytes."""
+    blocks: int = 1
+    """block: drop so many residual blocks, those that add least to their input."""
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    channels: ChannelConfig = field(default_factory=ChannelConfig)
 
     def __post_init__(self) -> None:
         for name in ("initial_sparsity", "final_sparsity"):
@@ -116,17 +191,60 @@ class PruneConfig:
                 f"--end-epoch ({self.end_epoch}) must lie behind --begin-epoch ({self.begin_epoch})",
             )
         _require(self.frequency >= 1, f"--frequency is {self.frequency}; it must be 1 or more")
-        targets = [name for name in ("params", "macs", "int8_bytes") if getattr(self, f"target_{name}") is not None]
+        _require(self.blocks >= 1, f"--blocks is {self.blocks}; it must be 1 or more")
+        self._check_targets()
+        self._check_method("magnitude", self.masks, MaskConfig())
+        self._check_method("channel", self.channels, ChannelConfig())
+
+    def _check_targets(self) -> None:
+        targets = [name for name in TARGETS if getattr(self, f"target_{name}") is not None]
         if targets:
             flag = "--target-" + targets[0].replace("_", "-")
             _require(self.method == "channel", f"{flag} needs --method channel: masks do not make the net smaller")
             _require(len(targets) == 1, "give one target only: --target-params, --target-macs or --target-int8-bytes")
             _require(getattr(self, f"target_{targets[0]}") > 0, f"{flag} must be above 0")
 
+    def _check_method(self, method: str, given: Any, default: Any) -> None:
+        """A flag of the other family would be silently ignored."""
+        changed = [f.name for f in dataclasses.fields(given) if getattr(given, f.name) != getattr(default, f.name)]
+        if changed:
+            _require(self.method == method, f"--{changed[0].replace('_', '-')} needs --method {method}")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """What `hpe finetune` does to a finished run beside training on; zeros stay zero and widths stay."""
+
+    qat: bool = False
+    """Quantisation-aware training: compute with the rounding of the int8 file, so that the weights learn to bear it."""
+    clusters: int = 0
+    """Weight clustering: each layer's weights share so many values (16 packs to 4 bits); 0 leaves them free."""
+    rewind_to: Path | None = None
+    """Lottery-ticket rewinding: start from the weights of this run (say, trained for one epoch), masked as RUN is."""
+
+    def __post_init__(self) -> None:
+        _require(self.clusters == 0 or self.clusters >= 2, f"--clusters is {self.clusters}; it must be 2 or more, or 0")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained, whatever else happens to it meanwhile."""
+
+    data: str
+    """What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an optional
+    @split behind a folder, several joined by +."""
+    val: str | None = None
+    """Data to watch the error on; never trained on."""
+    skip_bad: bool = False
+    """Leave out samples that cannot be read instead of refusing to start."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain JSON values."""
-    return dataclasses.asdict(config)
+    """A config dataclass as plain JSON values: nested ones as dicts, tuples as lists, paths as text."""
+    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
 def from_dict(kind: type[C], values: dict[str, Any]) -> C:

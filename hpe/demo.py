@@ -8,21 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpe.bench import run_bench
-from hpe.config import ConfigError, ModelConfig, PruneConfig, TrainConfig
+from hpe.config import ConfigError, ModelConfig, PruneConfig, Recipe, TrainConfig
 from hpe.files import read_json, write_whole
-from hpe.pipeline import run_evaluate, run_export, run_prune, run_train
+from hpe.pipeline import run_evaluate, run_export
 from hpe.predict import load_predictor
 from hpe.report import Row, print_table, write_report
+from hpe.runs import run_prune, run_train
 from hpe.transforms import AugmentConfig, centre_crop
 
 TRAIN_DATA = "synthetic:easy:2048:1"
 TEST_DATA = "synthetic:easy:512:2"
 SHOWN = 16
 """Test heads on the page."""
-DENSE = TrainConfig(epochs=6, batch_size=64, lr=2e-3, lr_schedule="onecycle")
-RECOVER = TrainConfig(epochs=2, batch_size=64, lr=1e-3, lr_schedule="onecycle")
 VARY = replace(AugmentConfig.off(), flip=0.5, shift=0.03)
 """So short a training has little to fear from its own pictures."""
+DENSE = Recipe(
+    TRAIN_DATA, TEST_DATA, train=TrainConfig(epochs=6, batch_size=64, lr=2e-3, lr_schedule="onecycle"), augment=VARY
+)
+RECOVER = replace(DENSE, train=TrainConfig(epochs=2, batch_size=64, lr=1e-3, lr_schedule="onecycle"))
 FREQUENCY = 4
 """Steps between two pruning steps."""
 TOLERANCE_DEG = 10.0
@@ -43,13 +46,13 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
     model = ModelConfig(act="relu6")
     runs = [out / "runs" / "dense"]
     report(f"1/4 dense: an EfficientNet-B0 from nothing on {TRAIN_DATA}")
-    run_train(TRAIN_DATA, runs[0], model, DENSE, VARY, val=TEST_DATA, report=report)
+    run_train(runs[0], model, DENSE, report=report)
     _measure(runs[0], report)
     for number, (name, sparsity) in enumerate(SPARSE.items(), 2):
         report(f"{number}/4 {name}: {sparsity:.1%} of the weights masked, polynomial schedule, from the dense model")
         runs.append(out / "runs" / name)
         prune = PruneConfig("magnitude", final_sparsity=sparsity, frequency=FREQUENCY)
-        run_prune(runs[0], TRAIN_DATA, runs[-1], prune, RECOVER, VARY, val=TEST_DATA, report=report)
+        run_prune(runs[0], runs[-1], prune, RECOVER, report=report)
         _measure(runs[-1], report)
     budget = read_json(runs[-1] / "result.json")["files"]["model_int8.tflite"]["gzip_bytes"]
     report(
@@ -57,7 +60,7 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
     )
     runs.append(out / "runs" / "channels")
     prune = PruneConfig("channel", target_int8_bytes=budget, frequency=FREQUENCY)
-    run_prune(runs[0], TRAIN_DATA, runs[-1], prune, RECOVER, VARY, val=TEST_DATA, report=report)
+    run_prune(runs[0], runs[-1], prune, RECOVER, report=report)
     _measure(runs[-1], report)
     run_bench([run / f"model_{kind}.tflite" for run in runs for kind in ("fp32", "int8")], seconds=1.0)
 

@@ -51,13 +51,17 @@ class HeadPoseNet(nn.Module):
         return last
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.backbone(images)  # (B, 1280), or (B, 1280, 2, 2) for the paper's head
+        return self.pose(self.backbone(images))
+
+    def pose(self, features: Tensor) -> Tensor:
+        """Poses in degrees (B, 3) from what the backbone gives: (B, 1280), or (B, 1280, 2, 2) for the paper's head."""
         pose = self.head(features)  # (B, 3)
-        return pose if self.output_scale_deg == 1 else pose * self.output_scale_deg  # degrees
+        return pose if self.output_scale_deg == 1 else pose * self.output_scale_deg
 
 
 def _backbone(config: ModelConfig) -> Any:
     import timm
+    from timm.models.efficientnet import _gen_efficientnet
 
     options: dict[str, Any] = {"act_layer": config.act, "num_classes": 0}
     if config.padding == "same":
@@ -65,7 +69,10 @@ def _backbone(config: ModelConfig) -> Any:
     if config.head == "paper":
         options["global_pool"] = ""
     try:
-        backbone: Any = timm.create_model("efficientnet_b0", pretrained=config.pretrained, **options)
+        if config.width == 1:
+            backbone: Any = timm.create_model("efficientnet_b0", pretrained=config.pretrained, **options)
+        else:  # timm scales its B1 to B8 like this; narrower ones have no name in its registry
+            backbone = _gen_efficientnet("efficientnet_b0", channel_multiplier=config.width, **options)
     except Exception as error:
         if not config.pretrained:
             raise

@@ -1,8 +1,5 @@
-"""The steps behind the commands: each reads and writes one run folder.
+"""The steps behind the commands once a network is trained (`hpe.runs`): export, evaluate, look at, deploy.
 
-RUN/config.json        what was asked for
-RUN/metrics.csv        one row an epoch
-RUN/model.safetensors  the weights; arch.json beside it holds the widths
 RUN/model*.tflite      after `run_export`, with model.onnx
 RUN/result.json        what was measured, by every step
 """
@@ -15,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpe.config import ConfigError, ModelConfig, PruneConfig, TrainConfig, run_id, to_dict
-from hpe.environment import environment
+from hpe.config import ConfigError
 from hpe.evaluate import ANGLES, PoseMetrics, evaluate
-from hpe.files import merge_result, read_json, write_json, write_whole
+from hpe.files import merge_result, read_json, write_whole
 from hpe.predict import load_predictor
-from hpe.transforms import IMAGE_SIZE, MEAN, STD, AugmentConfig, centre_crop, preprocess
+from hpe.transforms import IMAGE_SIZE, MEAN, STD, centre_crop, preprocess
 
 if TYPE_CHECKING:
     from hpe.datasets import Faces
-    from hpe.model import HeadPoseNet
-    from hpe.train_state import Pruner
 
 CALIBRATION_SAMPLES = 200
 PARITY_SAMPLES = 64
@@ -35,157 +29,6 @@ WORRYING_DEG = 1.0
 """Mean deviation above which the export says what may help."""
 EXACT_TOLERANCE_DEG = 0.05
 """Mean deviation from torch that is allowed where nothing is quantised: ONNX, fp32, sparse."""
-
-
-class RunError(RuntimeError):
-    """A run folder that cannot be used as asked; the message names it and the remedy."""
-
-
-def run_train(
-    data: str,
-    out: Path,
-    model: ModelConfig,
-    train: TrainConfig,
-    augment: AugmentConfig | None = None,
-    val: str | None = None,
-    resume: bool = False,
-    skip_bad: bool = False,
-    report: Callable[[str], None] = print,
-) -> Path:
-    """Train a network from nothing (or ImageNet weights) on the data SPEC; returns the run folder."""
-    from hpe.model import build_model
-
-    augment = augment or AugmentConfig()
-    config = {"command": "train", "data": data, "val": val, "model": to_dict(model), "train": to_dict(train)}
-    config["augment"] = to_dict(augment)
-    faces, val_faces = _load(data, skip_bad), _load(val, skip_bad) if val else None
-    network = build_model(model, train.seed)
-    _open_run(out, config, resume)
-    return _fit(out, config, network, faces, val_faces, train, augment, None, resume, report)
-
-
-def run_prune(
-    source: Path,
-    data: str,
-    out: Path,
-    prune: PruneConfig,
-    train: TrainConfig,
-    augment: AugmentConfig | None = None,
-    val: str | None = None,
-    resume: bool = False,
-    skip_bad: bool = False,
-    report: Callable[[str], None] = print,
-) -> Path:
-    """Prune the network of run `source` while training goes on; the pruned one is kept in `out`."""
-    from hpe.model import load_model
-    from hpe.train import steps_per_epoch
-
-    if out.resolve() == source.resolve():
-        raise ConfigError(f"--out {out} is the run to prune; give another folder, so that the dense one stays")
-    network = load_model(source)
-    config = {"command": "prune", "parent": str(source), "data": data, "val": val}
-    augment = augment or AugmentConfig()
-    config |= {"model": to_dict(network.config), "prune": to_dict(prune), "train": to_dict(train)}
-    config["augment"] = to_dict(augment)
-    faces, val_faces = _load(data, skip_bad), _load(val, skip_bad) if val else None
-    pruner = make_pruner(network, prune, train.epochs, steps_per_epoch(len(faces), train.batch_size))
-    _open_run(out, config, resume)
-    return _fit(out, config, network, faces, val_faces, train, augment, pruner, resume, report)
-
-
-def _load(spec: str, skip_bad: bool = False) -> Faces:
-    from hpe.datasets import load_faces
-
-    return load_faces(spec, skip_bad=skip_bad)
-
-
-def _open_run(out: Path, config: dict[str, Any], resume: bool) -> None:
-    """Start a new run folder, or go on in one; what is there is never overwritten."""
-    if (out / "result.json").exists():
-        raise RunError(f"{out}: holds a finished run; give another --out, or delete the folder first")
-    if (out / "config.json").exists():
-        if not resume:
-            raise RunError(f"{out}: holds an unfinished run; go on with --resume, or give another --out")
-        saved = read_json(out / "config.json")
-        changed = [key for key in config if key != "train" and config[key] != saved.get(key)]
-        if changed:
-            raise RunError(f"{out}: --resume with another {', '.join(changed)}; config.json there says what it was")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out}: exists and is no run folder; give another --out")
-    write_json(out / "config.json", config)
-
-
-def _fit(
-    out: Path,
-    config: dict[str, Any],
-    network: HeadPoseNet,
-    faces: Faces,
-    val_faces: Faces | None,
-    train: TrainConfig,
-    augment: AugmentConfig,
-    pruner: Pruner | None,
-    resume: bool,
-    report: Callable[[str], None],
-) -> Path:
-    """The part that training and pruning share: the loop, then the checkpoint, then the result."""
-    from hpe.model import example_input, save_checkpoint
-    from hpe.train import LAST, fit
-    from pruning.stats import stats
-
-    result = fit(network, faces, val_faces, train, out, pruner, augment, resume, report)
-    network.cpu()
-    save_checkpoint(network, out)
-    counts = stats(network, example_input())
-    summary: dict[str, Any] = {"id": run_id(config), "config": config, "images": len(faces), "dropped": faces.dropped}
-    summary |= {"params": counts.params, "nonzeros": counts.nonzeros, "macs": counts.macs}
-    summary |= {"train_seconds": round(result.seconds, 1), "val": result.val.to_dict() if result.val else None}
-    write_json(out / "result.json", {**summary, "environment": environment()})
-    (out / LAST).unlink(missing_ok=True)
-    return out
-
-
-def make_pruner(network: HeadPoseNet, prune: PruneConfig, epochs: int, steps: int) -> Pruner:
-    """The pruner of a config: epochs become optimiser steps, `steps` of them an epoch."""
-    from hpe.model import example_input
-    from pruning.channels import ChannelPruner
-    from pruning.magnitude import MagnitudePruner
-    from pruning.schedule import ConstantSparsity, PolynomialDecay
-
-    end_epoch = prune.end_epoch if prune.end_epoch is not None else max(prune.begin_epoch + 1, round(epochs * 2 / 3))
-    if prune.begin_epoch >= epochs or end_epoch > epochs:
-        raise ConfigError(f"pruning from epoch {prune.begin_epoch} to {end_epoch} does not fit into --epochs {epochs}")
-    begin, end = prune.begin_epoch * steps, end_epoch * steps
-    end = begin + (end - begin) // prune.frequency * prune.frequency  # the last pruning step reaches the final sparsity
-    if end == begin:
-        raise ConfigError(
-            f"--frequency {prune.frequency} is more than the {end_epoch * steps - begin} steps of pruning"
-        )
-    measure, final = _channel_goal(network, prune)
-    if prune.schedule == "constant":
-        schedule = ConstantSparsity(final, begin, end, prune.frequency)
-    else:
-        schedule = PolynomialDecay(min(prune.initial_sparsity, final), final, begin, end, frequency=prune.frequency)
-    if prune.method == "magnitude":
-        return MagnitudePruner(network, schedule, scope=prune.scope)
-    ranking = "local" if prune.scope == "layer" else "global"
-    return ChannelPruner(network, example_input(), schedule, measure=measure, ranking=ranking)
-
-
-def _channel_goal(network: HeadPoseNet, prune: PruneConfig) -> tuple[str, float]:
-    """What sparsity is a fraction of, and its final value: that of the config, or the one that meets its target."""
-    from hpe.model import example_input
-    from pruning.stats import stats
-
-    for measure in ("params", "macs", "int8_bytes"):
-        target = getattr(prune, f"target_{measure}")
-        if target is None:
-            continue
-        now = getattr(stats(network, example_input()), measure)
-        if target >= now:
-            flag = f"--target-{measure.replace('_', '-')}"
-            raise ConfigError(f"{flag} {target:,} is no less than what the net has ({now:,}); nothing to prune")
-        return measure, 1 - target / now
-    return "channels", prune.final_sparsity
 
 
 def run_export(
@@ -231,6 +74,12 @@ def run_export(
             advice = "" if network.config.act == "relu6" else "; --act relu6 loses least in int8"
             report(f"warning: {name} strays from torch by {deviation.mean:.1f} deg in the mean; train longer{advice}")
     return files
+
+
+def _load(spec: str, skip_bad: bool = False) -> Faces:
+    from hpe.datasets import load_faces
+
+    return load_faces(spec, skip_bad=skip_bad)
 
 
 def random_crops(faces: Faces, count: int, seed: int = 0) -> np.ndarray:

@@ -20,7 +20,8 @@ from hpe.config import TrainConfig
 from hpe.datasets import Faces
 from hpe.evaluate import PoseMetrics, evaluate
 from hpe.files import write_csv
-from hpe.model import OUTPUT_SCALE_DEG, HeadPoseNet
+from hpe.model import HeadPoseNet
+from hpe.objective import Objective, supervised
 from hpe.progress import progress_bar
 from hpe.train_state import Pruner, TrainError, TrainState
 from hpe.transforms import AugmentConfig, TrainAugment, preprocess_torch
@@ -50,11 +51,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def pose_loss(predicted_deg: Tensor, target_deg: Tensor) -> Tensor:
-    """Mean absolute error over angles (B, 3), in units of 30 degrees: the paper's MAE loss, scaled."""
-    return (predicted_deg - target_deg).abs().mean() / OUTPUT_SCALE_DEG
-
-
 def steps_per_epoch(samples: int, batch_size: int) -> int:
     """Whole batches in one pass; the rest is left out of that pass (the order changes every epoch)."""
     if samples < batch_size:
@@ -77,29 +73,32 @@ def fit(
     config: TrainConfig,
     folder: Path,
     pruner: Pruner | None = None,
-    augment: AugmentConfig | None = None,
+    augment: AugmentConfig = AugmentConfig(),  # noqa: B008
+    objective: Objective = supervised,
+    view: torch.nn.Module | None = None,
     resume: bool = False,
     report: Callable[[str], None] = print,
 ) -> FitResult:
     """Train `model` in place; leaves metrics.csv, TensorBoard events and the state for `resume` in `folder`.
 
     Everything random in an epoch is drawn from (seed, epoch), so a resumed run equals an unbroken one. The weights left
-    in `model` are the averaged ones when `config.ema` is above 0. `augment` is AugmentConfig() where left out.
+    in `model` are the averaged ones when `config.ema` is above 0. A `view` computes in the model's place, with its
+    parameters (`pruning.quantisation_aware`); it is what training, validation and the history then speak of.
     """
     device = choose_device(config.device)
     model.to(device)
     images = torch.from_numpy(np.asarray(train.images)).to(device)  # (N, 80, 80, 3) uint8, decoded once
     poses = torch.from_numpy(np.asarray(train.pose_deg, dtype=np.float32)).to(device)  # (N, 3) degrees
-    state = TrainState(model, pruner, config, steps_per_epoch(len(train), config.batch_size))
+    state = TrainState(model, pruner, config, steps_per_epoch(len(train), config.batch_size), view)
     if resume and (folder / LAST).exists():
         state.load(folder / LAST)
         report(f"resumed after epoch {state.epoch} of {config.epochs}")
-    step_model: Any = torch.compile(model) if config.compile else model
-    vary = TrainAugment(augment or AugmentConfig())
+    network: Any = torch.compile(state.network) if config.compile else state.network
+    vary = TrainAugment(augment)
     with _tensorboard(folder, state.epoch) as board:
         while state.epoch < config.epochs:
             row: dict[str, float] = {"epoch": state.epoch + 1, "lr": state.lr}
-            row |= _epoch(step_model, state, images, poses, vary)
+            row |= _epoch(network, state, images, poses, vary, objective)
             state.seconds += row["seconds"]
             metrics = _validate(state, val)
             if metrics is not None:
@@ -116,7 +115,9 @@ def fit(
     return FitResult(state.history, metrics, state.seconds)
 
 
-def _epoch(model: Any, state: TrainState, images: Tensor, poses: Tensor, vary: TrainAugment) -> dict[str, float]:
+def _epoch(
+    network: Any, state: TrainState, images: Tensor, poses: Tensor, vary: TrainAugment, objective: Objective
+) -> dict[str, float]:
     """One pass: shuffle, augment, forward, backward, step, what follows a step. Returns the mean error and the time."""
     config, device, started = state.config, images.device, time.perf_counter()
     seed = config.seed * 100_003 + state.epoch
@@ -124,22 +125,20 @@ def _epoch(model: Any, state: TrainState, images: Tensor, poses: Tensor, vary: T
     generator = torch.Generator(device).manual_seed(seed)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).to(device)
     total = torch.zeros((), device=device)
-    model.train()
+    network.train()
     with progress_bar(f"epoch {state.epoch + 1}/{config.epochs}", state.steps) as advance:
         for batch in order[: state.steps * config.batch_size].view(state.steps, config.batch_size):
             inputs, targets = vary(images[batch], poses[batch], generator)  # (B, 3, 64, 64), (B, 3)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                outputs = model(inputs)  # (B, 3)
-            loss = pose_loss(outputs.float(), targets)
+            loss, outputs = objective(network, inputs, targets)  # (), (B, 3)
             state.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             state.optimizer.step()
             state.after_step()
-            total += loss.detach()
+            total += (outputs.detach() - targets).abs().mean()
             advance()
-    mean_deg = total.item() / state.steps * OUTPUT_SCALE_DEG
+    mean_deg = total.item() / state.steps
     if not np.isfinite(mean_deg):
-        raise TrainError(f"epoch {state.epoch + 1}: the loss is {mean_deg}; lower --lr (now {config.lr}) and --resume")
+        raise TrainError(f"epoch {state.epoch + 1}: the error is {mean_deg}; lower --lr (now {config.lr}) and --resume")
     seconds = time.perf_counter() - started
     speed = state.steps * config.batch_size / seconds
     return {"train_mae_deg": mean_deg, "seconds": seconds, "images_per_s": speed}
@@ -152,8 +151,8 @@ def _validate(state: TrainState, val: Faces | None) -> PoseMetrics | None:
     model = state.model
     live = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(state.weights())
-    model.eval()
-    metrics = evaluate(lambda crops: predict_all(model, crops), val)
+    state.network.eval()
+    metrics = evaluate(lambda crops: predict_all(state.network, crops), val)
     model.load_state_dict(live)
     return metrics
 

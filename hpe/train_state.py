@@ -75,8 +75,16 @@ def one_cycle(step: int, peak: float, steps: int, warm_up: float = 0.15) -> floa
 class TrainState:
     """What one training holds between two steps; `save` and `load` keep it in one file, without pickle."""
 
-    def __init__(self, model: HeadPoseNet, pruner: Pruner | None, config: TrainConfig, steps: int) -> None:
+    def __init__(
+        self,
+        model: HeadPoseNet,
+        pruner: Pruner | None,
+        config: TrainConfig,
+        steps: int,
+        view: torch.nn.Module | None = None,
+    ) -> None:
         self.model, self.pruner, self.config, self.steps = model, pruner, config, steps
+        self.network: torch.nn.Module = model if view is None else view  # what computes
         self.optimizer = self._new_optimizer()
         self.average = WeightAverage(model, config.ema) if config.ema else None
         self.epoch, self.step_count, self.seconds = 0, 0, 0.0
@@ -88,6 +96,10 @@ class TrainState:
     def _new_optimizer(self) -> torch.optim.Optimizer:
         fused = next(self.model.parameters()).device.type in ("cpu", "cuda")
         return torch.optim.Adam(self.model.parameters(), lr=self.config.lr, fused=fused)
+
+    def _ranges(self) -> dict[str, Tensor]:
+        """The ranges of activations that a quantisation-aware view has seen, which are in no state of the model."""
+        return {name: buffer for name, buffer in self.network.named_buffers() if name.endswith(".range")}
 
     def _update_rate(self) -> None:
         if self.config.lr_schedule == "onecycle":
@@ -129,6 +141,7 @@ class TrainState:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, entries in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in entries.items()}
+        tensors |= {f"range.{name}": tensor for name, tensor in self._ranges().items()}
         if self.average is not None:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
         tensors |= {f"pruner.{name}": value for name, value in pruner.items() if isinstance(value, Tensor)}
@@ -167,6 +180,8 @@ class TrainState:
             average, live = part("average."), self.model.state_dict()
             self.average.average = {name: _laid_out_like(live[name], tensor) for name, tensor in average.items()}
             self.average.updates = numbers["average_updates"]
+        for name, tensor in part("range.").items():
+            self._ranges()[name].copy_(tensor)
         for name in KEPT:
             setattr(self, name, numbers[name])
         self.best = math.inf if numbers["best"] is None else numbers["best"]

@@ -24,9 +24,9 @@ def data_cache(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of a B0 trained for two epochs on 48 drawn heads. Do not change it."""
-    from hpe.config import ModelConfig, TrainConfig
-    from hpe.pipeline import run_train
+    from hpe.config import ModelConfig, Recipe, TrainConfig
+    from hpe.runs import run_train
 
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train = TrainConfig(epochs=2, batch_size=16, lr_schedule="onecycle", lr=2e-3)
-    return run_train(TINY_DATA, out, ModelConfig(act="relu6"), train, val=TINY_DATA, report=lambda line: None)
+    return run_train(out, ModelConfig(act="relu6"), Recipe(TINY_DATA, TINY_DATA, train=train), report=lambda line: None)

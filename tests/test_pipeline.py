@@ -9,27 +9,25 @@ import pytest
 import torch
 
 from hpe.bench import run_bench
-from hpe.config import ConfigError, ModelConfig, PruneConfig, TrainConfig
+from hpe.config import ConfigError, ModelConfig, PruneConfig, Recipe, TrainConfig
 from hpe.datasets import load_faces
 from hpe.files import read_json, write_json
 from hpe.model import build_model, load_model
 from hpe.pipeline import (
-    RunError,
-    make_pruner,
     random_crops,
     run_evaluate,
     run_export,
-    run_prune,
-    run_train,
     with_split,
 )
 from hpe.predict import HeadPosePredictor, load_predictor
+from hpe.pruners import make_pruner
 from hpe.report import write_report
+from hpe.runs import RunError, run_prune, run_train
 from hpe.transforms import centre_crop, preprocess
 
 from .conftest import TINY_DATA
 
-SHORT = TrainConfig(epochs=3, batch_size=16, lr=5e-4, lr_schedule="onecycle")
+SHORT = Recipe(TINY_DATA, train=TrainConfig(epochs=3, batch_size=16, lr=5e-4, lr_schedule="onecycle"))
 
 
 def quiet(line):
@@ -44,14 +42,14 @@ def read_csv(path):
 def sparse_run(tiny_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "sparse"
     prune = PruneConfig("magnitude", final_sparsity=0.875, frequency=1)
-    return run_prune(tiny_run, TINY_DATA, out, prune, SHORT, report=quiet)
+    return run_prune(tiny_run, out, prune, SHORT, report=quiet)
 
 
 @pytest.fixture(scope="module")
 def small_run(tiny_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "small"
     prune = PruneConfig("channel", target_macs=6_000_000, frequency=1)
-    run = run_prune(tiny_run, TINY_DATA, out, prune, SHORT, report=quiet)
+    run = run_prune(tiny_run, out, prune, SHORT, report=quiet)
     run_export(run, tolerance_deg=5.0, report=quiet)
     return run
 
@@ -141,18 +139,18 @@ def test_predictor_crops_by_the_rule(small_run):
 
 def test_nothing_that_is_there_is_overwritten(tiny_run, tmp_path):
     with pytest.raises(RunError, match="holds a finished run"):
-        run_train(TINY_DATA, tiny_run, ModelConfig(), SHORT, report=quiet)
+        run_train(tiny_run, ModelConfig(), SHORT, report=quiet)
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="is no run folder"):
-        run_train(TINY_DATA, tmp_path, ModelConfig(), SHORT, report=quiet)
+        run_train(tmp_path, ModelConfig(), SHORT, report=quiet)
     with pytest.raises(ConfigError, match="give another folder"):
-        run_prune(tiny_run, TINY_DATA, tiny_run, PruneConfig("magnitude"), SHORT, report=quiet)
+        run_prune(tiny_run, tiny_run, PruneConfig("magnitude"), SHORT, report=quiet)
     unfinished = tmp_path / "unfinished"
     write_json(unfinished / "config.json", {"command": "train", "data": "other"})
     with pytest.raises(RunError, match="--resume, or"):
-        run_train(TINY_DATA, unfinished, ModelConfig(), SHORT, report=quiet)
+        run_train(unfinished, ModelConfig(), SHORT, report=quiet)
     with pytest.raises(RunError, match="another data"):
-        run_train(TINY_DATA, unfinished, ModelConfig(), SHORT, resume=True, report=quiet)
+        run_train(unfinished, ModelConfig(), SHORT, resume=True, report=quiet)
 
 
 def test_impossible_schedules_are_refused():

@@ -1,0 +1,149 @@
+"""The three runs that train: from nothing, while pruning, and on from a finished run. Each fills one run folder.
+
+RUN/config.json        what was asked for
+RUN/metrics.csv        one row an epoch
+RUN/model.safetensors  the weights; arch.json beside it holds the widths
+RUN/result.json        what was measured, by every later step too
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpe.config import ConfigError, DistillConfig, FinetuneConfig, ModelConfig, PruneConfig, Recipe, run_id, to_dict
+from hpe.environment import environment
+from hpe.files import read_json, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from hpe.datasets import Faces
+    from hpe.model import HeadPoseNet
+    from hpe.objective import Objective
+    from hpe.train_state import Pruner
+
+Report = Callable[[str], None]
+
+
+class RunError(RuntimeError):
+    """A run folder that cannot be used as asked; the message names it and the remedy."""
+
+
+def run_train(out: Path, model: ModelConfig, recipe: Recipe, resume: bool = False, report: Report = print) -> Path:
+    """Train a network from nothing (or ImageNet weights) by `recipe`; returns the run folder `out`."""
+    from hpe.model import build_model
+
+    network = build_model(model, recipe.train.seed)
+    config = {"command": "train", "model": to_dict(model)}
+    return _run(out, config, network, recipe, resume=resume, report=report)
+
+
+def run_prune(
+    source: Path, out: Path, prune: PruneConfig, recipe: Recipe, resume: bool = False, report: Report = print
+) -> Path:
+    """Prune the network of run `source` while training goes on; the pruned one is kept in `out`."""
+    from hpe.datasets import load_faces
+    from hpe.model import load_model
+    from hpe.pruners import drop_least_blocks, make_pruner
+    from hpe.train import steps_per_epoch
+
+    _check_source(source, out)
+    network = load_model(source)
+    config = {"command": "prune", "parent": str(source), "model": to_dict(network.config), "prune": to_dict(prune)}
+    faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
+    if prune.method == "block":
+        report(f"dropped {', '.join(drop_least_blocks(network, faces, prune.blocks))}")
+        pruner = None
+    else:
+        steps = steps_per_epoch(len(faces), recipe.train.batch_size)
+        pruner = make_pruner(network, prune, recipe.train.epochs, steps)
+    return _run(out, config, network, recipe, faces, pruner, resume=resume, report=report)
+
+
+def run_finetune(
+    source: Path, out: Path, tune: FinetuneConfig, recipe: Recipe, resume: bool = False, report: Report = print
+) -> Path:
+    """Train the network of run `source` further, its zeros and widths kept; the new one is kept in `out`."""
+    from hpe.model import example_input, load_model
+    from hpe.pruners import rewind_to
+    from hpe.train import choose_device
+    from pruning.cluster import WeightClusterer
+    from pruning.keep import ZeroKeeper
+    from pruning.qat import quantisation_aware
+
+    _check_source(source, out)
+    network = load_model(source)
+    if tune.qat and recipe.distill.feature_weight:
+        raise ConfigError("--feature-weight reads the float features, which --qat does not compute; leave one out")
+    if tune.rewind_to is not None:
+        rewind_to(network, tune.rewind_to)
+    pruner = WeightClusterer(network, tune.clusters) if tune.clusters else ZeroKeeper(network)
+    device = choose_device(recipe.train.device)
+    view = quantisation_aware(network.to(device), example_input()) if tune.qat else None
+    config = {"command": "finetune", "parent": str(source), "model": to_dict(network.config), "finetune": to_dict(tune)}
+    return _run(out, config, network, recipe, None, pruner, view, resume=resume, report=report)
+
+
+def _check_source(source: Path, out: Path) -> None:
+    if out.resolve() == source.resolve():
+        raise ConfigError(f"--out {out} is the run to start from; give another folder, so that it stays as it is")
+
+
+def _run(
+    out: Path,
+    config: dict[str, Any],
+    network: HeadPoseNet,
+    recipe: Recipe,
+    faces: Faces | None = None,
+    pruner: Pruner | None = None,
+    view: torch.nn.Module | None = None,
+    *,
+    resume: bool,
+    report: Report,
+) -> Path:
+    """What all runs share: the folder, the data, the loop, the checkpoint, the result."""
+    from hpe.datasets import load_faces
+    from hpe.model import example_input, save_checkpoint
+    from hpe.train import LAST, fit
+    from pruning.stats import stats
+
+    config |= to_dict(recipe)
+    faces = load_faces(recipe.data, skip_bad=recipe.skip_bad) if faces is None else faces
+    val = load_faces(recipe.val, skip_bad=recipe.skip_bad) if recipe.val else None
+    objective = _objective(network, recipe.distill)
+    _open_run(out, config, resume)
+    result = fit(network, faces, val, recipe.train, out, pruner, recipe.augment, objective, view, resume, report)
+    network.cpu()
+    save_checkpoint(network, out)
+    counts = stats(network, example_input())
+    summary: dict[str, Any] = {"id": run_id(config), "config": config, "images": len(faces), "dropped": faces.dropped}
+    summary |= {"params": counts.params, "nonzeros": counts.nonzeros, "macs": counts.macs}
+    summary |= {"train_seconds": round(result.seconds, 1), "val": result.val.to_dict() if result.val else None}
+    write_json(out / "result.json", {**summary, "environment": environment()})
+    (out / LAST).unlink(missing_ok=True)
+    return out
+
+
+def _objective(network: HeadPoseNet, distill: DistillConfig) -> Objective:
+    from hpe.model import load_model
+    from hpe.objective import distilled, supervised
+
+    return supervised if distill.teacher is None else distilled(load_model(distill.teacher), network, distill)
+
+
+def _open_run(out: Path, config: dict[str, Any], resume: bool) -> None:
+    """Start a new run folder, or go on in one; what is there is never overwritten."""
+    if (out / "result.json").exists():
+        raise RunError(f"{out}: holds a finished run; give another --out, or delete the folder first")
+    if (out / "config.json").exists():
+        if not resume:
+            raise RunError(f"{out}: holds an unfinished run; go on with --resume, or give another --out")
+        saved = read_json(out / "config.json")
+        changed = [key for key in config if key != "train" and config[key] != saved.get(key)]
+        if changed:
+            raise RunError(f"{out}: --resume with another {', '.join(changed)}; config.json there says what it was")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out}: exists and is no run folder; give another --out")
+    write_json(out / "config.json", config)
