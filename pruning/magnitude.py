@@ -48,8 +48,9 @@ class MagnitudePruner:
         self.steps = 0
         self._weights = prunable_weights(model, include, exclude, depthwise)
         self._movement = {name: torch.zeros_like(w) for name, w in self._weights.items()} if score == "movement" else {}
-        self.masks: dict[str, Tensor] = {}
-        self._set_masks({name: torch.ones_like(w, dtype=torch.bool) for name, w in self._weights.items()})
+        self.masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in self._weights.items()}
+        # The masks in the weights' own type and layout: one fused multiplication a step, no conversion.
+        self._factors = {name: torch.ones_like(w, requires_grad=False) for name, w in self._weights.items()}
 
     @torch.no_grad()
     def step(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
@@ -104,15 +105,17 @@ class MagnitudePruner:
 
     def _set_masks(self, masks: dict[str, Tensor]) -> None:
         self.masks = masks
-        # Factors in the weights' own type and layout: one fused multiplication a step, no conversion.
-        self._factors = [torch.empty_like(w).copy_(masks[name]) for name, w in self._weights.items()]
+        for name, factor in self._factors.items():
+            factor.copy_(masks[name])
 
     def _apply(self) -> None:
-        device = next(iter(self._weights.values())).device
-        if self._factors[0].device != device:  # the model was moved
+        weights = list(self._weights.values())
+        device = weights[0].device
+        if next(iter(self._factors.values())).device != device:  # the model was moved
+            self.masks = {name: mask.to(device) for name, mask in self.masks.items()}
+            self._factors = {name: factor.to(device) for name, factor in self._factors.items()}
             self._movement = {name: value.to(device) for name, value in self._movement.items()}
-            self._set_masks({name: mask.to(device) for name, mask in self.masks.items()})
-        torch._foreach_mul_(list(self._weights.values()), self._factors)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_mul_(weights, list(self._factors.values()))  # pyright: ignore[reportPrivateImportUsage]
 
     def _accumulate_movement(self) -> None:
         for name, weight in self._weights.items():

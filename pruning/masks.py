@@ -154,10 +154,10 @@ def _global_masks(scores: Mapping[str, Tensor], sparsity: float, previous: Mappi
     count = min(_drop_count(flat.numel(), sparsity), flat.numel() - len(scores))
     kept_before = None if previous is None else torch.cat([previous[name].flatten() for name in scores])
     sizes = [score.numel() for score in scores.values()]
-    alive = flat if kept_before is None else flat.masked_fill(~kept_before, -torch.inf)
-    best = [part.argmax() for part in alive.split(sizes)]
-    for part, i in zip(flat.split(sizes), best, strict=True):
-        part[i] = torch.inf  # the best weight of each tensor stays, or the tensor would cut the net
+    alive = [None] * len(sizes) if kept_before is None else kept_before.split(sizes)
+    for part, kept in zip(flat.split(sizes), alive, strict=True):
+        best = (part if kept is None else part.masked_fill(~kept, -torch.inf)).argmax()
+        part[best] = torch.inf  # the best weight of each tensor stays, or the tensor would cut the net
     kept = _keep(flat, count, kept_before)
     return {name: k.view(scores[name].shape) for name, k in zip(scores, kept.split(sizes), strict=True)}
 
@@ -200,12 +200,11 @@ def _keep(flat: Tensor, count: int, kept_before: Tensor | None) -> Tensor:
     if kept_before is None:
         return ~lowest(flat, count)
     gone_before = kept_before.numel() - int(kept_before.sum())
-    kept = kept_before.clone()
-    if count >= gone_before:
-        kept[kept_before] = ~lowest(flat[kept_before], count - gone_before)
-    else:
-        kept[~kept_before] = ~lowest(flat[~kept_before], count)
-    return kept
+    if count == gone_before:
+        return kept_before.clone()
+    if count > gone_before:  # what has gone goes first
+        return ~lowest(flat.masked_fill(~kept_before, -torch.inf), count)
+    return ~lowest(flat.masked_fill(kept_before, torch.inf), count)
 
 
 def lowest(flat: Tensor, count: int) -> Tensor:
