@@ -7,6 +7,7 @@ from pruning.growing import GrowingRegPruner
 from pruning.importance import AttentionImportance
 from pruning.magnitude import MagnitudePruner
 from pruning.masks import apply_masks, make_masks, prunable_weights, rewind
+from pruning.norms import reestimate_norms
 from pruning.qat import quantisation_aware
 from pruning.schedule import ConstantSparsity, PolynomialDecay
 from pruning.stats import ModelStats, stats, stats_table
@@ -28,6 +29,7 @@ __all__ = [
     "prunable_weights",
     "prune_channels",
     "quantisation_aware",
+    "reestimate_norms",
     "residual_blocks",
     "rewind",
     "stats",

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from pruning.costs import Cost
-from pruning.graph import ChannelGraph, trace
-from pruning.importance import Importance, make_importance
-from pruning.plan import RANKINGS, Ranking, meet_target, rank
+from pruning.goal import LIMITS, Criteria, Goal
+from pruning.graph import ChannelGraph
+from pruning.plan import meet_limits
 from pruning.schedule import Schedule
 from pruning.surgery import Widths, apply_widths, keep_channels, widths
 
 __all__ = ["ChannelPruner", "PruneReport", "Widths", "apply_widths", "prune_channels", "widths"]
 
-MEASURES = ("channels", "params", "macs", "int8_bytes")
+MEASURES = ("channels", *LIMITS)
 
 
 @dataclass(frozen=True)
@@ -32,56 +32,26 @@ class PruneReport:
 
 
 def prune_channels(
-    model: nn.Module,
-    example_input: Tensor,
-    *,
-    ratio: float | None = None,
-    params: int | None = None,
-    macs: int | None = None,
-    int8_bytes: int | None = None,
-    importance: str | Importance = "magnitude",
-    ranking: str = "local",
-    round_to: int = 1,
-    min_channels: int = 4,
-    ignored: Sequence[str | nn.Module] = (),
-    optimizer: torch.optim.Optimizer | None = None,
+    model: nn.Module, example_input: Tensor, *, optimizer: torch.optim.Optimizer | None = None, **goal: Any
 ) -> PruneReport:
-    """Remove the least important channels, in place, to a ratio or to one of the targets.
+    """Remove the least important channels, in place, to a ratio or to limits.
 
-    A target is never exceeded, and met as nearly as single channels (or `round_to` of them) allow: within 1 % on any
-    net that is not tiny. Layers that make the output keep their channels.
+    A limit is never exceeded, and the tightest is met as nearly as single channels (or `round_to` of them) allow:
+    within 1 % on any net that is not tiny. Layers that make the output keep their channels.
 
     Args:
         example_input: one input, for tracing; MACs are counted for it.
-        ratio: fraction of the channels to remove, in [0, 1).
-        params, macs, int8_bytes: largest allowed number of each; the last is an estimate (see costs.py).
-        importance, ranking: see importance.py and `plan.rank`.
-        round_to: pruned widths are multiples of this (the nearest; a layer is never pruned away).
-        min_channels: no group of channels gets narrower than this.
-        ignored: modules or name patterns whose output channels stay.
         optimizer: where given, goes on with the cut parameters and their moments.
+        goal: the fields of `Goal`: ratio, or params, macs, int8_bytes; and importance, ranking, round_to,
+            min_channels, ignored.
 
     Raises:
-        ValueError: unless exactly one of the ratio and the targets is given; or where the target cannot be reached.
+        ValueError: unless either a ratio or limits are given; or where a limit cannot be reached.
     """
-    targets = {"ratio": ratio, "params": params, "macs": macs, "int8_bytes": int8_bytes}
-    graph = trace(model, example_input, ignored)
-    scores = _scores(graph, importance)
-    removed = choose(graph, rank(graph, scores, ranking, round_to, min_channels), targets)
-    return remove(model, example_input, graph, scores, removed, optimizer)
-
-
-def choose(graph: ChannelGraph, ranked: Ranking, targets: Mapping[str, float | None]) -> list[int]:
-    """How many channels each group loses, for the one target that is not None: ratio, params, macs or int8_bytes."""
-    given = {name: value for name, value in targets.items() if value is not None}
-    if len(given) != 1:
-        raise ValueError("Give exactly one of ratio, params, macs and int8_bytes.")
-    ((name, value),) = given.items()
-    if name != "ratio":
-        return meet_target(graph, ranked, name, int(value))
-    if not 0 <= value < 1:
-        raise ValueError(f"ratio must be at least 0 and below 1, got {value}.")
-    return ranked.removals(value)
+    wanted = Goal(**goal)
+    graph = wanted.trace(model, example_input)
+    scores = wanted.scores(graph)
+    return remove(model, example_input, graph, scores, wanted.removals(graph, scores), optimizer)
 
 
 class ChannelPruner:
@@ -92,29 +62,17 @@ class ChannelPruner:
     Args:
         schedule: its sparsity is the fraction of `measure` that is gone; it must not fall.
         measure: "channels" (of those that may go), or "params", "macs" or "int8_bytes" of the whole net.
-        importance, ranking, round_to, min_channels, ignored: see `prune_channels`.
+        criteria: the fields of `Criteria`: importance, ranking, round_to, min_channels, ignored.
 
     Raises:
         ValueError: if the schedule falls, or its end cannot be reached.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        example_input: Tensor,
-        schedule: Schedule,
-        *,
-        measure: str = "channels",
-        importance: str | Importance = "magnitude",
-        ranking: str = "local",
-        round_to: int = 1,
-        min_channels: int = 4,
-        ignored: Sequence[str | nn.Module] = (),
+        self, model: nn.Module, example_input: Tensor, schedule: Schedule, *, measure: str = "channels", **criteria: Any
     ):
         if measure not in MEASURES:
             raise ValueError(f"Unknown measure {measure!r}: use one of {', '.join(MEASURES)}.")
-        if ranking not in RANKINGS:
-            raise ValueError(f"Unknown ranking {ranking!r}: use one of {', '.join(RANKINGS)}.")
         last_step = schedule.end_step if schedule.end_step != -1 else schedule.begin_step
         if schedule.sparsity(last_step) < schedule.sparsity(schedule.begin_step):
             raise ValueError("Removed channels do not come back: the schedule's final sparsity is below its first.")
@@ -122,16 +80,12 @@ class ChannelPruner:
         self.example_input = example_input
         self.schedule = schedule
         self.measure = measure
-        self.importance = make_importance(importance) if isinstance(importance, str) else importance
-        self.ranking = ranking
-        self.round_to = round_to
-        self.min_channels = min_channels
-        self.ignored = ignored
+        self.criteria = Criteria(**criteria)
         self.steps = 0
-        graph = trace(model, example_input, ignored)
+        self.report: PruneReport | None = None
+        graph = self.criteria.trace(model, example_input)
         self._first_sizes = {group.name: group.size for group in graph.groups}
         self._first_cost = graph.cost()
-        self.report: PruneReport | None = None
         self._removals(graph, [torch.zeros(group.size) for group in graph.groups], schedule.sparsity(last_step))
 
     def step(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
@@ -147,8 +101,8 @@ class ChannelPruner:
 
     def prune_to(self, sparsity: float, optimizer: torch.optim.Optimizer | None = None) -> bool:
         """Prune to a sparsity now, whatever the schedule. Returns True if channels were removed."""
-        graph = trace(self.model, self.example_input, self.ignored)
-        scores = _scores(graph, self.importance)
+        graph = self.criteria.trace(self.model, self.example_input)
+        scores = self.criteria.scores(graph)
         removed = self._removals(graph, scores, sparsity)
         if not any(removed):
             return False
@@ -158,7 +112,7 @@ class ChannelPruner:
     def state_dict(self) -> dict[str, Tensor | int | float]:
         """Flat: `step`, and the widths and cost before any pruning, which sparsities are fractions of."""
         sizes = {f"first_size.{name}": size for name, size in self._first_sizes.items()}
-        cost = {f"first_cost.{name}": getattr(self._first_cost, name) for name in MEASURES[1:]}
+        cost = {f"first_cost.{name}": getattr(self._first_cost, name) for name in LIMITS}
         return {"step": self.steps, **sizes, **cost}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -170,19 +124,14 @@ class ChannelPruner:
             raise ValueError("The stored widths are of other layers than this pruner's; were other layers ignored?")
         self.steps = int(state["step"])
         self._first_sizes = sizes
-        self._first_cost = Cost(**{name: int(state[f"first_cost.{name}"]) for name in MEASURES[1:]})
+        self._first_cost = Cost(**{name: int(state[f"first_cost.{name}"]) for name in LIMITS})
 
     def _removals(self, graph: ChannelGraph, scores: Sequence[Tensor], sparsity: float) -> list[int]:
-        ranked = rank(graph, scores, self.ranking, self.round_to, self.min_channels, self._first_sizes)
+        ranking = self.criteria.rank(graph, scores, self._first_sizes)
         if self.measure == "channels":
-            return ranked.removals(sparsity)
+            return ranking.removals(sparsity)
         limit = int(getattr(self._first_cost, self.measure) * (1 - sparsity) + 1e-6)
-        return meet_target(graph, ranked, self.measure, limit)
-
-
-def _scores(graph: ChannelGraph, importance: str | Importance) -> list[Tensor]:
-    score = make_importance(importance) if isinstance(importance, str) else importance
-    return [score(group) for group in graph.groups]
+        return meet_limits(graph, ranking, {self.measure: limit})
 
 
 def remove(

@@ -1,15 +1,14 @@
 """Growing regularisation: channels that are to go are faded out while training, and cut when there is nothing left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pruning.channels import PruneReport, choose, remove
-from pruning.graph import ChannelGraph, trace
-from pruning.importance import Importance, make_importance
-from pruning.plan import rank
+from pruning.channels import PruneReport, remove
+from pruning.goal import Goal
+from pruning.graph import ChannelGraph
 
 FADE = 10.0
 """By the end the weights have been multiplied by exp(-FADE), apart from what the gradients did: 0.00005."""
@@ -23,45 +22,22 @@ class GrowingRegPruner:
 
     Args:
         begin_step, end_step: in optimiser steps.
-        ratio, params, macs, int8_bytes: the target, exactly one; see `prune_channels`, also for the rest.
+        goal: the fields of `Goal`, as for `prune_channels`: ratio, or params, macs, int8_bytes; and importance,
+            ranking, round_to, min_channels, ignored.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        example_input: Tensor,
-        *,
-        begin_step: int,
-        end_step: int,
-        ratio: float | None = None,
-        params: int | None = None,
-        macs: int | None = None,
-        int8_bytes: int | None = None,
-        importance: str | Importance = "magnitude",
-        ranking: str = "local",
-        round_to: int = 1,
-        min_channels: int = 4,
-        ignored: Sequence[str | nn.Module] = (),
-    ):
+    def __init__(self, model: nn.Module, example_input: Tensor, *, begin_step: int, end_step: int, **goal: Any):
         if not 0 <= begin_step < end_step:
             raise ValueError(f"begin_step ({begin_step}) must be 0 or more and below end_step ({end_step}).")
         self.model = model
         self.example_input = example_input
         self.begin_step = begin_step
         self.end_step = end_step
-        self.targets = {"ratio": ratio, "params": params, "macs": macs, "int8_bytes": int8_bytes}
-        self.importance = make_importance(importance) if isinstance(importance, str) else importance
-        self.ranking = ranking
-        self.round_to = round_to
-        self.min_channels = min_channels
-        self.ignored = ignored
+        self.goal = Goal(**goal)
         self.steps = 0
         self.report: PruneReport | None = None
         self._doomed: dict[str, Tensor] = {}
-        graph = trace(model, example_input, ignored)
-        self._choose(
-            graph, [torch.zeros(group.size) for group in graph.groups]
-        )  # fails now if the target cannot be met
+        self.goal.check(self._trace())  # fails now if the target cannot be met
 
     def step(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
         """Count one optimiser step; choose, shrink or remove channels. Returns True if channels were removed."""
@@ -69,9 +45,9 @@ class GrowingRegPruner:
         if self.steps < self.begin_step or self.report is not None or self.steps > self.end_step:
             return False
         if not self._doomed:
-            graph = trace(self.model, self.example_input, self.ignored)
-            scores = [self.importance(group) for group in graph.groups]
-            for group, score, count in zip(graph.groups, scores, self._choose(graph, scores), strict=True):
+            graph = self._trace()
+            scores = self.goal.scores(graph)
+            for group, score, count in zip(graph.groups, scores, self.goal.removals(graph, scores), strict=True):
                 doomed = torch.zeros(group.size, dtype=torch.bool)
                 doomed[score.detach().float().cpu().argsort(stable=True)[:count]] = True
                 self._doomed[group.name] = doomed
@@ -88,10 +64,10 @@ class GrowingRegPruner:
         self.steps = int(state["step"])
         self._doomed = {n.removeprefix("doomed."): v.bool() for n, v in state.items() if n.startswith("doomed.")}
         if self._doomed and self.steps < self.end_step:
-            self._find_weights(trace(self.model, self.example_input, self.ignored))
+            self._find_weights(self._trace())
 
-    def _choose(self, graph: ChannelGraph, scores: Sequence[Tensor]) -> list[int]:
-        return choose(graph, rank(graph, scores, self.ranking, self.round_to, self.min_channels), self.targets)
+    def _trace(self) -> ChannelGraph:
+        return self.goal.trace(self.model, self.example_input)
 
     def _find_weights(self, graph: ChannelGraph) -> None:
         """The parameters that make the doomed channels, each with a mask of what to shrink."""
@@ -119,7 +95,7 @@ class GrowingRegPruner:
             weight.addcmul_(weight, mask, value=-rate)
 
     def _cut(self, optimizer: torch.optim.Optimizer | None) -> bool:
-        graph = trace(self.model, self.example_input, self.ignored)
+        graph = self._trace()
         scores = [(~self._doomed[group.name]).float() for group in graph.groups]
         removed = [int(self._doomed[group.name].sum()) for group in graph.groups]
         self.report = remove(self.model, self.example_input, graph, scores, removed, optimizer)

@@ -62,10 +62,6 @@ def rank(
         min_channels: no group falls below this width (nor below `round_to`); narrower ones stay.
         first_sizes: widths before any pruning, where some was done before.
     """
-    if ranking not in RANKINGS:
-        raise ValueError(f"Unknown ranking {ranking!r}: use one of {', '.join(RANKINGS)}.")
-    if round_to < 1 or min_channels < 1:
-        raise ValueError("round_to and min_channels must be 1 or more.")
     keys = [_pool_key(graph, group, ranking) for group in graph.groups]
     pools = [[i for i, key in enumerate(keys) if key == pool] for pool in dict.fromkeys(keys)]
     lowest_multiple = -(-min_channels // round_to) * round_to
@@ -75,8 +71,8 @@ def rank(
     return Ranking(graph.groups, pools, orders, first, floors, round_to)
 
 
-def meet_target(graph: ChannelGraph, ranking: Ranking, measure: str, limit: int) -> list[int]:
-    """The fewest channels to remove so that `measure` (a field of Cost) is at most `limit`.
+def meet_limits(graph: ChannelGraph, ranking: Ranking, limits: Mapping[str, int]) -> list[int]:
+    """The fewest channels to remove so that each field of Cost in `limits` is at most its limit.
 
     Bisects the ratio, then gives single channels back while they fit.
 
@@ -84,37 +80,42 @@ def meet_target(graph: ChannelGraph, ranking: Ranking, measure: str, limit: int)
         ValueError: if the floors do not allow it.
     """
 
-    def cost(removed: list[int]) -> int:
-        return getattr(graph.cost(removed), measure)
+    def fullness(removed: list[int]) -> float:
+        """The cost as a fraction of its limit, of the tightest limit: above 1 it does not fit."""
+        cost = graph.cost(removed)
+        return max(getattr(cost, name) / max(limit, 1) for name, limit in limits.items())
 
-    if cost(ranking.removals(0.0)) <= limit:
+    if fullness(ranking.removals(0.0)) <= 1:
         return ranking.removals(0.0)
-    smallest = cost(ranking.removals(1.0))
-    if smallest > limit:
-        raise ValueError(
-            f"The target of {limit:,} {measure} cannot be reached: the widths that must stay leave {smallest:,}. "
-            "Lower min_channels or round_to, ignore fewer layers, or raise the target."
-        )
-    low, high = 0.0, 1.0  # cost(low) > limit >= cost(high)
+    smallest = graph.cost(ranking.removals(1.0))
+    for name, limit in limits.items():
+        if getattr(smallest, name) > limit:
+            raise ValueError(
+                f"The target of {limit:,} {name} cannot be reached: the widths that must stay leave "
+                f"{getattr(smallest, name):,}. Lower min_channels or round_to, ignore fewer layers, or raise "
+                "the target."
+            )
+    low, high = 0.0, 1.0  # fullness(low) > 1 >= fullness(high)
     while high - low > 1e-6:
         middle = (low + high) / 2
-        low, high = (low, middle) if cost(ranking.removals(middle)) <= limit else (middle, high)
-    return _give_back(ranking.removals(high), ranking.round_to, limit, cost)
+        low, high = (low, middle) if fullness(ranking.removals(middle)) <= 1 else (middle, high)
+    return _give_back(ranking.removals(high), ranking.round_to, fullness)
 
 
-def _give_back(removed: list[int], unit: int, limit: int, cost: Callable[[list[int]], int]) -> list[int]:
-    """Return channels, a unit at a time, always the dearest that still fits under the limit."""
-    while True:
-        best, best_cost = None, -1
+def _give_back(removed: list[int], unit: int, fullness: Callable[[list[int]], float]) -> list[int]:
+    """Return channels, a unit at a time, always the one that fills the limit most and still fits."""
+    while fullness(removed) <= 0.998:
+        best, best_fullness = None, -1.0
         for i, count in enumerate(removed):
             if count:
                 trial = [*removed[:i], max(0, count - unit), *removed[i + 1 :]]
-                trial_cost = cost(trial)
-                if best_cost < trial_cost <= limit:
-                    best, best_cost = trial, trial_cost
-        if best is None or cost(removed) > 0.998 * limit:
-            return removed
+                trial_fullness = fullness(trial)
+                if best_fullness < trial_fullness <= 1:
+                    best, best_fullness = trial, trial_fullness
+        if best is None:
+            break
         removed = best
+    return removed
 
 
 def _order(pool: list[int], groups: list[ChannelGroup], scores: Sequence[Tensor], floors: list[int]) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Channel pruning at once. Small nets where they show as much as a real one; each trap that was met has its test."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -99,10 +101,22 @@ def test_a_target_out_of_reach_is_refused_before_anything_is_cut():
     assert params(model) == params(small_net())
 
 
-@pytest.mark.parametrize("targets", [{}, {"ratio": 0.5, "macs": 100}, {"params": 1, "macs": 1}])
-def test_exactly_one_target(targets):
-    with pytest.raises(ValueError, match="exactly one"):
-        prune_channels(small_net(), X, **targets)
+@pytest.mark.parametrize("goal", [{}, {"ratio": 0.5, "macs": 100}])
+def test_either_a_ratio_or_limits(goal):
+    with pytest.raises(ValueError, match="either a ratio or limits"):
+        prune_channels(small_net(), X, **goal)
+
+
+def test_of_several_limits_none_is_exceeded_and_the_tightest_is_met():
+    model = torchvision.models.mobilenet_v2(num_classes=10)
+    x = torch.zeros(1, 3, 32, 32)
+    before = trace(model, x).cost()
+    for macs_share, tight in ((0.3, "macs"), (0.8, "params")):
+        limits = {"params": before.params // 2, "macs": int(before.macs * macs_share)}
+        pruned = copy.deepcopy(model)
+        after = prune_channels(pruned, x, ranking="global", **limits).after
+        assert all(getattr(after, name) <= limit for name, limit in limits.items())
+        assert getattr(after, tight) >= 0.99 * limits[tight]
 
 
 @pytest.mark.parametrize(
