@@ -1,0 +1,268 @@
+"""Unstructured and structured pruning on equal terms: one dense network, one recipe, the same bytes.
+
+    uv run python benchmarks/pruning_study.py --dense runs/dense --data csv:faces@train --val csv:faces@val \\
+        --test csv:faces@test --out runs/study
+
+For each share of weights that masks remove (50, 75, 87.5 %) the masked int8 file, after gzip, sets a budget of bytes;
+channels are then removed until the int8 file is no larger, and a narrower B0 is trained from nothing to the same size,
+for as many epochs as the dense network and its recovery had together. Random masks and random channels are controls.
+
+Stages of each rival, each in a folder of its own under --out, so that an interrupted study goes on where it stopped:
+once       pruned at one stroke; error as it is, and with batch-norm statistics taken anew
+tuned      pruned on its schedule while training goes on (a narrow net: trained from nothing), by the labels
+distilled  the same, by labels and dense teacher
+qat        distilled, then trained on with the rounding of int8; control: trained on as long without
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from hpe.config import (
+    ChannelConfig,
+    DistillConfig,
+    FinetuneConfig,
+    MaskConfig,
+    ModelConfig,
+    PruneConfig,
+    Recipe,
+    TrainConfig,
+)
+from hpe.datasets import load_faces
+from hpe.environment import commit, processor
+from hpe.evaluate import evaluate
+from hpe.files import read_json, write_json, write_whole
+from hpe.model import HeadPoseNet, build_model, example_input, load_model
+from hpe.pipeline import random_crops, run_evaluate, run_export
+from hpe.pruners import make_pruner
+from hpe.runs import run_finetune, run_prune, run_train
+from hpe.train import predict_all
+from hpe.transforms import preprocess_torch
+from pruning.norms import reestimate_norms
+from pruning.stats import stats
+
+SHARES = {"50": 0.5, "75": 0.75, "87": 0.875}
+KINDS = ("polynomial", "constant", "channel", "width", "random", "random_channel")
+NORM_IMAGES = 512
+"""Training faces from which batch-norm statistics are taken anew after one-shot pruning."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared, on what, for how long."""
+
+    dense: Path
+    """Run folder of the dense network that everything starts from."""
+    data: str
+    """Data to train on, as in `hpe train`."""
+    val: str
+    """Data to watch."""
+    test: str
+    """Data of the table; looked at once a cell."""
+    out: Path
+    """Folder of the study."""
+    results: Path | None = None
+    """Also write the table here: a path without its ending, as benchmarks/results/pruning_study_HARDWARE_YYYYMM."""
+    kinds: tuple[str, ...] = KINDS
+    """Which rivals."""
+    shares: tuple[str, ...] = tuple(SHARES)
+    """At which shares of masked weights."""
+    epochs: int = 4
+    """Epochs of pruning and recovery, of each stage."""
+    qat_epochs: int = 1
+    """Epochs of quantisation-aware training, and of its control."""
+    lr: float = 1e-3
+    """Peak of the 1cycle rate; a fifth of it for the last stage."""
+    frequency: int = 10
+    """Steps between two pruning steps."""
+
+    def recipe(self, distill: bool, epochs: int, lr: float) -> Recipe:
+        """The one recipe of all stages."""
+        train = TrainConfig(epochs=epochs, lr=lr, lr_schedule="onecycle")
+        teacher = DistillConfig(self.dense) if distill else DistillConfig()
+        return Recipe(self.data, self.val, train=train, distill=teacher)
+
+    def prune_config(self, kind: str, share: str) -> PruneConfig:
+        """The pruning of a rival. Channels get the bytes that the polynomial masks leave after gzip."""
+        if kind in ("channel", "random_channel"):
+            channels = ChannelConfig(importance="magnitude" if kind == "channel" else "random")
+            return PruneConfig(
+                "channel", target_int8_bytes=self.budget(share), frequency=self.frequency, channels=channels
+            )
+        masks = MaskConfig(score="random" if kind == "random" else "magnitude")
+        schedule = "constant" if kind == "constant" else "polynomial"
+        return PruneConfig("magnitude", schedule, final_sparsity=SHARES[share], frequency=self.frequency, masks=masks)
+
+    def budget(self, share: str) -> int:
+        """Bytes of the int8 file of a masked network after gzip -9; the masks are cut at one stroke from the dense."""
+        folder = self.out / f"budget-{share}"
+        if not (folder / "result.json").exists():
+            network = self.pruned_once(PruneConfig("magnitude", final_sparsity=SHARES[share], frequency=1))
+            save(network, folder, self.data)
+        if "files" not in read_json(folder / "result.json"):
+            run_export(folder, self.data, ("int8",), tolerance_deg=180.0)
+        return read_json(folder / "result.json")["files"]["model_int8.tflite"]["gzip_bytes"]
+
+    def pruned_once(self, prune: PruneConfig) -> HeadPoseNet:
+        """The dense network with all that goes gone at one stroke."""
+        network = load_model(self.dense)
+        once = replace(prune, schedule="constant", frequency=1, begin_epoch=0, end_epoch=1)
+        make_pruner(network, once, 1, 1).step(torch.optim.SGD(network.parameters(), lr=0.0))
+        return network
+
+
+def save(network: HeadPoseNet, folder: Path, data: str) -> None:
+    """A run folder of a network that was not trained here."""
+    from hpe.model import save_checkpoint
+
+    save_checkpoint(network, folder)
+    write_json(folder / "config.json", {"data": data})
+    write_json(folder / "result.json", {})
+
+
+def narrow(bytes_allowed: int, like: ModelConfig) -> ModelConfig:
+    """The widest scaled B0 whose int8 file is estimated at no more bytes."""
+    low, high = 1, 100  # hundredths; low fits
+    while high - low > 1:
+        middle = (low + high) // 2
+        counts = stats(build_model(replace(like, width=middle / 100)), example_input())
+        low, high = (middle, high) if counts.int8_bytes <= bytes_allowed else (low, middle)
+    return replace(like, width=low / 100)
+
+
+def rival(study: Study, kind: str, share: str) -> dict[str, Any]:
+    """One row of the table; stages that are finished are not run again."""
+    folder = study.out / f"{kind}-{share}"
+    stage = Stage(folder)
+    dense_epochs = read_json(study.dense / "result.json")["config"]["train"]["epochs"]
+    row: dict[str, Any] = {"rival": kind, "masked_share": SHARES[share]}
+    if kind == "width":
+        model = narrow(study.budget(share), load_model(study.dense).config)
+        epochs = dense_epochs + study.epochs
+        row["width"] = model.width
+        for name in ("tuned", "distilled"):
+            recipe = study.recipe(name == "distilled", epochs, study.lr)
+            stage(name, lambda out, recipe=recipe: run_train(out, model, recipe, (out / "config.json").exists()))
+    else:
+        prune = study.prune_config(kind, share)
+        row |= once(study, folder / "once.json", prune)
+        for name in ("tuned", "distilled"):
+            recipe = study.recipe(name == "distilled", study.epochs, study.lr)
+            stage(
+                name,
+                lambda out, recipe=recipe: run_prune(study.dense, out, prune, recipe, (out / "config.json").exists()),
+            )
+    last = study.recipe(True, study.qat_epochs, study.lr / 5)
+    for name, qat in (("control", False), ("qat", True)):
+        tune = FinetuneConfig(qat=qat)
+        stage(
+            name,
+            lambda out, tune=tune: run_finetune(folder / "distilled", out, tune, last, (out / "config.json").exists()),
+        )
+    row |= {f"{name}_deg": error(folder / name, study.test) for name in ("tuned", "distilled", "control", "qat")}
+    for name in ("distilled", "control", "qat"):
+        row[f"{name}_int8_deg"] = error(int8(folder / name), study.test)
+    result = read_json(folder / "qat" / "result.json")
+    row |= {name: result[name] for name in ("params", "nonzeros", "macs")}
+    row["int8_bytes"] = result["files"]["model_int8.tflite"]["size_bytes"]
+    row["int8_gzip_bytes"] = result["files"]["model_int8.tflite"]["gzip_bytes"]
+    row["train_minutes"] = round(
+        sum(read_json(folder / name / "result.json")["train_seconds"] for name in ("tuned", "distilled")) / 120, 1
+    )
+    return row
+
+
+class Stage:
+    """Runs a stage of a rival into a folder named after it, unless it is finished."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, name: str, run: Callable[[Path], Path]) -> None:
+        out = self.folder / name
+        if not (out / "result.json").exists():
+            print(f"{out}", flush=True)
+            run(out)
+
+
+def once(study: Study, note: Path, prune: PruneConfig) -> dict[str, float]:
+    """Test error right after pruning at one stroke, and with batch-norm statistics taken anew; kept in `note`."""
+    if not note.exists():
+        network = study.pruned_once(prune)
+        test = load_faces(study.test)
+        before = evaluate(lambda crops: predict_all(network.eval(), crops), test).mean_deg
+        crops = torch.from_numpy(np.ascontiguousarray(random_crops(load_faces(study.data), NORM_IMAGES)))
+        reestimate_norms(network, [preprocess_torch(batch) for batch in crops.split(128)])
+        after = evaluate(lambda crops: predict_all(network.eval(), crops), test).mean_deg
+        write_json(note, {"once_deg": before, "once_new_norms_deg": after})
+    return read_json(note)
+
+
+def int8(run: Path) -> Path:
+    """The int8 file of a run; made where it is missing."""
+    if not (run / "model_int8.tflite").exists():
+        run_export(run, formats=("int8",))
+    return run / "model_int8.tflite"
+
+
+def error(model: Path, test: str) -> float:
+    """Mean absolute error on the test data, in degrees; read where it was measured before."""
+    run = model if model.is_dir() else model.parent
+    name = "model.safetensors" if model.is_dir() else model.name
+    known = read_json(run / "result.json").get("evaluations", {}).get(f"{name} on {test}")
+    return known["mae_deg"]["mean"] if known else run_evaluate(model, test).mean_deg
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as markdown."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+    for row in rows:
+        cells = [row.get(name, "") for name in names]
+        lines.append("| " + " | ".join(f"{c:.2f}" if isinstance(c, float) else f"{c}" for c in cells) + " |")
+    return "\n".join(lines)
+
+
+def main(study: tyro.conf.OmitArgPrefixes[Study]) -> None:
+    """Run what is missing of the study, and print and write its table after each rival."""
+    for name, known in (("kinds", KINDS), ("shares", tuple(SHARES))):
+        unknown = set(getattr(study, name)) - set(known)
+        if unknown:
+            raise SystemExit(f"--{name} {' '.join(sorted(unknown))}: choose from {' '.join(known)}")
+    rows: list[dict[str, Any]] = []
+    dense = {"rival": "dense", "masked_share": 0.0, "tuned_deg": error(study.dense, study.test)}
+    for share in study.shares:
+        for kind in study.kinds:
+            rows.append(rival(study, kind, share))
+            shown = [dense, *rows]
+            print(table(shown), flush=True)
+            for path in (study.out / "table", *([study.results] if study.results else [])):
+                write_table(path, shown, study)
+
+
+def write_table(path: Path, rows: list[dict[str, Any]], study: Study) -> None:
+    """PATH.csv, and PATH.md with the protocol above the same rows."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    protocol = (
+        f"Test: {study.test}. Recovery {study.epochs} epochs, last stage {study.qat_epochs}, 1cycle, peak {study.lr}, "
+        f"pruning step every {study.frequency} steps, seed 0. {processor()}, torch {torch.__version__}, {commit()}."
+    )
+    write_whole(path.with_suffix(".csv"), lambda file: file.write_text(text.getvalue()))
+    write_whole(path.with_suffix(".md"), lambda file: file.write_text(f"{protocol}\n\n{table(rows)}\n"))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
