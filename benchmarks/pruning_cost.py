@@ -36,15 +36,17 @@ def main() -> None:
     rows = [("training step", step_ms)]
     rows += mask_rows(model, options.repeats)
     rows += channel_rows(model, optimizer, images, options.repeats)
-    where = (
-        f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {platform.processor() or 'x86_64'}"
-    )
-    lines = [f"EfficientNet-B0, 64x64, batch {options.batch}, Adam; {where}; medians of {options.repeats}.", ""]
-    lines += ["| what | ms | share of a training step |", "|---|---|---|"]
-    lines += [
-        f"| {what} | {ms:.{2 if ms < 10 else 0}f} | {100 * ms / step_ms:.{2 if ms < 10 else 0}f} % |"
-        for what, ms in rows
+    machine = platform.processor() or platform.machine()
+    lines = [
+        f"EfficientNet-B0, 64x64 images, batch {options.batch}, Adam; {device}, {machine},"
+        f" {torch.get_num_threads()} threads, torch {torch.__version__}; medians of {options.repeats} runs.",
+        "",
+        "| what | ms | % of a training step |",
+        "|---|---|---|",
     ]
+    for what, ms in rows:
+        digits = 0 if ms >= 10 else 2
+        lines.append(f"| {what} | {ms:.{digits}f} | {100 * ms / step_ms:.{digits}f} |")
     print("\n".join(lines))
     if options.out is not None:
         options.out.write_text("\n".join(["# What pruning costs a training step", "", *lines, ""]))
