@@ -4,10 +4,10 @@ It runs as a program of its own (`python -P export/convert_worker.py request.jso
 random generator, TensorFlow and timm abort in one process, and the memory goes back to the system when it ends. It
 imports nothing of this package. The request, JSON:
 
-    {"onnx": PATH, "out_dir": DIR, "formats": ["fp32", ...], "calibration": PATH.npy or null}
+    {"onnx": PATH, "out_dir": DIR, "formats": ["fp32", ...], "calibration": PATH.npy or null, "range_quantile": 0.95}
 
-The files are out_dir/FORMAT.tflite. The answer is out_dir/answer.json: {"seconds": {step: s}, "peak_rss_bytes": n},
-or {"error": sentence}.
+The files are out_dir/FORMAT.tflite. The answer is out_dir/answer.json: {"seconds": {step: s}, "peak_rss_bytes": n} and,
+where there is an int8 file, "calibration": {"samples": n, "range_quantile": q}; or {"error": sentence}.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def build_saved_model(onnx_path: str, out_dir: Path) -> str:
     return saved_model
 
 
-def convert_dense(saved_model: str, fmt: str, samples: np.ndarray | None) -> bytes:
-    """The TFLite file of one format that is not sparse. `samples`: float32 (N, H, W, C), for int8."""
+def float_converter(saved_model: str, fmt: str) -> Any:
+    """A converter for a format without calibration: fp32, fp16 or dynamic."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_model)
@@ -102,15 +102,70 @@ def convert_dense(saved_model: str, fmt: str, samples: np.ndarray | None) -> byt
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if fmt == "fp16":
         converter.target_spec.supported_types = [tf.float16]
-    if fmt == "int8":
-        assert samples is not None
-        converter.representative_dataset = lambda: ([sample[None]] for sample in samples)  # (1, H, W, C) each
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
-        # Per-tensor weights in dense layers: the Arduino libraries compute per-channel ones wrongly; as accurate.
-        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    return converter.convert()
+    return converter
+
+
+def convert_int8(saved_model: str, samples: np.ndarray, quantile: float) -> bytes:
+    """The full int8 TFLite file. `samples`: float32 (N, H, W, C)."""
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    converter = float_converter(saved_model, "int8")
+    converter.representative_dataset = lambda: [[samples[:1]]]  # only to have a model with fields for ranges
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter._experimental_calibrate_only = True
+    calibrated = with_ranges(converter.convert(), samples, quantile)
+    # Per-tensor weights in dense layers: the Arduino libraries compute per-channel ones wrongly; as accurate.
+    return mlir_quantize(
+        calibrated, input_data_type=tf.int8, output_data_type=tf.int8, disable_per_channel_for_dense_layers=True
+    )
+
+
+def with_ranges(model: bytes, samples: np.ndarray, quantile: float) -> bytes:
+    """A float model with the range of every activation, as `activation_ranges` has it, in its quantisation fields.
+
+    TensorFlow's own calibration takes the extremes of all samples, and sees the result of an addition in the memory of
+    its input, since kernels add in place. Here every tensor is kept in a memory of its own.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    ranges = activation_ranges(model, samples, quantile)
+    tree = flatbuffer_utils.convert_bytearray_to_object(model)
+    for index, (low, high) in ranges.items():
+        quantization = tree.subgraphs[0].tensors[index].quantization
+        quantization.min, quantization.max = [low], [high]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
+def activation_ranges(model: bytes, samples: np.ndarray, quantile: float) -> dict[int, tuple[float, float]]:
+    """Tensor -> (lowest, highest) value of it that int8 has to hold.
+
+    The highest value in each sample is taken first, and of these the quantile over the samples, so that a few samples
+    with values far beyond all others (some nets have them, 50 times the usual) saturate instead of making the steps
+    coarse for all. The lowest likewise. The model's input and output keep the extremes of all samples.
+    """
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(
+        model_content=model,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    ends = [source["index"], result["index"]]
+    made = [int(index) for op in interpreter._get_ops_details() for index in op["outputs"]]
+    tensors = list(dict.fromkeys([*ends, *made]))
+    lows, highs = np.empty((len(samples), len(tensors))), np.empty((len(samples), len(tensors)))
+    for row, sample in enumerate(samples):
+        interpreter.set_tensor(source["index"], sample[None])
+        interpreter.invoke()
+        for column, index in enumerate(tensors):
+            values = interpreter.get_tensor(index)
+            lows[row, column], highs[row, column] = values.min(), values.max()
+    low, high = np.quantile(lows, 1 - quantile, axis=0), np.quantile(highs, quantile, axis=0)
+    low[: len(ends)], high[: len(ends)] = lows[:, : len(ends)].min(axis=0), highs[:, : len(ends)].max(axis=0)
+    return {index: (float(low[i]), float(high[i])) for i, index in enumerate(tensors)}
 
 
 def convert_formats(saved_model: str, request: dict[str, Any], lap: Any) -> None:
@@ -123,7 +178,11 @@ def convert_formats(saved_model: str, request: dict[str, Any], lap: Any) -> None
     for fmt in formats:
         base = DENSE_BASE.get(fmt, fmt)
         if base not in dense:
-            dense[base] = convert_dense(saved_model, base, samples)
+            if base == "int8":
+                assert samples is not None
+                dense[base] = convert_int8(saved_model, samples, request["range_quantile"])
+            else:
+                dense[base] = float_converter(saved_model, base).convert()
         content = dense[base] if fmt == base else mlir_sparsify(dense[base])
         Path(request["out_dir"], f"{fmt}.tflite").write_bytes(content)  # pyright: ignore[reportArgumentType]
         lap(fmt)
@@ -148,7 +207,11 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     lap("onnx2tf")
     convert_formats(saved_model, request, lap)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    return {"seconds": seconds, "peak_rss_bytes": peak if sys.platform == "darwin" else peak * 1024}
+    answer = {"seconds": seconds, "peak_rss_bytes": peak if sys.platform == "darwin" else peak * 1024}
+    if any(fmt.startswith("int8") for fmt in request["formats"]):
+        samples = len(np.load(request["calibration"], mmap_mode="r"))
+        answer["calibration"] = {"samples": samples, "range_quantile": request["range_quantile"]}
+    return answer
 
 
 def main() -> int:

@@ -19,6 +19,8 @@ from export.errors import ExportError
 
 FORMATS = ("fp32", "fp16", "sparse", "dynamic", "dynamic_sparse", "int8", "int8_sparse")
 INT8_FORMATS = ("int8", "int8_sparse")
+RANGE_QUANTILE = 0.95
+"""The share of the calibration samples that an int8 activation holds without saturating; 1 is plain min-max."""
 WORKER = Path(__file__).with_name("convert_worker.py")
 
 
@@ -28,6 +30,7 @@ def convert(
     formats: Sequence[str] = ("fp32", "int8"),
     calibration: np.ndarray | None = None,
     timeout_s: float = 600.0,
+    range_quantile: float = RANGE_QUANTILE,
 ) -> dict[str, Path]:
     """Convert ONNX (one float (1, C, H, W) input) to TensorFlow Lite (1, H, W, C) files out_dir/STEM_FORMAT.tflite.
 
@@ -42,16 +45,20 @@ def convert(
         formats: some of FORMATS.
         calibration: float32 (N, H, W, C), normalised as in training; needed for int8. 100 or more samples.
         timeout_s: the child process is killed after this long.
+        range_quantile: int8 ranges reach to this quantile, over the samples, of each sample's lowest and highest
+            value; those of input and output to all. 1.0 is min-max, which a few odd samples can spoil.
 
     Returns:
         format -> file.
 
     Raises:
-        ValueError: an unknown format, or no calibration for int8.
+        ValueError: an unknown format, no calibration for int8, or a quantile outside 0.5 to 1.
         ExportError: the conversion failed or took too long; the message names the log.
     """
     onnx_path, out_dir = Path(onnx_path), Path(out_dir)
     _check_request(onnx_path, formats, calibration)
+    if not 0.5 <= range_quantile <= 1:
+        raise ValueError(f"range_quantile is {range_quantile}; it must lie between 0.5 and 1.")
     out_dir.mkdir(parents=True, exist_ok=True)
     log = out_dir / f"{onnx_path.stem}_convert.log"
     with tempfile.TemporaryDirectory(dir=out_dir, prefix=".convert-") as folder:
@@ -64,6 +71,7 @@ def convert(
             "out_dir": str(work),
             "formats": list(formats),
             "calibration": str(work / "calibration.npy") if calibration is not None else None,
+            "range_quantile": range_quantile,
         }
         _run_worker(request, work, log, timeout_s)
         for fmt in formats:

@@ -5,10 +5,6 @@ convolutions are symmetric int8 per output channel, dense matrices per tensor, b
 asymmetric int8 per tensor over a range that holds 0; a sigmoid's output has the scale 1/256; batch-norm is folded into
 the convolution before it is rounded; a ReLU is part of the operator before it; an average pool keeps its input's scale.
 Biases (int32) are not rounded.
-
-One rule is in no specification: the converter's calibration sees the result of an addition in the memory of its input
-(kernels add in place), so that the branch that ends in an addition gets a range that holds the sum's as well. Seen in
-every int8 file with residual blocks that was looked at (TensorFlow 2.21); it costs that branch up to a bit.
 """
 
 import operator
@@ -42,7 +38,6 @@ class FakeQuantise(nn.Module):
         super().__init__()
         self.range: Tensor
         self.register_buffer("range", torch.full((2,), torch.nan))  # lowest and highest value; NaN until seen
-        self.widened_by: tuple[FakeQuantise, ...] = ()  # whose ranges this one must hold; a tuple is no submodule
 
     def forward(self, x: Tensor) -> Tensor:
         """x of any shape -> the same, on the int8 grid."""
@@ -53,10 +48,7 @@ class FakeQuantise(nn.Module):
 
     def round(self, x: Tensor) -> Tensor:
         """x on this grid, without a look at its range."""
-        low, high = self.range
-        for other in self.widened_by:  # fmin and fmax pass over NaN
-            low, high = torch.fmin(low, other.range[0]), torch.fmax(high, other.range[1])
-        scale, zero_point = activation_grid(low, high)
+        scale, zero_point = activation_grid(*self.range)
         return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, ACTIVATION_MIN, ACTIVATION_MAX)
 
     def _observe(self, x: Tensor) -> None:
@@ -130,7 +122,6 @@ def quantisation_aware(model: nn.Module, example_input: Tensor) -> nn.Module:
         _avoid_in_place(node)
         if _makes_activation(node):
             _insert_rounding(view, node)
-    _widen_before_sums(view)
     view.graph.lint()
     view.recompile()
     return view.to(next(model.parameters()).device)
@@ -276,18 +267,3 @@ def _rounding(view: fx.GraphModule, node: Any) -> FakeQuantise | None:
     """The module that a node calls, where it is a rounding with a range."""
     module = view.get_submodule(str(node.target)) if isinstance(node, fx.Node) and node.op == "call_module" else None
     return module if isinstance(module, FakeQuantise) else None
-
-
-def _widen_before_sums(view: fx.GraphModule) -> None:
-    """The calibration artefact at the head of this module, for the first addend that nothing else reads."""
-    for node in view.graph.nodes:
-        if node.op != "call_function" or _name(node) != "add":
-            continue
-        after = next(iter(node.users))
-        after = next(iter(after.users)) if _name(after) in CLIPPING else after
-        total = _rounding(view, after)
-        for addend in node.args:
-            rounding = _rounding(view, addend)
-            if rounding is not None and total is not None and len(addend.users) == 1:
-                rounding.widened_by = (total,)
-                break

@@ -73,6 +73,8 @@ class Exported:
     folder: Path
     onnx: Path
     files: dict[str, Path]
+    calibration: np.ndarray
+    """float32 (100, 32, 32, 3)."""
     samples: np.ndarray
     """float32 (16, 32, 32, 3)."""
     expected: np.ndarray
@@ -91,4 +93,4 @@ def exported() -> Exported:
         expected = net(torch.from_numpy(samples).permute(0, 3, 1, 2)).numpy()  # (16, 3)
     onnx = export_onnx(net, torch.zeros(1, 3, SIZE, SIZE), folder / "tiny.onnx")
     files = convert(onnx, folder, FORMATS, calibration)
-    return Exported(folder, onnx, files, samples, expected)
+    return Exported(folder, onnx, files, calibration, samples, expected)

@@ -10,7 +10,7 @@ import pytest
 from export import FORMATS, ExportError, convert, file_sizes, load_runtime, read_metadata, tflite, write_metadata
 from export.tflite import strip_names
 
-from .exported import SIZE, exported
+from .exported import SIZE, TINY_OPERATORS, exported
 
 CALIBRATION = np.zeros((2, SIZE, SIZE, 3), np.float32)
 
@@ -110,10 +110,43 @@ def test_dense_weights_are_per_tensor_and_convolutions_per_channel():
     assert scales[BuiltinOperator.CONV_2D] > 1
 
 
+def test_ranges_are_quantiles_of_each_samples_extremes():
+    """By hand, from the float file: the branch before the sum has its own range, not the sum's; one
+    sample in twenty may saturate, but not at the network's end."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    made = exported()
+    plain = Interpreter(
+        str(made.files["fp32"]),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    plain.allocate_tensors()
+    position = TINY_OPERATORS.index("ADD")
+    branch, total, last = (plain._get_ops_details()[i]["outputs"][0] for i in (position - 1, position, -1))
+    values = {index: [] for index in (branch, total, last)}
+    for sample in made.calibration:
+        plain.set_tensor(plain.get_input_details()[0]["index"], sample[None])
+        plain.invoke()
+        for index, seen in values.items():
+            seen.append(plain.get_tensor(index).ravel())
+    lows = {index: np.min(seen, axis=1) for index, seen in values.items()}
+    highs = {index: np.max(seen, axis=1) for index, seen in values.items()}
+
+    graph = parse(made.files["int8"]).subgraphs[0]
+    for index, place in ((branch, position - 1), (total, position)):
+        quantization = graph.tensors[graph.operators[place].outputs[0]].quantization
+        wanted = np.quantile(highs[index], 0.95) - np.quantile(lows[index], 0.05)
+        assert 255 * quantization.scale[0] == pytest.approx(wanted, rel=1e-3)
+    quantization = graph.tensors[graph.operators[-1].outputs[0]].quantization
+    assert 255 * quantization.scale[0] == pytest.approx(highs[last].max() - lows[last].min(), rel=1e-3)
+
+
 def test_log_ends_with_times_and_peak_memory():
     answer = json.loads((exported().folder / "tiny_convert.log").read_text().splitlines()[-1])
     assert set(answer["seconds"]) == {"import", "onnx2tf", *FORMATS}
     assert 1e8 < answer["peak_rss_bytes"] < 2e9
+    assert answer["calibration"] == {"samples": 100, "range_quantile": 0.95}
 
 
 @pytest.mark.parametrize(
@@ -131,6 +164,13 @@ def test_log_ends_with_times_and_peak_memory():
 def test_bad_requests_are_refused_before_the_wait(formats, calibration, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         convert(exported().onnx, tmp_path, formats, calibration)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("quantile", [0.4, 1.1, float("nan")])
+def test_a_quantile_that_is_none_is_refused(quantile, tmp_path):
+    with pytest.raises(ValueError, match="range_quantile"):
+        convert(exported().onnx, tmp_path, ("int8",), CALIBRATION, range_quantile=quantile)
     assert not list(tmp_path.iterdir())
 
 
