@@ -7,34 +7,75 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from hpe.cli_output import Json, Model, say, write
 
 
 def predict(
-    model: Positional[Model],
-    images: Positional[Annotated[list[Path], arg(metavar="IMAGE")]],
-    box: Annotated[tuple[float, float, float, float] | None, arg(metavar="X0 Y0 X1 Y1")] = None,
+    sources: Positional[Annotated[tuple[Path, ...], arg(metavar="[PICTURE|FOLDER|VIDEO ...]")]] = (),
+    model: Annotated[str | None, arg(metavar="MODEL")] = None,
+    camera: Annotated[int | None, arg(metavar="N")] = None,
+    box: Annotated[str | None, arg(metavar="X,Y,W,H")] = None,
+    boxes: Annotated[Path | None, arg(metavar="CSV")] = None,
+    crops: Annotated[bool, FlagCreatePairsOff] = False,
     draw: Annotated[Path | None, arg(metavar="DIR")] = None,
+    smooth: bool = True,
+    frames: Annotated[int | None, arg(metavar="N")] = None,
+    csv: Annotated[Path | None, arg(metavar="FILE")] = None,
     json: Json = None,
 ) -> None:
-    """Estimate the head pose in pictures. Without --box a picture must be a face crop (hpe data preview shows such).
+    """Estimate the head pose of every face in pictures, videos or before a camera. Example: hpe predict selfie.jpg
+
+    Exit code 1 where some of the sources gave no pose, 2 where none did. Faces are found with OpenCV (the extra
+    `vision`), unless --box, --boxes or --crops says where they are.
 
     Args:
-        model: A run folder, or a .onnx or .tflite file.
-        images: Picture files.
-        box: The face in the picture, in pixels: left, top, right, bottom.
-        draw: Write each picture's crop with the pose drawn as axes into this folder.
-        json: Write the poses here.
+        sources: Pictures, videos, and folders of them.
+        model: The name of a shipped model (see hpe models), a .onnx or .tflite file, or a run folder. Left out: the
+            default model.
+        camera: Look through this camera until Ctrl-C; 0 is the first.
+        box: The face in every picture, in pixels: left, top, width, height of the box around its landmarks.
+        boxes: Face boxes by picture: a CSV with the columns file, x, y, w, h.
+        crops: The pictures are face crops already (hpe data preview shows such).
+        draw: Write pictures (.png) and videos (.mp4) with boxes, axes and angles into this folder.
+        smooth: Filter the poses of a video over time (One Euro).
+        frames: End each video, or the camera, after so many frames.
+        csv: Write a row for each face here, with the milliseconds that finding it and the model took.
+        json: Write the same here, and the sources that gave no pose.
     """
-    from hpe.predict import predict_files
+    from hpe.files import write_csv
+    from hpe.frames import parse_box, read_boxes
+    from hpe.predict_run import PredictOptions, run_predict
 
-    poses = predict_files(model, images, box, draw)
-    for path, (yaw, pitch, roll) in poses.items():
-        say(f"{path}: yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f} deg")
-    keys = ("yaw_deg", "pitch_deg", "roll_deg")
-    write(json, {path: dict(zip(keys, pose, strict=True)) for path, pose in poses.items()})
+    places = read_boxes(boxes) if boxes is not None else None
+    if box is not None:
+        places = {"": [parse_box(box)]}
+    options = PredictOptions(places, crops, smooth, draw, frames)
+    outcome = run_predict(model, sources, camera, options, report=say)
+    if csv is not None:
+        write_csv(csv, outcome.rows)
+    write(json, {"faces": outcome.rows, "faults": outcome.faults})
+    for fault in outcome.faults:
+        print(f"hpe: {fault}", file=sys.stderr)
+    if outcome.faults:
+        sys.exit(1 if outcome.rows else 2)
+
+
+def models(json: Json = None) -> None:
+    """List the models that ship: bytes, gzip bytes, multiply-accumulates, arena, error, and the boards they fit.
+
+    Args:
+        json: Write the cards here, with data, protocol and limits.
+    """
+    from hpe.registry import cards, print_models
+
+    known = cards()
+    if known:
+        print_models(known)
+    else:
+        say("no model ships with this version; train one with hpe train")
+    write(json, known)
 
 
 def bench(
@@ -123,6 +164,7 @@ def serial(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict,
+    "models": models,
     "bench": bench,
     "fit": fit,
     "deploy": deploy,

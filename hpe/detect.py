@@ -6,8 +6,10 @@ with constants that `benchmarks/face_boxes.py` measured. OpenCV is loaded on fir
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -83,13 +85,8 @@ class FaceDetector:
     """
 
     def __init__(self, longest_px: int = PICTURE_PX) -> None:
-        cv2 = load_opencv()
         self._longest_px = longest_px
-        self._cascades = {}
-        for look, name in ((0, "frontalface_alt2"), (1, "profileface")):
-            self._cascades[look] = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
-            if self._cascades[look].empty():
-                raise VisionError(f"OpenCV cannot load haarcascade_{name}.xml; install it again")
+        self._cascades = {0: load_cascade("frontalface_alt2"), 1: load_cascade("profileface")}
 
     def __call__(self, frame: np.ndarray, looks: Sequence[int] = LOOKS) -> list[Found]:
         gray, scale = self._shrunk(frame)
@@ -150,9 +147,21 @@ def _enlarged(face: Found, scale: float) -> Found:
     return Found(face.left * scale, face.top * scale, face.side * scale, face.look)
 
 
+@cache
+def load_cascade(name: str) -> Any:
+    """A cascade of OpenCV's wheel, read once."""
+    cv2 = load_opencv()
+    cascade = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
+    if cascade.empty():
+        raise VisionError(f"OpenCV cannot load haarcascade_{name}.xml; install it again")
+    return cascade
+
+
 def load_opencv() -> Any:
     """The module cv2; VisionError with what to install where it is missing or has no cascades."""
     install = "pip install 'head-pose-edge[vision]'"
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what fails is said once, by us
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
     except ImportError:

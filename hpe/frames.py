@@ -133,7 +133,9 @@ def read_boxes(path: Path) -> dict[str, list[Box]]:
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         if not {"file", "x", "y", "w", "h"} <= set(reader.fieldnames or ()):
-            raise SourceError(f"{path}: needs the columns file, x, y, w, h; it has {', '.join(reader.fieldnames or ())}")
+            raise SourceError(
+                f"{path}: needs the columns file, x, y, w, h; it has {', '.join(reader.fieldnames or ())}"
+            )
         for row in reader:
             try:
                 box = parse_box(",".join(row[name] or "" for name in "xywh"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,8 +75,15 @@ class Tracks:
         share, track = max(shares, key=lambda pair: pair[0], default=(0.0, None))
         return track if share >= SAME_FACE else None
 
-    def update(self, time_s: float, boxes: list[Box], poses_deg: np.ndarray) -> list[tuple[int, np.ndarray]]:
-        """The number of each face and its filtered pose (3,) in degrees; `poses_deg` is (N, 3)."""
+    def yaw_near(self, box: Box) -> float | None:
+        """The last yaw in degrees of the face there, None where there was none."""
+        track = self.near(box)
+        return None if track is None else track.yaw_deg
+
+    def update(
+        self, time_s: float, boxes: Sequence[Box], poses_deg: Sequence[np.ndarray]
+    ) -> list[tuple[int, np.ndarray]]:
+        """The number of each face and its filtered pose (3,) in degrees."""
         self._tracks = [track for track in self._tracks if time_s - track.seen_s <= LOST_AFTER_S]
         answers = []
         taken: set[int] = set()

@@ -40,6 +40,7 @@ def run(capsys, *arguments):
         "export",
         "evaluate",
         "predict",
+        "models",
         "bench",
         "report",
     ],
@@ -83,18 +84,6 @@ def test_train_and_resume(capsys, tmp_path):
     code, _, err = run(capsys, *arguments, "--resume")
     assert code == 2
     assert "holds a finished run" in err
-
-
-def test_predict_draws_and_writes(capsys, tiny_run, tmp_path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 80, 3), np.uint8)).save(tmp_path / "face.png")
-    arguments = ["--draw", tmp_path / "drawn", "--json", tmp_path / "p.json"]
-    code, out, _ = run(capsys, "predict", tiny_run, tmp_path / "face.png", *arguments)
-    assert code == 0
-    assert "yaw" in out
-    (pose,) = json.loads((tmp_path / "p.json").read_text()).values()
-    assert pose.keys() == {"yaw_deg", "pitch_deg", "roll_deg"}
-    with Image.open(tmp_path / "drawn" / "face.png") as drawn:
-        assert drawn.size == (320, 320)
 
 
 def test_data_preview_and_check(capsys, tmp_path):
