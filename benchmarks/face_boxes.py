@@ -25,6 +25,7 @@ from hpe.crop import Box, crop_face
 from hpe.detect import LARGEST_YAW_DEG, LOOKS, FaceDetector, Found
 from hpe.mat_faces import read_mat
 from hpe.predict import load_predictor
+from hpe.smooth import overlap
 
 ENLARGED_PX = 240
 """Height of an enlarged 80x80 picture."""
@@ -97,13 +98,6 @@ def pair_samples(folder: Path) -> list[Sample]:
     return samples
 
 
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0) * max(height, 0)
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
-
-
 def best(detector: FaceDetector, sample: Sample, looks: Sequence[int] = LOOKS) -> Found | None:
     """The found face that is the labelled one."""
     faces = [face for face in detector(sample.pixels, looks) if overlap(face.box(), sample.box) > 0.3]
@@ -126,8 +120,10 @@ def fit_shape(samples: list[Sample], found: list[Found | None], side: bool) -> N
     rest = np.std(table[:, 1] - np.polyval([slope, centre], table[:, 0]))
     names = ("width", "top", "bottom")
     numbers = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, np.median(table[:, 2:], 0), strict=True))
-    print(f"  {'profile' if side else 'frontal'} n={len(table)}: centre {centre:.3f}, per_degree {slope:.4f}, {numbers}, "
-          f"median yaw {np.median(table[:, 0]):.0f}; centre strays by {rest:.3f} of the side")  # fmt: skip
+    print(
+        f"  {'profile' if side else 'frontal'} n={len(table)}: centre {centre:.3f}, per_degree {slope:.4f}, {numbers}"
+    )
+    print(f"    median yaw {np.median(table[:, 0]):.0f}; the centre strays by {rest:.3f} of the side")
 
 
 def report(name: str, samples: list[Sample], found: list[Found | None], model: Path) -> None:

@@ -79,24 +79,34 @@ def models(json: Json = None) -> None:
 
 
 def bench(
-    models: Positional[list[Model]],
-    seconds: float = 2.0,
+    models: Positional[Annotated[list[str], arg(metavar="MODEL")]],
+    seconds: float = 10.0,
     threads: int = 1,
+    out: Annotated[Path | None, arg(metavar="CSV|FOLDER")] = None,
     json: Json = None,
 ) -> None:
-    """Time model files on this machine, one image at a time.
+    """Time models on this machine, one image at a time, in turns; with what TensorFlow Lite's benchmark_model reports.
 
     Args:
-        models: .onnx and .tflite files.
-        seconds: How long each is run.
+        models: .onnx and .tflite files, or names of shipped models.
+        seconds: How long each is measured; from 10 on the figures count.
         threads: Threads of the interpreter.
-        json: Write the times here.
+        out: Write the figures and the machine here: a .csv file, or a folder, where the file is named by hardware.
+        json: Write the figures here.
     """
-    from hpe.bench import run_bench
+    from hpe.bench import run_bench, write_bench
 
-    table = run_bench(models, seconds, threads)
-    for model, times in table.items():
-        say(f"{model}: median {times['median_ms']:.3f} ms, mean {times['avg_ms']:.3f} +- {times['std_ms']:.3f} ms")
+    table = run_bench(models, seconds, threads, report=say)
+    for model, row in table.items():
+        say(f"{model}: median {row['median_ms']:.3f} ms, mean {row['avg_ms']:.3f} +- {row['std_ms']:.3f}, "
+            f"{row['min_ms']:.3f} to {row['max_ms']:.3f} ({row['runs']} runs)")  # fmt: skip
+        say(f"  init {row['init_ms']:.1f} ms, first {row['first_ms']:.3f}, warm-up {row['warmup_ms']:.3f}; "
+            f"{row['load_memory_bytes'] / 1e6:.1f} MB to load; {threads} thread(s), {row['kernels']}")  # fmt: skip
+        for fact in ("temperature_c", "throttled"):
+            if f"{fact}_after" in row:
+                say(f"  {fact} {row[f'{fact}_before']} before, {row[f'{fact}_after']} after")
+    if out is not None:
+        say(f"written: {write_bench(table, out)}")
     write(json, table)
 
 
@@ -104,13 +114,14 @@ def fit(model: Positional[Model], board: str = "nano33ble", json: Json = None) -
     """Does a model fit a board? Flash, RAM, operators, multiply-accumulates, estimated time; exit 1 if it does not.
 
     Args:
-        model: A .tflite file; microcontrollers need full int8.
+        model: A .tflite file, or the name of a shipped model; microcontrollers need full int8.
         board: The board, for instance nano33ble, rp2040, esp32-s3, pi4; a wrong name lists them all.
         json: Write the numbers here.
     """
     from export.fit import fit as fit_board
+    from hpe.registry import resolve_model
 
-    answer = fit_board(model, board)
+    answer = fit_board(resolve_model(model), board)
     low, high = answer.latency_ms_range
     say(f"{model} {answer.verdict}")
     say(f"flash {answer.flash_bytes:,} of {answer.flash_limit_bytes:,} bytes, {answer.model_bytes:,} of them the model")
@@ -127,13 +138,14 @@ def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> Non
     """Write a complete Arduino sketch that runs a model.
 
     Args:
-        model: A full-int8 .tflite file.
+        model: A full-int8 .tflite file, or the name of a shipped model.
         out: Folder of the sketch; its name becomes the sketch's name.
         board: The board, for instance nano33ble; a wrong name lists them all.
     """
     from hpe.pipeline import run_deploy
+    from hpe.registry import resolve_model
 
-    for file in run_deploy(model, out, board):
+    for file in run_deploy(resolve_model(model), out, board):
         say(str(file))
     say(f"next: open {out} in the Arduino IDE, choose the board, upload; {out / 'README.md'} says more")
 

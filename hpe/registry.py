@@ -25,13 +25,13 @@ class ModelNameError(ValueError):
     """No such model, or a card that does not hold; the message lists what there is."""
 
 
-def cards(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+def cards(folder: Path | None = None) -> dict[str, dict[str, Any]]:
     """The card of every shipped model by name, the largest file first."""
-    found = [read_json(path) for path in folder.glob("*.json")]
+    found = [read_json(path) for path in (folder or FOLDER).glob("*.json")]
     return {card["name"]: card for card in sorted(found, key=lambda card: (-card["size_bytes"], card["name"]))}
 
 
-def resolve_model(text: str | Path | None, folder: Path = FOLDER) -> Path:
+def resolve_model(text: str | Path | None, folder: Path | None = None) -> Path:
     """The run folder or model file that `text` means: a path that exists, or the name of a shipped model.
 
     None means the default model. A path is returned as it is where it exists or looks like one, so that who opens it
@@ -49,7 +49,7 @@ def resolve_model(text: str | Path | None, folder: Path = FOLDER) -> Path:
     if name not in known:
         shipped = f", or one that ships: {', '.join(known)}" if known else ""
         raise ModelNameError(f"{name}: no such model; give a run folder, or a .onnx or .tflite file{shipped}")
-    file = folder / known[name]["file"]
+    file = (folder or FOLDER) / known[name]["file"]
     if not file.is_file() or digest(file) != known[name]["sha256"]:
         raise ModelNameError(f"{file}: the file of model {name} is missing or changed; install head-pose-edge again")
     return file
@@ -60,13 +60,13 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def ship(file: Path, name: str, data: str, limits: str, folder: Path = FOLDER) -> dict[str, Any]:
+def ship(file: Path, name: str, data: str, limits: str, folder: Path | None = None) -> dict[str, Any]:
     """Copy a run's .tflite or .onnx file into the package with its card, and return the card.
 
     The error is the one that `hpe evaluate FILE --data DATA` noted in the run; MACs, arena and boards come from the
     file itself. ModelNameError where the error was never measured.
     """
-    run = file.parent
+    run, folder = file.parent, folder or FOLDER
     result = read_json(run / "result.json")
     measured = [e for e in result.get("evaluations", {}).values() if e["file"] == file.name and e["data"] == data]
     if not measured:
