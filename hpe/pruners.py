@@ -84,7 +84,5 @@ def rewind_to(network: HeadPoseNet, run: Path) -> None:
     masks = {name: weight != 0 for name, weight in prunable_weights(network, depthwise=True).items()}
     early = load_model(run).state_dict()
     if {name: tensor.shape for name, tensor in early.items()} != {n: t.shape for n, t in network.state_dict().items()}:
-        raise ConfigError(
-            f"--rewind-to {run}: not of the pruned run's architecture; give a run that it came from"
-        )
+        raise ConfigError(f"--rewind-to {run}: not of the pruned run's architecture; give a run that it came from")
     rewind(network, early, masks)
