@@ -116,8 +116,8 @@ def convert_int8(saved_model: str, samples: np.ndarray, quantile: float) -> byte
     converter._experimental_calibrate_only = True
     calibrated = with_ranges(converter.convert(), samples, quantile)
     # Per-tensor weights in dense layers: the Arduino libraries compute per-channel ones wrongly; as accurate.
-    return mlir_quantize(
-        calibrated, input_data_type=tf.int8, output_data_type=tf.int8, disable_per_channel_for_dense_layers=True
+    return mlir_quantize(  # pyright: ignore
+        calibrated, input_data_type=tf.int8, output_data_type=tf.int8, disable_per_channel_for_dense_layers=True  # pyright: ignore
     )
 
 
@@ -132,7 +132,7 @@ def with_ranges(model: bytes, samples: np.ndarray, quantile: float) -> bytes:
     ranges = activation_ranges(model, samples, quantile)
     tree = flatbuffer_utils.convert_bytearray_to_object(model)
     for index, (low, high) in ranges.items():
-        quantization = tree.subgraphs[0].tensors[index].quantization
+        quantization: Any = tree.subgraphs[0].tensors[index].quantization  # pyright: ignore
         quantization.min, quantization.max = [low], [high]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
 

@@ -115,7 +115,7 @@ class MagnitudePruner:
             self.masks = {name: mask.to(device) for name, mask in self.masks.items()}
             self._factors = {name: factor.to(device) for name, factor in self._factors.items()}
             self._movement = {name: value.to(device) for name, value in self._movement.items()}
-        torch._foreach_mul_(weights, list(self._factors.values()))  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_mul_(weights, list(self._factors.values()))  # pyright: ignore
 
     def _accumulate_movement(self) -> None:
         for name, weight in self._weights.items():
