@@ -149,7 +149,7 @@ def test_nothing_that_is_there_is_overwritten(tiny_run, tmp_path):
     write_json(unfinished / "config.json", {"command": "train", "data": "other"})
     with pytest.raises(RunError, match="--resume, or"):
         run_train(unfinished, ModelConfig(), SHORT, report=quiet)
-    with pytest.raises(RunError, match="another .*data"):
+    with pytest.raises(RunError, match=r"another .*data"):
         run_train(unfinished, ModelConfig(), SHORT, resume=True, report=quiet)
 
 
