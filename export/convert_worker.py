@@ -118,8 +118,8 @@ def convert_int8(saved_model: str, samples: np.ndarray, quantile: float) -> byte
     # Per-tensor weights in dense layers: the Arduino libraries compute per-channel ones wrongly; as accurate.
     return mlir_quantize(  # pyright: ignore
         calibrated,
-        input_data_type=tf.int8,
-        output_data_type=tf.int8,
+        input_data_type=tf.int8,  # pyright: ignore
+        output_data_type=tf.int8,  # pyright: ignore
         disable_per_channel_for_dense_layers=True,  # pyright: ignore
     )
 
