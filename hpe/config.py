@@ -66,6 +66,8 @@ class TrainConfig:
     """plateau: the rate falls no lower."""
     ema: float = 0.995
     """Decay a step of the running average of the weights that is evaluated and saved; 0 uses the raw weights."""
+    balance: float = 0.0
+    """Draw rare poses more often: a face is drawn by the rarity of its angles to this power; 0 visits each face once."""
     seed: int = 0
     """Seed of the initial weights, the order and the augmentation."""
     device: str = "auto"
@@ -81,6 +83,7 @@ class TrainConfig:
         _require(0 < self.factor < 1, f"--factor is {self.factor}; it must lie between 0 and 1")
         _require(0 <= self.min_lr <= self.lr, f"--min-lr is {self.min_lr}; it must lie between 0 and --lr ({self.lr})")
         _require(0 <= self.ema < 1, f"--ema is {self.ema}; it must be 0 (off) or below 1")
+        _require(0 <= self.balance <= 3, f"--balance is {self.balance}; it must be 0 (off) to 3")
 
 
 @dataclass(frozen=True)

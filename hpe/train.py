@@ -23,6 +23,7 @@ from hpe.files import write_csv
 from hpe.model import HeadPoseNet
 from hpe.objective import Objective, supervised
 from hpe.progress import progress_bar
+from hpe.sampling import epoch_order
 from hpe.train_state import Pruner, TrainError, TrainState
 from hpe.transforms import AugmentConfig, TrainAugment, preprocess_torch
 
@@ -123,7 +124,7 @@ def _epoch(
     seed = config.seed * 100_003 + state.epoch
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).to(device)
+    order = epoch_order(poses, config.balance, torch.Generator().manual_seed(seed)).to(device)
     total = torch.zeros((), device=device)
     network.train()
     with progress_bar(f"epoch {state.epoch + 1}/{config.epochs}", state.steps) as advance:
