@@ -67,7 +67,7 @@ class TrainConfig:
     ema: float = 0.995
     """Decay a step of the running average of the weights that is evaluated and saved; 0 uses the raw weights."""
     balance: float = 0.0
-    """Draw rare poses more often: a face is drawn by the rarity of its angles to this power; 0 visits each face once."""
+    """Draw rare poses more often: by the rarity of a face's angles to this power; 0 visits each face once."""
     seed: int = 0
     """Seed of the initial weights, the order and the augmentation."""
     device: str = "auto"
