@@ -52,6 +52,7 @@ from pruning.stats import stats
 
 SHARES = {"50": 0.5, "75": 0.75, "87": 0.875}
 KINDS = ("polynomial", "constant", "channel", "width", "random", "random_channel")
+STAGES = ("tuned", "distilled", "qat")
 NORM_IMAGES = 512
 """Training faces from which batch-norm statistics are taken anew after one-shot pruning."""
 
@@ -76,6 +77,8 @@ class Study:
     """Which rivals."""
     shares: tuple[str, ...] = tuple(SHARES)
     """At which shares of masked weights."""
+    stages: tuple[str, ...] = STAGES
+    """Which stages each of these rivals goes through; what was finished before stands in the table too."""
     epochs: int = 4
     """Epochs of pruning and recovery, of each stage."""
     qat_epochs: int = 1
@@ -143,41 +146,64 @@ def rival(study: Study, kind: str, share: str) -> dict[str, Any]:
     """One row of the table; stages that are finished are not run again."""
     folder = study.out / f"{kind}-{share}"
     stage = Stage(folder)
-    dense_epochs = read_json(study.dense / "result.json")["config"]["train"]["epochs"]
     row: dict[str, Any] = {"rival": kind, "masked_share": SHARES[share]}
+    start = from_nothing(study, share) if kind == "width" else from_dense(study, study.prune_config(kind, share))
     if kind == "width":
-        model = narrow(study.budget(share), load_model(study.dense).config)
-        epochs = dense_epochs + study.epochs
-        row["width"] = model.width
-        for name in ("tuned", "distilled"):
-            recipe = study.recipe(name == "distilled", epochs, study.lr)
-            stage(name, lambda out, recipe=recipe: run_train(out, model, recipe, (out / "config.json").exists()))
+        row["width"] = narrow(study.budget(share), load_model(study.dense).config).width
     else:
-        prune = study.prune_config(kind, share)
-        row |= once(study, folder / "once.json", prune)
-        for name in ("tuned", "distilled"):
-            recipe = study.recipe(name == "distilled", study.epochs, study.lr)
-            stage(
-                name,
-                lambda out, recipe=recipe: run_prune(study.dense, out, prune, recipe, (out / "config.json").exists()),
-            )
+        row |= once(study, folder / "once.json", study.prune_config(kind, share))
+    for name in ("tuned", "distilled"):
+        if name in study.stages:
+            stage(name, lambda out, name=name: start(out, name == "distilled"))
     last = study.recipe(True, study.qat_epochs, study.lr / 5)
-    for name, qat in (("control", False), ("qat", True)):
-        tune = FinetuneConfig(qat=qat)
-        stage(
-            name,
-            lambda out, tune=tune: run_finetune(folder / "distilled", out, tune, last, (out / "config.json").exists()),
-        )
-    row |= {f"{name}_deg": error(folder / name, study.test) for name in ("tuned", "distilled", "control", "qat")}
-    for name in ("distilled", "control", "qat"):
-        row[f"{name}_int8_deg"] = error(int8(folder / name), study.test)
-    result = read_json(folder / "qat" / "result.json")
-    row |= {name: result[name] for name in ("params", "nonzeros", "macs")}
-    row["int8_bytes"] = result["files"]["model_int8.tflite"]["size_bytes"]
-    row["int8_gzip_bytes"] = result["files"]["model_int8.tflite"]["gzip_bytes"]
-    row["train_minutes"] = round(
-        sum(read_json(folder / name / "result.json")["train_seconds"] for name in ("tuned", "distilled")) / 120, 1
-    )
+    if "qat" in study.stages:
+        for name in ("control", "qat"):
+            tune = FinetuneConfig(qat=name == "qat")
+            stage(name, lambda out, tune=tune: run_finetune(folder / "distilled", out, tune, last, started(out)))
+    return row | measured(folder, study.test)
+
+
+Start = Callable[[Path, bool], Path]
+"""(folder of a stage, whether the dense network teaches) -> the folder, trained."""
+
+
+def from_dense(study: Study, prune: PruneConfig) -> Start:
+    """Pruned while training goes on."""
+
+    def start(out: Path, distill: bool) -> Path:
+        recipe = study.recipe(distill, study.epochs, study.lr)
+        return run_prune(study.dense, out, prune, recipe, started(out))
+
+    return start
+
+
+def from_nothing(study: Study, share: str) -> Start:
+    """A narrow net, trained for as many epochs as the dense network and its recovery had together."""
+    dense_epochs = read_json(study.dense / "result.json")["config"]["train"]["epochs"]
+
+    def start(out: Path, distill: bool) -> Path:
+        model = narrow(study.budget(share), load_model(study.dense).config)
+        return run_train(out, model, study.recipe(distill, dense_epochs + study.epochs, study.lr), started(out))
+
+    return start
+
+
+def started(out: Path) -> bool:
+    """Whether the run was begun before, and is to be resumed."""
+    return (out / "config.json").exists()
+
+
+def measured(folder: Path, test: str) -> dict[str, Any]:
+    """Errors of all finished stages of a rival, and what the last one weighs."""
+    row: dict[str, Any] = {}
+    done = [name for name in ("tuned", "distilled", "control", "qat") if (folder / name / "result.json").exists()]
+    for name in done:
+        row |= {f"{name}_deg": error(folder / name, test), f"{name}_int8_deg": error(int8(folder / name), test)}
+    if done:
+        result = read_json(folder / done[-1] / "result.json")
+        row |= {name: result[name] for name in ("params", "nonzeros", "macs")}
+        row |= {f"int8_{name}": result["files"]["model_int8.tflite"][name] for name in ("size_bytes", "gzip_bytes")}
+        row["train_minutes"] = round(read_json(folder / done[0] / "result.json")["train_seconds"] / 60, 1)
     return row
 
 
@@ -234,7 +260,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main(study: tyro.conf.OmitArgPrefixes[Study]) -> None:
     """Run what is missing of the study, and print and write its table after each rival."""
-    for name, known in (("kinds", KINDS), ("shares", tuple(SHARES))):
+    for name, known in (("kinds", KINDS), ("shares", tuple(SHARES)), ("stages", STAGES)):
         unknown = set(getattr(study, name)) - set(known)
         if unknown:
             raise SystemExit(f"--{name} {' '.join(sorted(unknown))}: choose from {' '.join(known)}")
