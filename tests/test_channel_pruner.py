@@ -2,6 +2,10 @@
 
 import copy
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,6 +141,26 @@ def test_a_pruned_net_loads_into_a_plain_build(tmp_path):
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(plain(x), model(x))
     assert [str(m) for m in plain.modules()] == [str(m) for m in model.modules()]
+
+
+def test_a_fresh_process_computes_the_same(tmp_path):
+    model = small_net()
+    prune_channels(model, X, ratio=0.5)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "arch.json").write_text(json.dumps(widths(model)))
+    save_file({"outputs": model(images()).detach()}, tmp_path / "outputs.safetensors")
+    code = """
+import json, torch
+from safetensors.torch import load_file
+from pruning import apply_widths
+from tests.small_nets import images, small_net
+model = small_net()
+apply_widths(model, json.load(open("arch.json")))
+model.load_state_dict(load_file("model.safetensors"))
+assert torch.equal(model(images()), load_file("outputs.safetensors")["outputs"])
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True)
 
 
 def test_widths_of_another_net_are_refused():

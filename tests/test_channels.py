@@ -80,11 +80,15 @@ def test_targets_are_met_within_one_percent_and_never_exceeded(target, ranking):
     assert 0.99 * limit <= getattr(after, target) <= limit
 
 
-@pytest.mark.parametrize("limit", [3_000_000, 700_000])
-def test_efficientnet_meets_a_target(limit):
+@pytest.mark.parametrize(
+    ("target", "limit", "round_to"),
+    [("params", 3_000_000, 4), ("params", 700_000, 4), ("macs", 10_000_000, 1), ("int8_bytes", 1_200_000, 1)],
+)
+def test_efficientnet_meets_a_target(target, limit, round_to):
     model = timm.create_model("efficientnet_b0", num_classes=3)
-    prune_channels(model, torch.zeros(1, 3, 64, 64), params=limit, round_to=4)
-    assert 0.99 * limit <= params(model) <= limit
+    x = torch.zeros(1, 3, 64, 64)
+    prune_channels(model, x, round_to=round_to, **{target: limit})
+    assert 0.99 * limit <= getattr(trace(model, x).cost(), target) <= limit
 
 
 def test_a_target_that_is_met_already_changes_nothing():

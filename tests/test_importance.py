@@ -29,6 +29,14 @@ def test_lamp_by_hand():
     torch.testing.assert_close(make_importance("lamp")(group), halves / torch.tensor([7.0, 6.5, 4.5]))
 
 
+def test_batch_norm_scale_by_hand():
+    model = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 1, 1))
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([0.5, -2.0, 0.5]))
+    group = trace(model, torch.zeros(1, 1, 4, 4)).groups[0]
+    torch.testing.assert_close(make_importance("bn_scale")(group), torch.tensor([0.5, 2.0, 0.5]))
+
+
 def test_fpgm_drops_the_filter_nearest_to_all_others():
     _, group = conv_group([0.0, 5.0, 10.0])
     assert int(make_importance("fpgm")(group).argmin()) == 1
