@@ -55,7 +55,7 @@ def prune(
     """Prune a trained network while it trains on. Example: hpe prune RUN --method channel --data SPEC --out SMALL
 
     Args:
-        run: Folder of the network to prune; it stays as it is.
+        run: Folder of the network to prune, or a shipped model that can be trained (b0); it stays as it is.
         out: Folder for the pruned run; it must be new, or an unfinished run with --resume.
         resume: Go on after the last whole epoch of the run in --out.
     """
@@ -75,7 +75,8 @@ def finetune(
     """Train a finished run further, pruned or not. Example: hpe finetune SMALL --qat --data SPEC --out SMALL-QAT
 
     Args:
-        run: Folder of the network to start from; it stays as it is. What is zero in it stays zero.
+        run: Folder of the network to start from, or a shipped model that can be trained (b0); it stays as it is. What
+            is zero in it stays zero.
         out: Folder for the new run; it must be new, or an unfinished run with --resume.
         resume: Go on after the last whole epoch of the run in --out.
     """
@@ -90,29 +91,32 @@ def export(
     calibration: Annotated[str | None, arg(metavar="SPEC")] = None,
     formats: str = "fp32,int8",
     tolerance_deg: float = 12.0,
+    out: Path | None = None,
     json: Json = None,
 ) -> None:
     """Convert a trained network to ONNX and TFLite, beside it in its run folder.
 
     Args:
-        run: Folder of a finished run.
+        run: Folder of a finished run, or a shipped model that can be trained (b0).
         calibration: Data whose images set the int8 ranges (200 are taken). Left out: the run's training data.
         formats: Any of fp32, fp16, sparse, dynamic, dynamic_sparse, int8, int8_sparse, joined by commas.
         tolerance_deg: Fail if a quantised file's poses differ from torch's by more than this in the mean.
+        out: Write the files here instead.
         json: Write the files and their sizes here.
     """
     from hpe.files import read_json
     from hpe.pipeline import run_export
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
-    files = run_export(run, calibration, names, tolerance_deg, report=say)
-    result = read_json(run / "result.json")
+    files = run_export(run, calibration, names, tolerance_deg, report=say, out=out)
+    folder = files["onnx"].parent
+    result = read_json(folder / "result.json")
     entries = {str(path): {**result["files"][path.name], **result["parity"][path.name]} for path in files.values()}
     for path, entry in entries.items():
         sizes = f"{entry['size_bytes']:,} bytes, {entry['gzip_bytes']:,} after gzip -9"
         say(f"{path}: {sizes}; {entry['mean_deg']:.3f} deg from torch (at most {entry['max_deg']:.3f})")
     write(json, entries)
-    say(f"next: hpe evaluate {files.get('int8', run)} --data SPEC, hpe bench {run}/*.tflite")
+    say(f"next: hpe evaluate {files.get('int8', run)} --data SPEC, hpe bench {folder}/*.tflite")
 
 
 def evaluate(
@@ -125,7 +129,7 @@ def evaluate(
     """Measure the error of a model: mean absolute error of yaw, pitch and roll, and geodesic distance, in degrees.
 
     Args:
-        model: A run folder, or a .onnx or .tflite file.
+        model: A run folder, a .onnx or .tflite file, or the name of a shipped model (see hpe models).
         data: What to evaluate on (as in hpe train); samples with an angle beyond 99 degrees are left out.
         split: The split of the data, where SPEC names none.
         skip_bad: Leave out samples that cannot be read instead of refusing.

@@ -143,9 +143,8 @@ def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> Non
         board: The board, for instance nano33ble; a wrong name lists them all.
     """
     from hpe.pipeline import run_deploy
-    from hpe.registry import resolve_model
 
-    for file in run_deploy(resolve_model(model), out, board):
+    for file in run_deploy(model, out, board):
         say(str(file))
     say(f"next: open {out} in the Arduino IDE, choose the board, upload; {out / 'README.md'} says more")
 

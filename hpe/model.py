@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hpe.config import ModelConfig, from_dict, to_dict
 from hpe.files import read_json, write_json, write_whole
+from hpe.registry import resolve_run
 from hpe.transforms import IMAGE_SIZE
 from pruning.channels import apply_widths, widths
 
@@ -120,8 +121,11 @@ def save_checkpoint(model: HeadPoseNet, folder: str | Path) -> None:
 
 
 def load_model(folder: str | Path) -> HeadPoseNet:
-    """The network of a run folder, on the CPU, in evaluation mode; its widths are those that pruning left."""
-    folder = Path(folder)
+    """The network of a run folder, or of a shipped model that can be trained, on the CPU, in evaluation mode.
+
+    Its widths are those that pruning left.
+    """
+    folder = resolve_run(folder)
     for name in ("arch.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: no {name} there; give the folder of a finished `hpe train` or `hpe prune`")

@@ -14,8 +14,9 @@ import numpy as np
 
 from hpe.config import ConfigError
 from hpe.evaluate import ANGLES, PoseMetrics, evaluate
-from hpe.files import merge_result, read_json, write_whole
+from hpe.files import merge_result, read_json, write_json, write_whole
 from hpe.predict import load_predictor
+from hpe.registry import cards, resolve_model
 from hpe.transforms import IMAGE_SIZE, MEAN, STD, centre_crop, preprocess
 
 if TYPE_CHECKING:
@@ -37,12 +38,16 @@ def run_export(
     formats: Sequence[str] = ("fp32", "int8"),
     tolerance_deg: float = QUANTISED_TOLERANCE_DEG,
     report: Callable[[str], None] = print,
+    out: Path | None = None,
 ) -> dict[str, Path]:
-    """Write RUN/model.onnx and RUN/model_FORMAT.tflite; sizes and parity go into result.json. Returns files by format.
+    """Write model.onnx and model_FORMAT.tflite into the run folder, or into `out`. Returns files by format.
+
+    Sizes and parity go into the result.json there. A shipped model has no folder to write to and knows no data: it
+    needs `out` and `calibration`.
 
     `calibration` is the data SPEC whose images set the int8 ranges (default: what the run was trained on). Every file
     is compared with torch on 64 of them; one that strays by more than `tolerance_deg` degrees in the mean (0.05 where
-    nothing is quantised) raises ParityError, with the evidence in RUN/parity.json.
+    nothing is quantised) raises ParityError, with the evidence in parity.json.
     """
     from export.onnx import export_onnx
     from export.parity import check_int8_graph, check_parity
@@ -54,7 +59,13 @@ def run_export(
     if unknown or not formats:
         raise ConfigError(f"--formats {','.join(formats)}: choose from {','.join(FORMATS)}")
     network = fold_output_scale(load_model(run))
+    if not run.exists() and (out is None or calibration is None):  # the name of a shipped model
+        raise ConfigError(f"{run} ships with the package; say where to write with --out, and give --calibration SPEC")
     spec = calibration or read_json(run / "config.json")["data"]
+    if out is not None:
+        facts = read_json(run / "result.json") if run.exists() else cards()[str(run)]
+        write_json(out / "result.json", {key: facts[key] for key in ("id", "config", "params", "nonzeros", "macs")})
+        run = out
     crops = random_crops(_load(spec, skip_bad=True), CALIBRATION_SAMPLES)
     report(f"exporting {run} to ONNX and TFLite ({', '.join(formats)})")
     onnx = export_onnx(network, example_input(), run / "model.onnx")
@@ -105,9 +116,9 @@ def with_split(spec: str, split: str | None) -> str:
     return "+".join(part if "@" in part else f"{part}@{split}" for part in spec.split("+"))
 
 
-def run_evaluate(model: Path, data: str, split: str | None = None, skip_bad: bool = False) -> PoseMetrics:
-    """Errors of a run folder or model file on a data SPEC; noted in the result.json of its run, if it has one."""
-    spec = with_split(data, split)
+def run_evaluate(model: str | Path, data: str, split: str | None = None, skip_bad: bool = False) -> PoseMetrics:
+    """Errors of a run, model file or shipped model on a data SPEC; noted in the result.json of its run, if any."""
+    spec, model = with_split(data, split), resolve_model(model)
     predict = load_predictor(model)
     metrics = evaluate(predict, _load(spec, skip_bad))
     run = model if model.is_dir() else model.parent
@@ -128,15 +139,18 @@ def run_preview(data: str, out: Path, count: int = 64, skip_bad: bool = False) -
     return len(chosen)
 
 
-def run_deploy(model: Path, out: Path, board: str) -> list[Path]:
+def run_deploy(model: str | Path, out: Path, board: str) -> list[Path]:
     """Write the Arduino sketch of an int8 file into `out`; its measured errors go into the sketch as a note."""
     from export.sketch import write_arduino
+
+    card, model = cards().get(str(model)), resolve_model(model)
 
     settings: dict[str, Any] = {"mean": MEAN.tolist(), "std": STD.tolist(), "pose_order": list(ANGLES)}
     settings["units"] = "degrees"
     result = model.parent / "result.json"
     evaluations = read_json(result).get("evaluations", {}) if result.exists() else {}
-    notes = [f"{e['mae_deg']['mean']:.2f} deg on {e['data']}" for e in evaluations.values() if e["file"] == model.name]
+    measured = [e for e in evaluations.values() if e["file"] == model.name] + ([] if card is None else [card])
+    notes = [f"{e['mae_deg']['mean']:.2f} deg on {e['data']}" for e in measured]
     if notes:
         settings["note"] = "Mean absolute error: " + "; ".join(notes)
     return write_arduino(model, out, board, settings)
