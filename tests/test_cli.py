@@ -136,7 +136,7 @@ def test_a_missing_extra_is_named(capsys, monkeypatch, module, extra):
         (["train", "--data", "png:absent", "--out", "o"], "no data specification"),
         (["train", "--data", TINY_DATA, "--out", "o", "--epochs", "0"], "--epochs"),
         (["report", "absent", "--out", "o"], "no result.json"),
-        (["export", "absent"], "arch.json"),
+        (["export", "absent"], "absent: no such run"),
         (["bench", "absent.tflite"], "absent.tflite"),
     ],
 )
