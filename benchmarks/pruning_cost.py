@@ -8,8 +8,8 @@ repeats count. A mask update is timed from dense to 50 % and from 50 % to 60 %, 
 
 import argparse
 import copy
-import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +17,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from hpe.environment import environment
 from pruning.channels import ChannelPruner
 from pruning.magnitude import MagnitudePruner
 from pruning.schedule import ConstantSparsity
@@ -36,10 +39,11 @@ def main() -> None:
     rows = [("training step", step_ms)]
     rows += mask_rows(model, options.repeats)
     rows += channel_rows(model, optimizer, images, options.repeats)
-    machine = platform.processor() or platform.machine()
+    facts = environment()
+    names = ("processor", "cores", "python", "torch", "numpy", "timm", "torch-pruning", "commit")
     lines = [
-        f"EfficientNet-B0, 64x64 images, batch {options.batch}, Adam; {device}, {machine},"
-        f" {torch.get_num_threads()} threads, torch {torch.__version__}; medians of {options.repeats} runs.",
+        f"EfficientNet-B0, 64x64 images, batch {options.batch}, Adam; {device}, threads {torch.get_num_threads()};"
+        f" medians of {options.repeats} runs; {', '.join(f'{name} {facts[name]}' for name in names)}.",
         "",
         "| what | ms | % of a training step |",
         "|---|---|---|",
