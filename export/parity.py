@@ -52,7 +52,7 @@ class LayerDeviation:
 
 
 def operators(path: str | Path) -> list[str]:
-    """The operators of a .tflite, in the order they run, such as ["CONV_2D", "MEAN", "FULLY_CONNECTED"]."""
+    """The operators of a .tflite, in the order they run, such as ["CONV_2D", "MEAN", "CONV_2D", "RESHAPE"]."""
     return [op["op_name"] for op in _op_details(_open_all_tensors(path))]
 
 
@@ -128,7 +128,8 @@ def check_parity(
 def layer_deviations(float_path: str | Path, int8_path: str | Path, samples: np.ndarray) -> list[LayerDeviation]:
     """Compare an int8 .tflite with its float one layer by layer, on at most 32 samples, float32 (N, H, W, C).
 
-    Layers are matched by their order, operator and output shape; what has no partner is left out.
+    Layers are matched by their order, operator and output shape, a dense layer with the 1 x 1 convolution that it is in
+    int8; what has no partner is left out.
     """
     plain, quantized = _open_all_tensors(float_path), _open_all_tensors(int8_path)
     pairs = _match_layers(plain, quantized)
@@ -142,7 +143,8 @@ def layer_deviations(float_path: str | Path, int8_path: str | Path, samples: np.
         for row, (_, float_tensor, int8_tensor) in enumerate(pairs):
             scale, zero_point = scales[int8_tensor]
             real = plain.get_tensor(float_tensor).astype(np.float64)
-            restored = (quantized.get_tensor(int8_tensor).astype(np.float64) - zero_point) * scale
+            raw = quantized.get_tensor(int8_tensor).astype(np.float64).reshape(real.shape)
+            restored = (raw - zero_point) * scale
             error[row] += np.square(restored - real).sum()
             power[row] += np.square(real).sum()
     ops = _op_details(quantized)
@@ -219,10 +221,13 @@ def _match_layers(plain: Any, quantized: Any) -> list[tuple[int, int, int]]:
 
 
 def _layer_keys(interpreter: Any, ops: list[dict[str, Any]]) -> list[tuple[str, tuple[int, ...]]]:
+    """Operator and output shape, alike for a dense layer and for the 1 x 1 convolution that it is in int8."""
     shape = {
-        tensor["index"]: tuple(int(side) for side in tensor["shape"]) for tensor in interpreter.get_tensor_details()
+        tensor["index"]: tuple(int(side) for side in tensor["shape"] if side != 1)
+        for tensor in interpreter.get_tensor_details()
     }
-    return [(op["op_name"], shape[op["outputs"][0]]) for op in ops]
+    names = ("CONV_2D" if op["op_name"] == "FULLY_CONNECTED" else op["op_name"] for op in ops)
+    return [(name, shape[op["outputs"][0]]) for name, op in zip(names, ops, strict=True)]
 
 
 def _run(interpreter: Any, image: np.ndarray) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import ExportError
+from export.rewrite import dense_as_convolutions, strip_names
 
 FORMATS = ("fp32", "fp16", "sparse", "dynamic", "dynamic_sparse", "int8", "int8_sparse")
 INT8_FORMATS = ("int8", "int8_sparse")
@@ -36,7 +37,8 @@ def convert(
 
     Formats: fp32; fp16 (weights); sparse (fp32, tensors with many zeros stored compressed); dynamic (int8 weights,
     float activations: dynamic range); dynamic_sparse; int8 (everything, input and output too); int8_sparse.
-    The sparse int8 ones run without XNNPACK only. Tensor names are stripped from the files. The converter's log is
+    The sparse int8 ones run without XNNPACK only. In int8, dense layers are 1 x 1 convolutions: dense_as_convolutions
+    says why. Tensor names are stripped from the files. The converter's log is
     kept as out_dir/STEM_convert.log, with times and peak memory; every file is written whole or not at all.
 
     Args:
@@ -76,7 +78,8 @@ def convert(
         _run_worker(request, work, log, timeout_s)
         for fmt in formats:
             file = work / f"{fmt}.tflite"
-            file.write_bytes(strip_names(file.read_bytes()))
+            content = file.read_bytes()
+            file.write_bytes(strip_names(dense_as_convolutions(content) if fmt == "int8" else content))
         files = {fmt: out_dir / f"{onnx_path.stem}_{fmt}.tflite" for fmt in formats}
         for fmt, file in files.items():
             os.replace(work / f"{fmt}.tflite", file)
@@ -120,31 +123,6 @@ def _run_worker(request: dict[str, Any], work: Path, log: Path, timeout_s: float
     if child.returncode != 0 or "error" in answer:
         reason = " ".join(answer.get("error", f"the child process ended with code {child.returncode}").split())
         raise ExportError(f"The conversion failed: {reason[:300]}; see {log}.")
-
-
-def strip_names(content: bytes) -> bytes:
-    """A .tflite without its tensor names, which no interpreter needs: 10 to 40 kB less. The rest is unchanged."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    class AlignedBuilder(flatbuffers.Builder):
-        """Weights (uint8) at 16-byte offsets, as the schema's force_align says; the generated code forgets it."""
-
-        def CreateNumpyVector(self, x: np.ndarray) -> int:
-            self.StartVector(x.itemsize, x.size, 16 if x.dtype == np.uint8 else x.dtype.alignment)
-            payload = x.astype(x.dtype.newbyteorder("<"), copy=False).tobytes()
-            self.head = self.head - len(payload)
-            self.Bytes[self.head : self.head + len(payload)] = payload
-            self.vectorNumElems = x.size
-            return self.EndVector()
-
-    model = schema.ModelT.InitFromPackedBuf(content)
-    for graph in model.subgraphs:  # pyright: ignore[reportOptionalIterable]
-        for tensor in graph.tensors:  # pyright: ignore[reportOptionalIterable]
-            tensor.name = None
-    builder = AlignedBuilder(len(content))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
 
 
 def file_sizes(path: str | Path) -> dict[str, int]:

@@ -50,6 +50,7 @@ TINY_OPERATORS = [
     *("MEAN", "CONV_2D", "CONV_2D", "LOGISTIC", "MUL"),
     *("CONV_2D", "CONV_2D", "ADD", "CONV_2D", "RESHAPE", "FULLY_CONNECTED"),
 ]
+INT8_OPERATORS = [*TINY_OPERATORS[:-1], "CONV_2D", "RESHAPE"]
 
 
 def tiny_net() -> TinyNet:

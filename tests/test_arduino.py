@@ -12,27 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.flatbuffer import ModelFileError, read_model
+from export.flatbuffer import read_model
 from export.logistic import logistic_table
-from export.runtime import load_runtime
 from export.sketch import quantize_table, write_arduino
 from hpe.serial_link import encode_frame
-from hpe.transforms import MEAN, STD, preprocess
+from hpe.transforms import MEAN, STD
 
-TESTS = Path(__file__).parent
-SILU = TESTS / "data" / "tiny_silu_se.tflite"
-RELU6 = TESTS / "data" / "tiny_relu6_nose.tflite"
-SETTINGS = {
-    "mean": MEAN.tolist(),
-    "std": STD.tolist(),
-    "pose_order": ["yaw", "pitch", "roll"],
-    "units": "degrees",
-    "note": "random weights",
-}
-WARNINGS = ["-std=gnu++14", "-Wall", "-Wextra", "-Werror"]
-GENERATED = {"model_data.h", "model_data.cpp", "model_settings.h", "op_resolver.h"}
-
-needs_gxx = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+from .sketches import RELU6, SETTINGS, SILU, TESTS, WARNINGS, build_sketch, needs_gxx, run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,125 +48,6 @@ def host(sketch: Path) -> Path:
     includes = ["-DWITH_LOGISTIC", f"-I{sketch}", f"-I{TESTS / 'arduino_stubs'}"]
     subprocess.run(["g++", *WARNINGS, *checks, *includes, *map(str, sources), "-o", str(program)], check=True)
     return program
-
-
-def run(program: Path, *arguments: object, stdin: bytes = b"") -> bytes:
-    command = [str(program), *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, check=True, timeout=60).stdout
-
-
-def build_sketch(folder: Path, model: Path, camera: bool) -> Path:
-    """The whole sketch as a program, on stand-ins for Arduino and TensorFlow Lite Micro (tests/arduino_stubs)."""
-    found = read_model(model)
-    defines = [
-        f"-DHEAD_POSE_CAMERA={int(camera)}",
-        f"-DSTUB_IMAGE={found.input.shape[1]}",
-        f"-DSTUB_LOGISTICS={sum(op.name == 'LOGISTIC' for op in found.ops)}",
-        f"-DSTUB_INPUT_SCALE={found.input.scale}f",
-        f"-DSTUB_INPUT_ZERO_POINT={found.input.zero_point}",
-        f"-DSTUB_OUTPUT_SCALE={found.output.scale}f",
-        f"-DSTUB_OUTPUT_ZERO_POINT={found.output.zero_point}",
-    ]
-    program = folder.parent / f"{model.stem}_{'camera' if camera else 'serial'}"
-    stubs = TESTS / "arduino_stubs"
-    sources = [
-        folder / f"{folder.name}.ino",
-        *folder.glob("*.cpp"),
-        *(folder / "src").glob("*.cpp"),
-        stubs / "main.cpp",
-    ]
-    command = ["g++", *WARNINGS, "-O1", *defines, f"-I{folder}", f"-I{stubs}", "-include", "Arduino.h", "-x", "c++"]
-    subprocess.run([*command, *map(str, sources), "-o", str(program)], check=True)
-    return program
-
-
-# ---- what is generated
-
-
-def test_sketch_is_complete(sketch: Path):
-    names = {path.relative_to(sketch).as_posix() for path in sketch.rglob("*") if path.is_file()}
-    assert names >= GENERATED | {"head_pose.ino", "README.md", "src/image.cpp", "src/frame_parser.cpp", "src/pose.cpp"}
-    assert not [path for path in sketch.parent.iterdir() if path.name.startswith(".")]  # no leavings
-
-
-def test_model_data_is_the_file(sketch: Path):
-    text = (sketch / "model_data.cpp").read_text()
-    numbers = text[text.index("{") + 1 : text.index("}")].split(",")
-    assert bytes(map(int, numbers)) == SILU.read_bytes()
-    assert "alignas(16) const unsigned char g_head_pose_model[]" in text
-
-
-def test_resolver_has_the_used_ops_and_no_others(sketch: Path):
-    methods = set(re.findall(r"resolver\.(Add\w+)\(\)", (sketch / "op_resolver.h").read_text()))
-    assert methods == {
-        "AddConv2D",
-        "AddDepthwiseConv2D",
-        "AddLogistic",
-        "AddMul",
-        "AddAdd",
-        "AddMean",
-        "AddFullyConnected",
-    }
-
-
-def test_same_input_gives_the_same_files(sketch: Path, tmp_path: Path):
-    again = tmp_path / "head_pose"
-    for path in write_arduino(SILU, again, "nano33ble", SETTINGS):
-        assert path.read_bytes() == (sketch / path.relative_to(again)).read_bytes()
-    other = write_arduino(SILU, tmp_path / "other_name", "nano33ble", SETTINGS)
-    assert tmp_path / "other_name" / "other_name.ino" in other
-
-
-def test_table_is_preprocessing_and_quantisation_in_one():
-    runtime = load_runtime(SILU)
-    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
-    expected = runtime.quantize(preprocess(image))
-    table = quantize_table(MEAN, STD, runtime.input_scale, runtime.input_zero_point)
-    np.testing.assert_array_equal(table[np.arange(3), image], expected)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"mean": [0.5, 0.5]}, "mean"),
-        ({"std": [0.2, 0.2, 0.0]}, "std"),
-        ({"pose_order": ["yaw", "pitch", "pitch"]}, "yaw, pitch and roll once each"),
-        ({"units": "turns"}, "degrees"),
-    ],
-)
-def test_bad_settings_write_nothing(tmp_path: Path, change: dict, message: str):
-    with pytest.raises(ValueError, match=message):
-        write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS | change)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_bad_models_and_boards_write_nothing(tmp_path: Path):
-    cut = tmp_path / "cut.tflite"
-    cut.write_bytes(SILU.read_bytes()[:3000])
-    out = tmp_path / "out"
-    with pytest.raises(ModelFileError, match="Export it again"):
-        write_arduino(cut, out, "nano33ble", SETTINGS)
-    with pytest.raises(ValueError, match="hpe predict"):
-        write_arduino(SILU, out, "pi4", SETTINGS)
-    with pytest.raises(ValueError, match="There is no board"):
-        write_arduino(SILU, out, "uno", SETTINGS)
-    with pytest.raises(ValueError, match="sketch folders"):
-        write_arduino(SILU, tmp_path / "bad name!", "nano33ble", SETTINGS)
-    assert list(tmp_path.iterdir()) == [cut]
-
-
-def test_model_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from dataclasses import replace
-
-    from export.boards import BOARDS
-
-    monkeypatch.setitem(BOARDS, "nano33ble", replace(BOARDS["nano33ble"], ram_bytes=120_000))
-    with pytest.raises(ValueError, match=r"RAM is .* bytes short"):
-        write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS)
-    assert list(tmp_path.iterdir()) == []
-
-
-# ---- the plain C++ on this computer
 
 
 @needs_gxx

@@ -12,7 +12,7 @@ import pytest
 from export.sketch import write_arduino
 from hpe.serial_link import LinkError, Reading, SerialLink, encode_frame, open_port, parse_line
 
-from .test_arduino import SETTINGS, SILU, build_sketch
+from .sketches import SETTINGS, SILU, build_sketch
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export import FORMATS, ExportError, convert, file_sizes, load_runtime, read_metadata, tflite, write_metadata
-from export.tflite import strip_names
+from export.rewrite import strip_names
 
 from .exported import SIZE, TINY_OPERATORS, exported
 
@@ -97,17 +97,11 @@ def test_stripping_names_changes_no_output(tmp_path):
 
 
 def test_dense_weights_are_per_tensor_and_convolutions_per_channel():
-    model = parse(exported().files["int8"])
-    graph = model.subgraphs[0]
-    scales = {
-        model.operatorCodes[operator.opcodeIndex].builtinCode: len(graph.tensors[operator.inputs[1]].quantization.scale)
-        for operator in graph.operators
-        if len(operator.inputs) == 3
-    }
-    from ai_edge_litert.schema_py_generated import BuiltinOperator
-
-    assert scales[BuiltinOperator.FULLY_CONNECTED] == 1
-    assert scales[BuiltinOperator.CONV_2D] > 1
+    graph = parse(exported().files["int8"]).subgraphs[0]
+    weights = [graph.tensors[operator.inputs[1]] for operator in graph.operators if len(operator.inputs) == 3]
+    *convolutions, dense = [(tuple(tensor.shape), len(tensor.quantization.scale)) for tensor in weights]
+    assert dense == ((3, 1, 1, 128), 1)  # a convolution, see test_rewrite.py
+    assert all(scales in (shape[0], shape[3]) and scales > 1 for shape, scales in convolutions)
 
 
 def test_ranges_are_quantiles_of_each_samples_extremes():
@@ -138,7 +132,7 @@ def test_ranges_are_quantiles_of_each_samples_extremes():
         quantization = graph.tensors[graph.operators[place].outputs[0]].quantization
         wanted = np.quantile(highs[index], 0.95) - np.quantile(lows[index], 0.05)
         assert 255 * quantization.scale[0] == pytest.approx(wanted, rel=1e-3)
-    quantization = graph.tensors[graph.operators[-1].outputs[0]].quantization
+    quantization = graph.tensors[graph.outputs[0]].quantization
     assert 255 * quantization.scale[0] == pytest.approx(highs[last].max() - lows[last].min(), rel=1e-3)
 
 
