@@ -106,7 +106,7 @@ class Runtime(ABC):
 class TFLiteRuntime(Runtime):
     """LiteRT. XNNPACK computes where it can; a sparse int8 file, which it refuses, runs on the built-in kernels."""
 
-    def __init__(self, path: Path, threads: int, reference_kernels: bool) -> None:
+    def __init__(self, path: Path, threads: int, reference_kernels: bool, xnnpack: bool = True) -> None:
         try:
             from ai_edge_litert.interpreter import OpResolverType
         except ImportError as error:
@@ -114,7 +114,8 @@ class TFLiteRuntime(Runtime):
 
         self.path = path
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        attempts = [("xnnpack", OpResolverType.BUILTIN), ("builtin", plain)]
+        attempts = [("xnnpack", OpResolverType.BUILTIN)] if xnnpack else []
+        attempts.append(("builtin", plain))
         if reference_kernels:
             attempts = [("reference", OpResolverType.BUILTIN_REF)]
         for last, (self.kernels, resolver) in enumerate(attempts, start=1):
@@ -194,13 +195,14 @@ class OnnxRuntime(Runtime):
         return np.asarray(self._result).reshape(1, -1)  # (1, K)
 
 
-def load_runtime(path: str | Path, threads: int = 1, reference_kernels: bool = False) -> Runtime:
+def load_runtime(path: str | Path, threads: int = 1, reference_kernels: bool = False, xnnpack: bool = True) -> Runtime:
     """Load a .tflite (LiteRT) or .onnx (onnxruntime) file.
 
     Args:
         path: the file; the suffix decides.
         threads: CPU threads.
         reference_kernels: use TensorFlow Lite's slow reference kernels, which TensorFlow Lite Micro matches bit by bit.
+        xnnpack: False leaves a .tflite to TensorFlow Lite's built-in kernels.
 
     Raises:
         ExportError: not such a file, damaged, with an operator that nothing here computes, or with more than one
@@ -213,7 +215,7 @@ def load_runtime(path: str | Path, threads: int = 1, reference_kernels: bool = F
     if path.suffix == ".onnx":
         return OnnxRuntime(path, threads)
     if path.suffix == ".tflite":
-        return TFLiteRuntime(path, threads, reference_kernels)
+        return TFLiteRuntime(path, threads, reference_kernels, xnnpack)
     raise ExportError(f"{path} is neither .onnx nor .tflite; export the model first.")
 
 

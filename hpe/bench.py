@@ -35,6 +35,7 @@ def run_bench(
     seconds: float = 10.0,
     threads: int = 1,
     report: Callable[[str], None] | None = None,
+    xnnpack: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Latency of models by name, one image at a time; noted in the result.json of their runs.
 
@@ -47,7 +48,7 @@ def run_bench(
     runtimes, table = [], []
     for file in files:
         resident = memory_bytes()["resident"]
-        runtime = load_runtime(file, threads=threads)
+        runtime = load_runtime(file, threads=threads, xnnpack=xnnpack)
         first_ms, warm_up_ms = _warm_up(runtime)
         grown = max(0, memory_bytes()["resident"] - resident)
         row: dict[str, Any] = {"init_ms": runtime.init_ms, "first_ms": first_ms, "warmup_ms": warm_up_ms}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -195,8 +196,12 @@ def main(arguments: list[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in ("hpe", "pruning", "export"):
             raise
-        extra = "train" if error.name.split(".")[0] in TRAIN_MODULES else "export"
+        module = error.name.split(".")[0]
+        extra = "train" if module in TRAIN_MODULES else "vision" if module == "cv2" else "export"
         _fail(f"this command needs {error.name}, which is not installed; pip install 'head-pose-edge[{extra}]'")
+    except BrokenPipeError:  # `hpe ... | head` has read enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or the interpreter fails to flush at its end
+        sys.exit(128 + 13)  # as a program that SIGPIPE ends
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (ValueError, RuntimeError) as error:

@@ -82,6 +82,7 @@ def bench(
     models: Positional[Annotated[list[str], arg(metavar="MODEL")]],
     seconds: float = 10.0,
     threads: int = 1,
+    xnnpack: bool = True,
     out: Annotated[Path | None, arg(metavar="CSV|FOLDER")] = None,
     json: Json = None,
 ) -> None:
@@ -91,12 +92,13 @@ def bench(
         models: .onnx and .tflite files, or names of shipped models.
         seconds: How long each is measured; from 10 on the figures count.
         threads: Threads of the interpreter.
+        xnnpack: Compute .tflite files with XNNPACK where it can; --no-xnnpack leaves them to the built-in kernels.
         out: Write the figures and the machine here: a .csv file, or a folder, where the file is named by hardware.
         json: Write the figures here.
     """
     from hpe.bench import run_bench, write_bench
 
-    table = run_bench(models, seconds, threads, report=say)
+    table = run_bench(models, seconds, threads, report=say, xnnpack=xnnpack)
     for model, row in table.items():
         say(f"{model}: median {row['median_ms']:.3f} ms, mean {row['avg_ms']:.3f} +- {row['std_ms']:.3f}, "
             f"{row['min_ms']:.3f} to {row['max_ms']:.3f} ({row['runs']} runs)")  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from hpe.detect import load_opencv
 from hpe.evaluate import PoseMetrics, pose_metrics
 from hpe.predict import face_crop
 from hpe.serial_link import LinkError, Port, SerialLink, open_port
@@ -39,11 +40,7 @@ def run_serial(
 
 def camera_crops(index: int, count: int) -> Iterator[np.ndarray]:
     """The middle square of `count` pictures of a camera as crops (64, 64, 3); hold the face there."""
-    try:
-        import cv2
-    except ImportError:
-        raise LinkError("--camera needs OpenCV: pip install opencv-python-headless") from None
-    device = cv2.VideoCapture(index)
+    device = load_opencv().VideoCapture(index)
     try:
         for _ in range(count):
             whole, frame = device.read()

@@ -84,32 +84,33 @@ def ship(options: ShipOptions, folder: Path | None = None, report: Callable[[str
     card |= {"id": result["id"], "config": config, "parents": parents, "environment": environment()}
     card["checkpoint"] = None
     if options.checkpoint:
-        card["checkpoint"] = ship_checkpoint(run, folder, name)
+        card["checkpoint"] = ship_checkpoint(run, folder, name, options.data)
     write_whole(folder / card["file"], lambda temporary: shutil.copyfile(file, temporary))
     write_json(folder / f"{name}.json", card)
     write_text(folder / "README.md", page(cards(folder)))
     return card
 
 
-def ship_checkpoint(run: Path, folder: Path, name: str) -> dict[str, Any]:
+def ship_checkpoint(run: Path, folder: Path, name: str, data: str) -> dict[str, Any]:
     """Copy arch.json and the weights in half precision to FOLDER/NAME; statistics and biases stay in single.
 
-    ModelNameError where half precision would move the poses.
+    ModelNameError where half precision would move the poses of faces in `data`.
     """
     import numpy as np
     from safetensors.torch import load_file, save_file
 
+    from hpe.datasets import load_faces
     from hpe.model import load_model
+    from hpe.pipeline import PARITY_SAMPLES, random_crops
     from hpe.train import predict_all
-    from hpe.transforms import IMAGE_SIZE
 
     weights = {key: tensor.half() if tensor.dim() > 1 else tensor for key, tensor in load_file(run / WEIGHTS).items()}
-    crops = np.random.default_rng(0).integers(0, 256, (32, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    crops = random_crops(load_faces(data), PARITY_SAMPLES)
     target = folder / name
     with tempfile.TemporaryDirectory() as temporary:
         shutil.copyfile(run / "arch.json", Path(temporary, "arch.json"))
         save_file(weights, Path(temporary, WEIGHTS))
-        strays = predict_all(load_model(temporary), crops) - predict_all(load_model(run), crops)  # (32, 3)
+        strays = predict_all(load_model(temporary), crops) - predict_all(load_model(run), crops)  # (N, 3)
         if np.abs(strays).mean() > CHECKPOINT_TOLERANCE_DEG:
             raise ModelNameError(f"{run}: half precision moves its poses by {np.abs(strays).mean():.3f} deg")
         for file in ("arch.json", WEIGHTS):

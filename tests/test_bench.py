@@ -32,6 +32,11 @@ def test_models_take_turns_and_short_runs_are_called_short():
     assert lines == ["0.05 s a model is short: from 10 s on a figure counts"]
 
 
+def test_xnnpack_can_be_turned_off(capsys):
+    main(["bench", str(MODEL), "--seconds", "0.02", "--no-xnnpack"])
+    assert "1 thread(s), builtin" in capsys.readouterr().out
+
+
 def test_ten_seconds_are_valid(monkeypatch):
     monkeypatch.setattr(bench, "_in_turns", lambda runtimes, seconds: [[1.0, 3.0]] * len(runtimes))
     lines = []

@@ -1,7 +1,10 @@
 """The commands as a script calls them: exit codes, files, sentences."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,7 +119,7 @@ def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     assert "nano33ble" in err
 
 
-@pytest.mark.parametrize(("module", "extra"), [("timm", "train"), ("onnx2tf", "export")])
+@pytest.mark.parametrize(("module", "extra"), [("timm", "train"), ("onnx2tf", "export"), ("cv2", "vision")])
 def test_a_missing_extra_is_named(capsys, monkeypatch, module, extra):
     def handler():
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
@@ -125,6 +128,14 @@ def test_a_missing_extra_is_named(capsys, monkeypatch, module, extra):
     code, _, err = run(capsys, "demo")
     assert code == 2
     assert f"pip install 'head-pose-edge[{extra}]'" in err
+
+
+def test_a_closed_pipe_ends_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "hpe.cli", "models"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,13 @@ def test_kernels_are_named_and_agree_within_a_few_steps():
     assert np.abs(steps).max() <= 4
 
 
+def test_xnnpack_can_be_left_out():
+    made = exported()
+    fast, plain = (load_runtime(made.files["fp32"], xnnpack=wanted) for wanted in (True, False))
+    assert (fast.kernels, plain.kernels) == ("xnnpack", "builtin")
+    np.testing.assert_allclose(plain(made.samples), fast(made.samples), atol=1e-4)
+
+
 def test_sparse_int8_file_falls_back_to_kernels_that_take_it():
     made = exported()
     sparse, dense = load_runtime(made.files["int8_sparse"]), load_runtime(made.files["int8"], reference_kernels=True)
