@@ -166,7 +166,7 @@ def page(known: dict[str, dict[str, Any]]) -> str:
         for text in dict.fromkeys(card[key] for card in known.values()):
             names = [name for name, card in known.items() if card[key] == text]
             whose = "" if len(names) == len(known) else f" ({', '.join(names)})"
-            lines += ["", f"**{title}{whose}.** {text}"]
+            lines += ["", f"**{title}{whose}.** {text[:1].upper()}{text[1:]}"]
     return "\n".join(lines) + "\n"
 
 
