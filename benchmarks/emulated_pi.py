@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hpe.environment import environment
 from hpe.files import read_json, write_text
-from hpe.registry import resolve_model
+from hpe.registry import digest, resolve_model
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = "cortex-a72"
@@ -187,7 +187,8 @@ def main() -> None:
     command = f"python benchmarks/emulated_pi.py {Path(options.model).name} --picture {options.picture.name}"
     lines += [f"`{command}`: {emulator},",
               f"-cpu {CPU}, {facts}, on {environment()['processor']} ({platform.machine()}), commit "
-              f"{environment()['commit']}. Times there mean nothing.", ""]  # fmt: skip
+              f"{environment()['commit']}. Times there mean nothing.",
+              f"The model: {Path(model).stat().st_size:,} bytes, SHA-256 {digest(Path(model))[:12]}.", ""]  # fmt: skip
     lines += compare(python, model, cache)
     found = f"- `hpe predict` found {len(rows)} face(s) in {predicted:.0f} s; "
     found += f"poses at most {apart:.2f} degrees from x86-64's."

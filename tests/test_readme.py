@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpe.cli import main
+
+from .drawn_faces import MODEL, picture
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -39,3 +42,14 @@ def test_links_and_pictures_lead_somewhere():
 def test_the_folder_map_is_complete():
     for folder in ("hpe", "pruning", "export", "arduino", "benchmarks", "tests"):
         assert f"    {folder}/" in README
+
+
+def test_the_python_example_runs(monkeypatch):
+    pytest.importorskip("cv2")
+    (example,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "HeadPosePredictor" in block)
+    monkeypatch.setattr("hpe.predict.resolve_model", lambda name: MODEL)  # whether or not b0-pi ships
+    pixels = picture((120, 60, 180))
+    pixels = np.pad(pixels, ((0, 100), (0, 0), (0, 0)), mode="edge")
+    values = {"image": pixels, "crop": pixels[:64, :64]}
+    exec(example, values)
+    assert values["face"].pose_deg.shape == (3,)
