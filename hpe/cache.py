@@ -202,6 +202,8 @@ def for_each_chunk(
             chunks = ((start, source.read(items)) for start, items in tasks)
             _take_all(chunks, take, advance)
         else:
+            if source.prepare is not None:
+                source.prepare()
             with _pool() as pool:
                 _take_all(_read_parallel(pool, source.read, tasks), take, advance)
 

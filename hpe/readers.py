@@ -70,6 +70,8 @@ class Source:
     """Further columns, one value an item."""
     chunk: int = 256
     """Items to read at a time; an interruption loses no more than this for each process."""
+    prepare: Callable[[], None] | None = None
+    """Run once before several processes start to read."""
 
 
 def list_source(part: Part) -> Source:
@@ -88,11 +90,13 @@ def list_source(part: Part) -> Source:
 
 def list_synthetic(part: Part) -> Source:
     """The heads of `synthetic:PRESET:COUNT:SEED`; the renderer's source code is part of the fingerprint."""
+    from hpe.synthetic import prepare
+
     items = [(part.preset, part.seed, index) for index in range(part.count)]
     folder = Path(__file__).parent
     code = b"".join(path.read_bytes() for path in sorted(folder.glob("synthetic*/**/*.py")))
     ids = [f"synthetic:{preset}:{seed}:{index}" for preset, seed, index in items]
-    return Source(items, read_synthetic, ids, hashlib.sha256(code).hexdigest(), chunk=64)
+    return Source(items, read_synthetic, ids, hashlib.sha256(code).hexdigest(), chunk=64, prepare=prepare)
 
 
 def read_synthetic(items: Sequence[tuple[str, int, int]]) -> Chunk:

@@ -1,5 +1,6 @@
 """Synthetic heads: reproducible to the byte, labels and crop exact, proportions as published, a face in every crop."""
 
+import ast
 import hashlib
 import os
 import subprocess
@@ -14,15 +15,18 @@ from scipy.fft import dctn
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
-from hpe.synthetic import PRESETS, render
+from hpe.synthetic import PRESETS, prepare, render
 from hpe.synthetic import anatomy as an
 from hpe.synthetic.backdrop import Occluder
-from hpe.synthetic.camera import splat, standard_box
+from hpe.synthetic.camera import standard_box
+from hpe.synthetic.compiled import compiled
 from hpe.synthetic.degradation import Degradation
 from hpe.synthetic.draws import Draws
-from hpe.synthetic.geometry import POSITION, curve, grid_normals
+from hpe.synthetic.geometry import POSITION, curve
+from hpe.synthetic.raster import splat
 from hpe.synthetic.scene import ZERO_PITCH_DEG, Scene, _rotations
 from hpe.synthetic.surface import head_surface
+from hpe.synthetic.surfels import grid_normals
 
 PEERS = Path(__file__).resolve().parents[2] / "shared" / "data" / "peers"
 NOSE_TIP, LEFT_EYE, RIGHT_EYE = 30, slice(36, 42), slice(42, 48)
@@ -35,7 +39,7 @@ def head_rotation(*pose_deg: float) -> np.ndarray:
 def landmarks_at(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """Image positions (68, 2), x right and y down, of one head in this pose."""
     scene = replace(Scene.draw(3, 5, PRESETS["clean"]), pose_deg=np.array([yaw, pitch, roll], np.float32))
-    return np.stack(scene.camera.project(scene.build()[1]), axis=1)
+    return np.stack(scene.camera.look(scene.build()[1]), axis=1)
 
 
 # Reproducible to the byte
@@ -84,8 +88,54 @@ def test_draws_are_clipped_counted_and_independent_of_each_other():
 
 
 def test_it_imports_nothing_heavy():
-    code = "import sys, hpe.synthetic; print([m for m in ('torch', 'scipy', 'tensorflow') if m in sys.modules])"
+    code = (
+        "import sys, hpe.synthetic; print([m for m in ('torch', 'scipy', 'tensorflow', 'numba') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# Compiled loops
+
+
+def compiled_functions() -> list:
+    modules = [module for name, module in sys.modules.items() if name.startswith("hpe.synthetic.")]
+    functions = [value for module in modules for value in vars(module).values() if hasattr(value, "py_func")]
+    return list(dict.fromkeys(functions))
+
+
+def test_preparing_compiles_all_that_heads_need():
+    prepare()
+    before = {function: len(function.signatures) for function in compiled_functions()}
+    for preset in PRESETS:
+        render(range(100, 250), 3, preset, margin=8)
+    assert len(before) > 20
+    assert {function: len(function.signatures) for function in compiled_functions()} == before
+
+
+def test_compiled_code_uses_nothing_of_another_file():
+    """Numba's cache would not notice a change there."""
+    folder = Path(compiled.__code__.co_filename).parent
+    for path in folder.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        foreign = {alias.name for node in imports if (node.module or "").startswith("hpe.") for alias in node.names}
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef) and "compiled" in map(ast.unparse, function.decorator_list):
+                used = {node.id for line in function.body for node in ast.walk(line) if isinstance(node, ast.Name)}
+                assert not used & foreign, f"{path.name}: {function.name}"
+
+
+def test_without_a_cache_folder_the_loops_still_compile(monkeypatch):
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+    assert compiled(lambda x: x + 1)(2) == 3
+
+
+def test_without_numba_the_error_names_the_extra():
+    code = "import sys; sys.modules['numba'] = None; from hpe.synthetic import PRESETS, render; render([0], 0, 'easy')"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
+    assert output.rstrip().endswith(
+        "RuntimeError: drawn heads need numba, which is not installed; pip install 'head-pose-edge[train]'"
+    )
 
 
 # Arguments and shapes
@@ -198,7 +248,7 @@ def test_the_nose_is_where_the_crop_puts_it(margin):
     scene = Scene.draw(0, 0, PRESETS["easy"])
     scene = replace(scene, pose_deg=np.array([20, -5, 10], np.float32), glasses=replace(scene.glasses, worn=False))
     surfel, landmarks = scene.build()
-    x, y = scene.camera.project(landmarks)
+    x, y = scene.camera.look(landmarks)
     left, top, right, bottom = standard_box(x, y)
     expected = margin + 64 * np.array([(x[NOSE_TIP] - left) / (right - left), (y[NOSE_TIP] - top) / (bottom - top)])
     covered, number, fine_side = scene.rasterise(surfel, landmarks, 64, margin)
@@ -281,7 +331,7 @@ def test_curve_is_pchip():
 def test_normals_of_a_sphere_point_outward():
     azimuth, down = np.meshgrid(np.linspace(-np.pi, np.pi, 60, endpoint=False), np.linspace(0.3, 2.8, 40))
     ball = np.stack([np.sin(down) * np.sin(azimuth), np.cos(down), np.sin(down) * np.cos(azimuth)]).reshape(3, -1)
-    normals = grid_normals(ball, 40, 60, closed=True)
+    normals = grid_normals(ball.astype(np.float32), 40, 60, closed=True)
     normals = normals / np.linalg.norm(normals, axis=0)
     inner = np.arange(60, 39 * 60)
     np.testing.assert_allclose(normals[:, inner], ball[:, inner], atol=0.01)

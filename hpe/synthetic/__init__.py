@@ -3,7 +3,8 @@
     images, pose_deg = render(range(64), seed=0, preset="full", margin=8)
 
 A head is a lofted surface with morphs (surface, morphs), dressed with parts (body, hair, accessories), painted (skin),
-lit (light), seen (camera), put before a backdrop (backdrop) and degraded (degradation); `scene` joins the steps.
+lit (light, shading), seen (camera, raster), put before a backdrop (backdrop) and degraded (degradation); `scene` joins
+the steps. Loops over surfels and pixels are compiled (raster, shading, filters, surfels, parts); all else is numpy.
 Proportions are published anthropometry (anatomy). An image depends on (seed, index, preset) and the size alone.
 """
 
@@ -11,9 +12,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from hpe.synthetic.scene import PRESETS, Scene
+from hpe.synthetic.presets import PRESETS
 
-__all__ = ["PRESETS", "render"]
+__all__ = ["PRESETS", "prepare", "render"]
 
 
 def render(
@@ -22,9 +23,12 @@ def render(
     """Render heads: uint8 (N, size + 2 margin, size + 2 margin, 3) RGB and float32 (N, 3) yaw, pitch, roll in degrees.
 
     The middle size x size pixels are the standard crop (k = 0.2 around the 68 landmarks). The pose is in the
-    convention of 300W-LP (see `hpe.rotation`). One image takes about 3 ms on one core; run chunks of indices in
-    several processes to use more. Raises ValueError for an unknown preset, a bad size, or negative seed or index.
+    convention of 300W-LP (see `hpe.rotation`). One image takes about 3 ms on one core; the first one ever some ten
+    seconds, to compile the loops (see `compiled`). Run chunks of indices in several processes to use more cores.
+    Raises ValueError for an unknown preset, a bad size, or negative seed or index, RuntimeError without numba.
     """
+    from hpe.synthetic.scene import Scene
+
     if preset not in PRESETS:
         raise ValueError(f"unknown synthetic preset '{preset}': use one of {', '.join(PRESETS)}")
     if not 16 <= size <= 512 or not 0 <= margin <= size:
@@ -39,3 +43,8 @@ def render(
         scene = Scene.draw(seed, number, PRESETS[preset])
         images[place], pose_deg[place] = scene.paint(size, margin), scene.pose_deg
     return images, pose_deg
+
+
+def prepare() -> None:
+    """Compile all loops, or load them: before a pool starts, so that its processes do not each compile them."""
+    render(range(24), 0, "full", margin=8)  # these heads wear everything

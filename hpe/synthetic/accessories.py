@@ -7,8 +7,9 @@ import numpy as np
 
 from hpe.synthetic import anatomy as an
 from hpe.synthetic.draws import Draws
-from hpe.synthetic.geometry import facing, grid_normals, smoothstep, surfels
+from hpe.synthetic.geometry import Part, facing, smoothstep
 from hpe.synthetic.surface import head_surface
+from hpe.synthetic.surfels import grid_normals
 
 BRIM_ROWS, BRIM_COLUMNS = 14, 52
 
@@ -38,8 +39,8 @@ class Glasses:
             worn, dark, colour, draws.uniform(0.88, 1.14), draws.uniform(-3.5, 2), draws.choice((1.2, 2.4), (2, 1))
         )
 
-    def build(self, landmarks: np.ndarray, half_width: float) -> np.ndarray:
-        """Surfels on a head with these landmarks (3, 68) and half width at the ears, mm."""
+    def build(self, landmarks: np.ndarray, half_width: float) -> list[Part]:
+        """Frame and lenses on a head with these landmarks (3, 68) and half width at the ears, mm."""
         frame, lenses, lens_normals = _glasses_shape()
         bridge = landmarks[:, 27]  # the top of the nose carries them
         width = np.float32(half_width / an.HALF_FACE)
@@ -47,11 +48,11 @@ class Glasses:
         place = np.array([[bridge[0]], [bridge[1] - 5 + self.drop], [bridge[2] - 12]], np.float32)
         tube = np.array([[0, 0.7, 0, -0.7], [1, 0, -1, 0], [0, 0.7, 0.7, 0]], np.float32) * np.float32(self.thick)
         rings = (frame * scale + place)[:, :, None] + tube[:, None, :]  # (3, m, 4)
-        normals = np.broadcast_to(np.float32([[0], [0.2], [1]]), (3, rings[0].size))  # pyright: ignore[reportArgumentType]
-        parts = [surfels(rings.reshape(3, -1), normals, self.colour[:, None], 1.0, 1.0)]
+        normals = np.repeat(np.array([[0], [0.2], [1]], np.float32), rings[0].size, axis=1)
+        parts = [Part(rings.reshape(3, -1), normals, self.colour[:, None], 1.0, 1.0)]
         if self.dark:
-            parts.append(surfels(lenses * scale + place, lens_normals, self.colour[:, None] * 0.25 + 0.008, 1.0, 2.5))
-        return np.concatenate(parts, axis=1)
+            parts.append(Part(lenses * scale + place, lens_normals, self.colour[:, None] * 0.25 + 0.008, 1.0, 2.5))
+        return parts
 
 
 @lru_cache(maxsize=1)
@@ -134,8 +135,8 @@ class Hat:
             cover = smoothstep(0, 2.8, height - np.float32(self.edge) + 9 - 11 * np.cos(azimuth))
         return cover, cover * (np.float32(self.depth) + np.float32(self.crown) * smoothstep(56, 112, height))
 
-    def build_brim(self, landmarks: np.ndarray, half_width: float) -> np.ndarray | None:
-        """Surfels of the peak or brim on a head with these landmarks (3, 68); None where the hat has none."""
+    def build_brim(self, landmarks: np.ndarray, half_width: float) -> Part | None:
+        """The peak or brim on a head with these landmarks (3, 68); None where the hat has none."""
         if self.kind not in ("cap", "brim"):
             return None
         spread = 1.2 if self.kind == "cap" else np.pi
@@ -157,4 +158,4 @@ class Hat:
         )
         brim = np.stack([x, np.broadcast_to(y, x.shape), z]).reshape(3, -1).astype(np.float32)
         normals = grid_normals(brim, BRIM_ROWS, BRIM_COLUMNS, closed=False)
-        return surfels(brim, facing(normals, np.float32([[0], [1], [0]])), self.colour[:, None] * 0.8, 1.0, 0.1)  # pyright: ignore[reportArgumentType]
+        return Part(brim, facing(normals, np.float32([[0], [1], [0]])), self.colour[:, None] * 0.8, 1.0, 0.1)  # pyright: ignore[reportArgumentType]

@@ -1,13 +1,17 @@
 """What lies behind and in front of a head: a blurred backdrop, and things that cover part of the face."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from hpe.synthetic.compiled import compiled
 from hpe.synthetic.draws import Draws, noise_window
+from hpe.synthetic.filters import enlarging, filtered
 
 _OCTAVES = ((6, 0.5), (14, 0.35), (34, 0.3))  # cells across the picture and strength
+_COARSE = 0.4  # of the picture's pixels are painted, then enlarged
 
 
 @dataclass(frozen=True)
@@ -48,24 +52,48 @@ class Backdrop:
         return cls(colours.astype(np.float32), texture, 0.0 if plain else tinted, tuple(slabs), places)
 
     def paint(self, side: int) -> np.ndarray:
-        """Linear RGB (3, side, side), 0..1."""
-        blend = np.clip(0.5 + 0.6 * _smooth_field(self.places[0], 3, side), 0, 1)
-        picture = self.colours[0][:, None, None] * (1 - blend) + self.colours[1][:, None, None] * blend
-        light = np.zeros((side, side), np.float32)
+        """Linear RGB (3, side, side), about 0..1. It is out of focus, so it is painted coarsely and enlarged."""
+        coarse = max(8, round(_COARSE * side))
+        blend = _smooth_field(self.places[0], 3, coarse)
+        light = np.ones((3, coarse, coarse), np.float32)
         for place, (cells, strength), amount in zip(self.places[1:4], _OCTAVES, self.texture, strict=True):
             if amount > 0.01:
-                light += np.float32(strength * amount) * _smooth_field(place, cells, side)
-        picture *= 1 + light
+                light += np.float32(strength * amount) * _smooth_field(place, cells, coarse)
         if self.tint > 0.01:
-            for channel, place in enumerate(self.places[4:]):
-                picture[channel] *= 1 + np.float32(self.tint) * _smooth_field(place, 7, side)
-        across = _across(side)
+            for channel, place in zip(light, self.places[4:], strict=True):
+                channel *= 1 + np.float32(self.tint) * _smooth_field(place, 7, coarse)
+        picture = _blend(self.colours, blend, light)
         for direction, offset, half_width, softness, colour in self.slabs:
-            distance = across[None] * np.float32(np.cos(direction)) + across[:, None] * np.float32(np.sin(direction))
-            cover = np.clip((half_width - np.abs(distance - np.float32(offset))) / np.float32(softness), 0, 1)
-            picture += cover * (colour[:, None, None].astype(np.float32) - picture)
-        picture = np.clip(picture, 0, 1)
-        return picture * picture  # gamma 2, as for the display
+            _lay_slab(picture, math.cos(direction), math.sin(direction), offset, half_width, softness, colour)
+        np.clip(picture, 0, 1, out=picture)
+        picture *= picture  # gamma 2, as for the display
+        return filtered(picture, *enlarging(coarse, side))
+
+
+@compiled
+def _blend(colours, blend, light):
+    """From the first to the second of the colours (2, 3) by a field (h, w) of deviation 1, times light (3, h, w)."""
+    picture = np.empty_like(light)
+    for channel in range(3):
+        first, change = colours[0, channel], colours[1, channel] - colours[0, channel]
+        for y in range(blend.shape[0]):
+            for x in range(blend.shape[1]):
+                share = min(max(0.5 + 0.6 * blend[y, x], 0.0), 1.0)
+                picture[channel, y, x] = (first + change * share) * light[channel, y, x]
+    return picture
+
+
+@compiled
+def _lay_slab(picture, cosine, sine, offset, half_width, softness, colour):
+    """A soft-edged bar of one colour (3,) across a picture (3, s, s), in place; lengths in half pictures."""
+    side = picture.shape[1]
+    step = 2 / (side - 1)
+    for y in range(side):
+        for x in range(side):
+            distance = (x * step - 1) * cosine + (y * step - 1) * sine - offset
+            cover = np.float32(min(max((half_width - abs(distance)) / softness, 0.0), 1.0))
+            for channel in range(3):
+                picture[channel, y, x] += cover * (colour[channel] - picture[channel, y, x])
 
 
 @dataclass(frozen=True)
@@ -116,17 +144,4 @@ def _across(side: int) -> np.ndarray:
 
 def _smooth_field(place: float, cells: int, side: int) -> np.ndarray:
     """A smooth random field (side, side) with `cells` cells across, deviation about 1."""
-    weights = _upsampling(cells, side)
-    return weights @ np.ascontiguousarray(noise_window(place, cells, cells)) @ weights.T
-
-
-@lru_cache(maxsize=32)
-def _upsampling(cells: int, side: int) -> np.ndarray:
-    """Catmull-Rom weights (side, cells) that stretch `cells` samples over `side` pixels."""
-    position = (np.arange(side) + 0.5) / side * (cells - 1)
-    offset = np.abs(position[:, None] - np.arange(-2, cells + 2)[None])
-    near, far = 1.5 * offset**3 - 2.5 * offset**2 + 1, -0.5 * offset**3 + 2.5 * offset**2 - 4 * offset + 2
-    weights = np.where(offset < 1, near, np.where(offset < 2, far, 0.0))
-    weights[:, 2] += weights[:, :2].sum(1)  # repeat the edge
-    weights[:, -3] += weights[:, -2:].sum(1)
-    return np.ascontiguousarray(weights[:, 2:-2], dtype=np.float32)
+    return filtered(np.ascontiguousarray(noise_window(place, cells, cells))[None], *enlarging(cells, side))[0]

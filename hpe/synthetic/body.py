@@ -7,11 +7,13 @@ import numpy as np
 
 from hpe.synthetic import anatomy as an
 from hpe.synthetic.draws import Draws
-from hpe.synthetic.geometry import curve, facing, grid_normals, smoothstep, surfels
+from hpe.synthetic.geometry import Part, curve, facing, smoothstep
+from hpe.synthetic.parts import clothing, eyeballs, trunk
+from hpe.synthetic.surfels import grid_normals, lay_over
 
-EAR_ROWS, EAR_COLUMNS = 11, 22
-EYE_ROWS, EYE_COLUMNS = 11, 21
-BODY_ROWS, BODY_COLUMNS = 38, 64
+EAR_ROWS, EAR_COLUMNS = 10, 20
+EYE_ROWS, EYE_COLUMNS = 9, 17
+BODY_ROWS, BODY_COLUMNS = 28, 48
 NECK_PIVOT = np.array([0, -77, -87], np.float32)
 """The joint that the head turns about, mm."""
 
@@ -28,14 +30,14 @@ class Ears:
     def draw(cls, draws: Draws) -> "Ears":
         return cls(draws.uniform(0.85, 1.15), draws.uniform(-1, 6))
 
-    def build(self, half_width: float, height: float, skin: np.ndarray) -> np.ndarray:
-        """Surfels of both ears; `half_width` of the head at the ears (mm), `height` a factor on the head's heights."""
+    def build(self, half_width: float, height: float, skin: np.ndarray) -> Part:
+        """Both ears; `half_width` of the head at the ears (mm), `height` a factor on the head's heights."""
         shape, normals, ambient, side = _ears_shape()
         ears = shape * np.float32(self.scale)
         ears[0] -= np.float32(self.protrusion / 18) * side * ears[2]
         ears[0] += np.float32(half_width) * side
         ears[1:] += np.float32([[(an.TRAGION_Y + 5) * height], [an.EAR_Z]])  # pyright: ignore[reportArgumentType]
-        return surfels(ears, normals, (skin * np.float32([1.05, 0.88, 0.85]))[:, None] * ambient, ambient, 0.3)  # pyright: ignore[reportArgumentType]
+        return Part(ears, normals, (skin * np.float32([1.05, 0.88, 0.85]))[:, None] * ambient, ambient, 0.3)  # pyright: ignore[reportArgumentType]
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +55,9 @@ def _ears_shape() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     x = 5 * rim - 2.8 * (radius < 0.5) + 3.5 - 0.5 * z * radius - 8 * (radius > 0.97) + 0 * angle
     ambient = (0.72 + 0.28 * smoothstep(0.2, 0.85, radius) + 0 * angle).ravel()
     ear = np.stack([x, y, z]).reshape(3, -1)
-    normals = facing(grid_normals(ear, EAR_ROWS, EAR_COLUMNS, closed=True), np.array([[1], [0], [0]]))
+    normals = facing(
+        grid_normals(ear.astype(np.float32), EAR_ROWS, EAR_COLUMNS, closed=True), np.array([[1], [0], [0]])
+    )
     mirror = np.array([[-1], [1], [1]])
     arrays = (
         np.concatenate([ear, ear * mirror], axis=1),
@@ -86,34 +90,32 @@ class Eyes:
         gaze = (draws.normal(1.8), draws.normal(0.6))
         return cls(0.0 if closed else opening, gaze, iris, draws.uniform(0.28, 0.55))
 
-    def build(self, landmarks: np.ndarray) -> np.ndarray | None:
-        """Surfels of what shows of the eyeballs of a head with these landmarks (3, 68); None where eyes are shut."""
+    def build(self, landmarks: np.ndarray) -> Part | None:
+        """What shows of the eyeballs of a head with these landmarks (3, 68); None where eyes are shut."""
         if self.opening == 0.0:
             return None
-        patch = _eye_patch()
-        x, y = patch[0], patch[1] * np.float32(self.opening)
-        z = -(x**2 + y**2) / 30  # a flattened ball
-        off_iris = np.sqrt((x - self.gaze[0]) ** 2 + (y - self.gaze[1]) ** 2)
-        iris, pupil = smoothstep(6.4, 5.2, off_iris), smoothstep(2.9, 1.8, off_iris)
-        white = np.float32(self.white) * np.float32([[1], [0.92], [0.87]])  # pyright: ignore[reportArgumentType]
-        albedo = (white * (1 - iris) + self.iris[:, None] * iris) * (1 - 0.95 * pupil)
-        lid_shadow = 1 - 0.45 * smoothstep(0.3, 1.0, patch[2])
-        normals = np.stack([x / 24, y / 24, np.ones_like(x)])
-        middles = landmarks[:, 36:48].reshape(3, 2, 6).mean(axis=2)  # of the two eyes
-        places = middles + np.float32([[0], [-0.6], [2.2]])  # pyright: ignore[reportArgumentType]
-        points = (np.stack([x, y, z])[:, None] + places[:, :, None]).reshape(3, -1)
-        both = np.tile(np.concatenate([normals, albedo * lid_shadow, 0.85 * lid_shadow[None]]), 2)
-        return surfels(points, both[:3], both[3:6], both[6], 0.8)
+        almonds, lid_shadow = _eye_patches()
+        middles = landmarks[:, 36:48].reshape(3, 2, 6).mean(axis=2) + _EYE_PLACE  # of the two eyes
+        white = np.float32(self.white) * _EYE_WHITE
+        opening, gaze = np.float32(self.opening), np.array(self.gaze, np.float32)
+        points, normals, albedo = eyeballs(almonds, lid_shadow, middles, opening, gaze, self.iris, white)
+        return Part(points, normals, albedo, 0.85 * lid_shadow, 0.8)
+
+
+_EYE_WHITE = np.array([1, 0.92, 0.87], np.float32)
+_EYE_PLACE = np.array([[0], [-0.6], [2.2]], np.float32)  # mm, of the ball's front off the middle of the lids
 
 
 @lru_cache(maxsize=1)
-def _eye_patch() -> np.ndarray:
-    """Points inside the almond of one eye: (3, n), mm right and up, and height within the opening, -1 to 1."""
+def _eye_patches() -> tuple[np.ndarray, np.ndarray]:
+    """Points inside the almonds of both eyes, each around its middle, (3, n) mm, and the light that lids leave (n,)."""
     across = np.linspace(-1, 1, EYE_COLUMNS)[None]
     height = np.linspace(-1, 1, EYE_ROWS)[:, None] + 0 * across
     lid = an.EYE_HALF_HEIGHT * np.clip(1 - across**2, 0, None) ** 0.8
     x = an.EYE_HALF_WIDTH * across + 0 * height
-    return np.stack([x, lid * height, height]).reshape(3, -1).astype(np.float32)
+    almond = np.stack([x, lid * height, 0 * x]).reshape(3, -1)
+    lid_shadow = 1 - 0.45 * smoothstep(0.3, 1.0, height.ravel())
+    return np.tile(almond, 2).astype(np.float32), np.tile(lid_shadow, 2).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -153,27 +155,23 @@ class Body:
         """Yaw, pitch, roll (3,) of the trunk under a head with this pose, degrees."""
         return np.array(self.follow) * head_deg + np.array(self.turn_deg)
 
-    def build(self, trunk_in_head: np.ndarray, skin: np.ndarray) -> np.ndarray:
-        """Surfels of neck and trunk; `trunk_in_head` (3, 3) is the trunk's rotation in head coordinates."""
-        rest, rest_normals, trunk_share, ambient = _body_shape()
-        sideways = np.float32(self.neck) * (1 - trunk_share) + np.float32(self.shoulder) * trunk_share
-        points = rest.copy()
-        points[0] *= sideways
-        points -= NECK_PIVOT[:, None]
-        points += trunk_share * (trunk_in_head @ points - points)
-        points += NECK_PIVOT[:, None]
-        normals = rest_normals + trunk_share * (trunk_in_head @ rest_normals - rest_normals)
-        cloth = smoothstep(1.4, -1.4, rest[1] - np.float32(self.collar) + np.float32(self.neckline) * _front_wedge())
-        bright = cloth
-        if self.stripes > 0:
-            bright = cloth * (1 - np.float32(self.stripes) * (np.sin(rest[1] / 5) > 0))
-        albedo = (0.9 * skin)[:, None] * (1 - cloth) + self.colour[:, None] * bright
-        return surfels(points, normals, albedo, ambient, 0.1)
+    def build(self, trunk_in_head: np.ndarray, skin: np.ndarray) -> Part:
+        """Neck and trunk; `trunk_in_head` (3, 3) is the trunk's rotation in head coordinates."""
+        rest, rest_normals, trunk_share, ambient = _body_shape()  # the points are seen from the joint of the neck
+        turn = trunk_in_head - np.eye(3, dtype=np.float32)
+        neck, shoulder = np.float32(self.neck), np.float32(self.shoulder)
+        points, normals = trunk(rest, rest_normals, trunk_share, turn, neck, shoulder, NECK_PIVOT)
+        collar, neckline, stripes = np.float32(self.collar), np.float32(self.neckline), np.float32(self.stripes)
+        cloth, bright = clothing(rest[1] + NECK_PIVOT[1], _front_wedge(), collar, neckline, stripes)
+        albedo = np.repeat(0.9 * skin[:, None], cloth.size, axis=1)
+        lay_over(albedo, cloth, self.colour, bright)
+        return Part(points, normals, albedo, ambient, 0.1)
 
 
 @lru_cache(maxsize=1)
 def _body_shape() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rest points (3, n), their normals (3, n), share of the trunk's pose (n,), ambient light (n,)."""
+    """Rest points seen from the joint of the neck (3, n), their normals (3, n), share of the trunk's pose (n,), ambient
+    light (n,)."""
     azimuth, y = _body_grid()
     half_width = curve(
         y,
@@ -182,9 +180,10 @@ def _body_shape() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     half_depth = curve(y, [(-336, 77), (-224, 70), (-182, 56), (-154, 50), (-126, 49), (-49, 50)])
     middle = curve(y, [(-336, -77), (-210, -84), (-154, -92), (-98, -84), (-49, -74)])
     points = np.stack([half_width * np.sin(azimuth), y, middle + half_depth * np.cos(azimuth)]).reshape(3, -1)
-    normals = grid_normals(points, BODY_ROWS, BODY_COLUMNS, closed=True)
+    normals = grid_normals(points.astype(np.float32), BODY_ROWS, BODY_COLUMNS, closed=True)
     under_chin = 0.5 * np.exp(-(((y + 105) / 28) ** 2)) * smoothstep(-1, 0.5, np.cos(azimuth))
-    arrays = points, normals, smoothstep(-63, -161, y).ravel(), 1 - under_chin.ravel()
+    from_joint = points - NECK_PIVOT[:, None]
+    arrays = from_joint, normals, smoothstep(-63, -161, y).ravel(), 1 - under_chin.ravel()
     points, normals, trunk_share, ambient = (a.astype(np.float32) for a in arrays)
     return points, normals, trunk_share, ambient
 
@@ -193,7 +192,7 @@ def _body_grid() -> tuple[np.ndarray, np.ndarray]:
     """Azimuth in radians and height in mm of neck and trunk, two (BODY_ROWS, BODY_COLUMNS) arrays."""
     t = np.linspace(-1, 1, BODY_COLUMNS, endpoint=False)
     azimuth = np.pi * (0.7 * t + 0.3 * t**3)
-    y = np.concatenate([np.linspace(-49, -140, 17), np.linspace(-146, -270, BODY_ROWS - 17)])
+    y = np.concatenate([np.linspace(-49, -140, 12), np.linspace(-148, -270, BODY_ROWS - 12)])
     azimuth, y = np.meshgrid(azimuth, y)
     return azimuth, y
 

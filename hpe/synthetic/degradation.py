@@ -5,12 +5,15 @@ from functools import lru_cache
 
 import numpy as np
 
+from hpe.synthetic.compiled import compiled
 from hpe.synthetic.draws import Draws, noise_table
+from hpe.synthetic.filters import BLOCK, blurring, cosine_waves, filtered
 
-_BLOCK = 8  # JPEG's block
 # Luma and colour differences as in JPEG (ITU-R BT.601), and back.
 _TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 _FROM_YCC = np.linalg.inv(_TO_YCC).astype(np.float32)
+_NO_SHIFT = np.zeros(3, np.float32)
+_ZERO, _HALF, _ONE, _WHITE = np.array([0, 0.5, 1, 255], np.float32)
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,12 @@ class Degradation:
         mix = self.saturation * np.eye(3) + (1 - self.saturation) / 3
         offset = 0.5 - 0.5 * self.contrast + self.brightness
         matrix = (mix * (self.contrast * self.balance)).astype(np.float32)
-        shift = (mix @ (offset * self.balance)).astype(np.float32)
-        return (matrix @ picture.reshape(3, -1) + shift[:, None]).reshape(picture.shape)
+        return mix_colours(picture, matrix, (mix @ (offset * self.balance)).astype(np.float32))
 
     def _blur(self, picture: np.ndarray, size: int) -> np.ndarray:
         if self.blur == 0.0:
             return picture
-        weights = _gaussian_rows(picture.shape[1], self.blur * size / 64)
-        return weights @ picture @ weights.T
+        return filtered(picture, *blurring(picture.shape[1], self.blur * size / 64))
 
     def _black_border(self, picture: np.ndarray) -> np.ndarray:
         side = picture.shape[1]
@@ -91,41 +92,54 @@ class Degradation:
     def _jpeg(self, picture: np.ndarray) -> np.ndarray:
         """Quantise 8 x 8 cosine blocks of luma and colour, as JPEG does."""
         side = picture.shape[1]
-        blocks = -(-side // _BLOCK)
-        if blocks * _BLOCK != side:
-            rest = blocks * _BLOCK - side
+        blocks = -(-side // BLOCK)
+        if rest := blocks * BLOCK - side:
             picture = np.pad(picture, ((0, 0), (0, rest), (0, rest)), mode="edge")
-        ycc = _TO_YCC @ picture.reshape(3, -1)
-        cosine = _cosine()
-        waves = cosine @ ycc.reshape(3, blocks, _BLOCK, -1)  # down each block
-        waves = waves.reshape(3, -1, _BLOCK) @ cosine.T  # and across
-        steps = _relative_steps(blocks) * np.float32(self.jpeg_step)
-        waves = np.rint(waves / steps) * steps
-        ycc = cosine.T @ (waves @ cosine).reshape(3, blocks, _BLOCK, -1)
-        return (_FROM_YCC @ ycc.reshape(3, -1)).reshape(picture.shape)[:, :side, :side]
-
-
-def _gaussian_rows(side: int, deviation: float) -> np.ndarray:
-    """(side, side): each row averages its neighbours with Gaussian weights that sum to 1."""
-    offset = np.arange(side, dtype=np.float32)
-    distance = np.abs(offset[:, None] - offset[None]) / np.float32(deviation)
-    weights = np.exp(-0.5 * np.minimum(distance, 5) ** 2) * (distance < 5)  # cut, so that no number is denormal
-    return weights / weights.sum(axis=1, keepdims=True)
-
-
-@lru_cache(maxsize=1)
-def _cosine() -> np.ndarray:
-    """(8, 8): the orthonormal cosine transform, type II."""
-    n = np.arange(_BLOCK)
-    matrix = np.cos(np.pi * n[:, None] * (2 * n[None] + 1) / (2 * _BLOCK)) * np.sqrt(2 / _BLOCK)
-    matrix[0] /= np.sqrt(2)
-    return matrix.astype(np.float32)
+        there, back = cosine_waves(blocks)
+        waves = filtered(mix_colours(picture, _TO_YCC, _NO_SHIFT), *there)
+        quantise(waves, _relative_steps(blocks), np.float32(self.jpeg_step))
+        return mix_colours(filtered(waves, *back), _FROM_YCC, _NO_SHIFT)[:, :side, :side]
 
 
 @lru_cache(maxsize=4)
 def _relative_steps(blocks: int) -> np.ndarray:
-    """(3, blocks * 8 * blocks, 8) quantisation steps of rows of 8 waves: coarser for high frequencies and colour."""
-    frequency = np.arange(_BLOCK)
-    steps = 1 + frequency[:, None, None] + frequency[None, None]  # (8 down, 1, 8 across)
-    steps = np.broadcast_to(steps, (blocks, _BLOCK, blocks, _BLOCK)).reshape(-1, _BLOCK)
+    """(3, blocks * 8, blocks * 8) quantisation steps: coarser for high frequencies and colour."""
+    frequency = np.arange(blocks * BLOCK) % BLOCK
+    steps = 1 + frequency[:, None] + frequency[None]  # down and across
     return (steps * np.array([1, 1.8, 1.8])[:, None, None]).astype(np.float32)
+
+
+@compiled
+def mix_colours(picture, matrix, shift):
+    """matrix (3, 3) @ each colour + shift (3,) of a picture (3, h, w), float32."""
+    mixed = np.empty(picture.shape, np.float32)
+    for channel in range(3):
+        a, b, c = matrix[channel, 0], matrix[channel, 1], matrix[channel, 2]
+        for y in range(picture.shape[1]):
+            red, green, blue, target = picture[0, y], picture[1, y], picture[2, y], mixed[channel, y]
+            for x in range(target.size):
+                target[x] = a * red[x] + b * green[x] + c * blue[x] + shift[channel]
+    return mixed
+
+
+@compiled
+def quantise(waves, steps, scale):
+    """Round waves (3, h, w) to multiples of scale * steps, in place."""
+    for channel in range(3):
+        for y in range(waves.shape[1]):
+            row, step = waves[channel, y], steps[channel, y]
+            for x in range(row.size):
+                row[x] = np.rint(row[x] / (step[x] * scale)) * (step[x] * scale)
+
+
+@compiled
+def to_bytes(picture):
+    """A picture (3, h, w) of 0..1, cut to that, as uint8 (h, w, 3)."""
+    _, height, width = picture.shape
+    pixels = np.empty((height, width, 3), np.uint8)
+    for y in range(height):
+        for channel in range(3):
+            row = picture[channel, y]
+            for x in range(width):
+                pixels[y, x, channel] = np.uint8(min(max(row[x], _ZERO), _ONE) * _WHITE + _HALF)
+    return pixels

@@ -1,13 +1,16 @@
-"""Small geometric helpers: smooth steps, bumps, curves through knots, normals of grids, and the surfel layout.
+"""Small geometric helpers: smooth steps, bumps, curves through knots, and the surfel layout.
 
 Lengths are in millimetres, axes are x right (as seen), y up, z to the camera; point sets are (3, n) float32.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-# Every part of a scene is a cloud of surfels: an (11, n) float32 array with these rows.
+from hpe.synthetic.surfels import turn_into
+
+# A scene is a cloud of surfels: an (11, n) float32 array with these rows.
 POSITION = slice(0, 3)  # mm
 NORMAL = slice(3, 6)  # any length
 ALBEDO = slice(6, 9)  # linear RGB
@@ -18,9 +21,13 @@ SURFEL_ROWS = 11
 
 def smoothstep(start: float, stop: float, x: np.ndarray) -> np.ndarray:
     """0 before `start`, 1 after `stop` (which may be the smaller), a cubic between."""
-    t = (x - start) * (1.0 / (stop - start))
-    t = np.minimum(np.maximum(t, 0.0), 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    t = x - start
+    t *= 1.0 / (stop - start)
+    np.clip(t, 0.0, 1.0, out=t)
+    step = 3.0 - 2.0 * t
+    step *= t
+    step *= t
+    return step
 
 
 def bump(
@@ -49,43 +56,37 @@ def curve(x: np.ndarray, knots: Sequence[tuple[float, float]]) -> np.ndarray:
     return rise + step[i] * t * (1 - t) * (tangent[i] * (1 - t) - tangent[i + 1] * t)
 
 
-def grid_normals(points: np.ndarray, rows: int, columns: int, closed: bool) -> np.ndarray:
-    """Normals (3, rows*columns), not normalised, of a grid (3, rows*columns); `closed` joins last column and first.
-
-    They point outward when columns run counter-clockwise seen from above (phi = atan2(x, z)) and rows run downward.
-    """
-    grid = points.reshape(3, rows, columns)
-    across, down = np.empty_like(grid), np.empty_like(grid)
-    np.subtract(grid[:, :, 2:], grid[:, :, :-2], out=across[:, :, 1:-1])
-    first, last = (-1, 0) if closed else (0, -1)
-    across[:, :, 0] = grid[:, :, 1] - grid[:, :, first]
-    across[:, :, -1] = grid[:, :, last] - grid[:, :, -2]
-    np.subtract(grid[:, 2:], grid[:, :-2], out=down[:, 1:-1])
-    down[:, 0] = grid[:, 1] - grid[:, 0]
-    down[:, -1] = grid[:, -1] - grid[:, -2]
-    (ax, ay, az), (bx, by, bz) = down, across
-    normals = np.empty_like(grid)
-    normals[0] = ay * bz - az * by
-    normals[1] = az * bx - ax * bz
-    normals[2] = ax * by - ay * bx
-    return normals.reshape(3, -1)
-
-
 def facing(normals: np.ndarray, outward: np.ndarray) -> np.ndarray:
     """The normals (3, n), each turned to the side of `outward` (3, n)."""
     away = (normals * outward).sum(axis=0) < 0
     return normals * (1 - 2 * away.astype(np.float32))
 
 
-def surfels(
-    position: np.ndarray,
-    normal: np.ndarray,
-    albedo: np.ndarray,
-    ambient: np.ndarray | float = 1.0,
-    gloss: np.ndarray | float = 0.3,
-) -> np.ndarray:
-    """Pack a part's arrays, (3, n) or (n,) or broadcastable to these, into surfels (11, n)."""
-    packed = np.empty((SURFEL_ROWS, position.shape[1]), np.float32)
-    packed[POSITION], packed[NORMAL], packed[ALBEDO] = position, normal, albedo
-    packed[AMBIENT], packed[GLOSS] = ambient, gloss
-    return packed
+class Part(NamedTuple):
+    """A part of a scene in head coordinates: n surfels. What is not (3, n) is spread over all of them."""
+
+    position: np.ndarray
+    """(3, n) mm."""
+    normal: np.ndarray
+    """(3, n), any length."""
+    albedo: np.ndarray
+    """(3, n) or (3, 1) linear RGB."""
+    ambient: np.ndarray | float = 1.0
+    """(n,) or one number, as in a surfel."""
+    gloss: np.ndarray | float = 0.3
+    """(n,) or one number, as in a surfel."""
+
+
+def assemble(parts: Sequence[Part], rotation: np.ndarray, pivot: np.ndarray) -> np.ndarray:
+    """All parts as surfels (11, n), turned by `rotation` (3, 3) about `pivot` (3,), which becomes the origin."""
+    scene = np.empty((SURFEL_ROWS, sum(part.position.shape[1] for part in parts)), np.float32)
+    origin = np.zeros(3, np.float32)
+    start = 0
+    for part in parts:
+        stop = start + part.position.shape[1]
+        span = scene[:, start:stop]
+        turn_into(span[POSITION], part.position, rotation, pivot)
+        turn_into(span[NORMAL], part.normal, rotation, origin)
+        span[ALBEDO], span[AMBIENT], span[GLOSS] = part.albedo, part.ambient, part.gloss
+        start = stop
+    return scene

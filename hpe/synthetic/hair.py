@@ -8,17 +8,20 @@ import numpy as np
 
 from hpe.synthetic import anatomy as an
 from hpe.synthetic.draws import Draws
-from hpe.synthetic.geometry import bump, facing, grid_normals, smoothstep, surfels
+from hpe.synthetic.geometry import Part, bump, facing, smoothstep
+from hpe.synthetic.parts import hair_layer, hang_curtain
 from hpe.synthetic.surface import COLUMNS, ROWS, HeadSurface, head_surface
+from hpe.synthetic.surfels import grid_normals
 
-CURTAIN_ROWS, CURTAIN_COLUMNS = 44, 72
+CURTAIN_ROWS, CURTAIN_COLUMNS = 30, 54
 _STRAND_PATTERNS = 8
 
-# Linear RGB and how common: black, dark brown, brown, light brown, blond, red, gray, white.
-_COLOURS = [
-    ((0.012, 0.010, 0.009), 26), ((0.030, 0.018, 0.012), 20), ((0.080, 0.045, 0.025), 17), ((0.18, 0.10, 0.045), 12),
-    ((0.42, 0.28, 0.14), 10), ((0.22, 0.07, 0.03), 5), ((0.24, 0.23, 0.22), 5), ((0.50, 0.49, 0.47), 5),
-]  # fmt: skip
+# Linear RGB of black, dark brown, brown, light brown, blond, red, gray and white, and how common each is.
+_COLOURS = (
+    (0.012, 0.010, 0.009), (0.030, 0.018, 0.012), (0.080, 0.045, 0.025), (0.18, 0.10, 0.045),
+    (0.42, 0.28, 0.14), (0.22, 0.07, 0.03), (0.24, 0.23, 0.22), (0.50, 0.49, 0.47),
+)  # fmt: skip
+_COLOUR_SHARES = (26, 20, 17, 12, 10, 5, 5, 5)
 _MEN, _WOMEN = (9, 14, 62, 5, 10), (0, 0, 27, 60, 13)
 """How common the styles are."""
 
@@ -51,9 +54,8 @@ class Hair:
     @classmethod
     def draw(cls, draws: Draws, female: bool, dark_skin: bool) -> "Hair":
         style = draws.choice(("bald", "receding", "short", "long", "curly"), _WOMEN if female else _MEN)
-        options, weights = zip(*_COLOURS, strict=True)
-        pick = draws.choice(range(len(options)), weights)
-        colour = np.array(options[min(pick, 1) if dark_skin else pick], np.float32)
+        pick = draws.choice(range(len(_COLOURS)), _COLOUR_SHARES)
+        colour = np.array(_COLOURS[min(pick, 1) if dark_skin else pick], np.float32)
         fringe = draws.uniform(0, 36) if draws.chance(0.25) else 0.0
         forehead = an.HAIRLINE_Y - 9 + draws.normal(7) - fringe
         thickness, lift = draws.uniform(3, 13), draws.uniform(0, 12)
@@ -88,13 +90,12 @@ class Hair:
         if self.style == "bald":
             return np.zeros(ROWS * COLUMNS, np.float32), np.zeros(ROWS * COLUMNS, np.float32)
         scalp = _scalp()
-        above = scalp.height + np.float32(self.wave) * self.strands(ROWS, COLUMNS)
-        above -= np.array(self.border, np.float32) @ scalp.border_weights
-        cover = smoothstep(-self.softness, 2 * self.softness, above)
-        depth = smoothstep(0, 25, above)
-        depth *= np.float32(self.thickness) * (scalp.fuller_on_top if self.hides_ears else scalp.flat_at_ears)
-        depth += np.float32(self.lift) * scalp.top * cover
-        return cover, depth
+        fullness = scalp.fuller_on_top if self.hides_ears else scalp.flat_at_ears
+        border, strands = np.array(self.border, np.float32), self.strands(ROWS, COLUMNS)
+        wave, softness, thickness, lift = np.array([self.wave, self.softness, self.thickness, self.lift], np.float32)
+        return hair_layer(
+            scalp.height, scalp.border_weights, border, strands, wave, softness, fullness, thickness, scalp.top, lift
+        )
 
     def strands(self, rows: int, columns: int) -> np.ndarray:
         """Strand pattern (rows * columns,), mean 0, deviation 1."""
@@ -102,7 +103,9 @@ class Hair:
 
     def shade(self, rows: int, columns: int) -> np.ndarray:
         """Brightness factor (rows * columns,) of the strands."""
-        return np.clip(1 + 0.4 * self.contrast * self.strands(rows, columns), 0.25, 2.2)
+        shade = np.float32(0.4 * self.contrast) * self.strands(rows, columns)
+        shade += 1
+        return np.clip(shade, 0.25, 2.2, out=shade)
 
 
 @dataclass(frozen=True)
@@ -151,27 +154,17 @@ def _strand_patterns(rows: int, columns: int, curly: bool) -> np.ndarray:
     return np.array(patterns, np.float32)
 
 
-def curtain(
-    hair: Hair, half_width: float, colour: np.ndarray, shade: np.ndarray | float, loose: float = 1.0
-) -> np.ndarray:
-    """A sheet that hangs from the crown around sides and back: surfels of long hair or of a head scarf.
+def curtain(hair: Hair, half_width: float, colour: np.ndarray, shade: np.ndarray | float, loose: float = 1.0) -> Part:
+    """A sheet that hangs from the crown around sides and back: long hair or a head scarf.
 
     `half_width` is that of this head at the ears, mm; `loose` scales the ripple of strands.
     """
-    end, opening, volume, flare = hair.fall
-    u = np.linspace(-1, 1, CURTAIN_COLUMNS, dtype=np.float32)[None]
-    v = np.linspace(0, 1, CURTAIN_ROWS, dtype=np.float32)[:, None]
-    angle = np.pi + u * (np.pi - opening)
-    y = 84 + (end - 84) * v
-    crown = 0.45 + 0.55 * smoothstep(91, 21, y)
-    ripple = 1.7 * loose * hair.strands(CURTAIN_ROWS, CURTAIN_COLUMNS).reshape(CURTAIN_ROWS, CURTAIN_COLUMNS)
-    radius_x = (half_width + 4 + volume) * crown * (1 + flare * smoothstep(-28, -168, y)) + ripple
-    radius_z = (98 + volume) * crown * (1 - 0.25 * smoothstep(-42, -168, y)) + ripple
-    x, z = radius_x * np.sin(angle), radius_z * np.cos(angle)
-    points = np.stack([x, np.broadcast_to(y, x.shape), z - 73]).reshape(3, -1).astype(np.float32)
+    strands = hair.strands(CURTAIN_ROWS, CURTAIN_COLUMNS)
+    numbers = np.array([half_width, *hair.fall, 1.7 * loose], np.float32)
+    points = hang_curtain(strands, CURTAIN_ROWS, CURTAIN_COLUMNS, *numbers)
     normals = grid_normals(points, CURTAIN_ROWS, CURTAIN_COLUMNS, closed=False)
     outward = points * np.float32([[1], [0], [1]]) + np.float32([[0], [0], [73]])  # pyright: ignore[reportArgumentType]
-    return surfels(points, facing(normals, outward), colour[:, None] * shade)
+    return Part(points, facing(normals, outward), colour[:, None] * shade)
 
 
 def grow(points: np.ndarray, depth: np.ndarray, head: HeadSurface) -> None:

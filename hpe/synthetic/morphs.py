@@ -9,6 +9,7 @@ from hpe.synthetic import anatomy as an
 from hpe.synthetic.draws import Draws
 from hpe.synthetic.geometry import bump, smoothstep
 from hpe.synthetic.surface import head_surface
+from hpe.synthetic.surfels import add_layers, spans_of
 
 _SEX_SHIFT = {  # in deviations, for women; men get the opposite
     "jaw_width": -0.5, "chin_length": -0.4, "brow_ridge": -0.6, "chin_forward": -0.3, "nose_length": -0.3,
@@ -45,8 +46,9 @@ class Person:
     def shape(self) -> np.ndarray:
         """The head's points (3, n), mm."""
         points = head_surface().points.copy()
-        for axis, (names, displacements) in enumerate(_basis()):
-            points[axis] += np.array([self.weights[name] for name in names], np.float32) @ displacements
+        for axis, (names, displacements, spans) in enumerate(_basis()):
+            weights = np.array([self.weights[name] for name in names], np.float32)
+            add_layers(points[axis], weights, displacements, spans)
         return points
 
 
@@ -64,13 +66,14 @@ DEVIATIONS = {
 
 
 @lru_cache(maxsize=1)
-def _basis() -> list[tuple[list[str], np.ndarray]]:
-    """For x, y and z: the names of the k morphs that move it, and their displacements (k, n)."""
+def _basis() -> list[tuple[list[str], np.ndarray, np.ndarray]]:
+    """For x, y and z: the names of the k morphs that move it, their displacements (k, n) and where they are (k, 2)."""
     moves = {**_identity(), **_expression()}
     basis = []
     for axis in range(3):
         names = [name for name, move in moves.items() if move[axis] is not None]
-        basis.append((names, np.stack([moves[name][axis] for name in names]).astype(np.float32)))
+        displacements = np.stack([moves[name][axis] for name in names]).astype(np.float32)
+        basis.append((names, displacements, spans_of(displacements)))
     return basis
 
 

@@ -10,6 +10,7 @@ from hpe.synthetic.draws import Draws
 from hpe.synthetic.geometry import bump, smoothstep
 from hpe.synthetic.morphs import Person
 from hpe.synthetic.surface import COLUMNS, ROWS, head_surface
+from hpe.synthetic.surfels import add_layers, spans_of
 
 _LIGHT, _DARK = np.log([0.76, 0.50, 0.38]), np.log([0.15, 0.075, 0.045])  # linear RGB of the ends of the range
 _BLOTCH_PATTERNS = 8
@@ -80,14 +81,17 @@ class Skin:
             "lip_gap": skin * np.float32(0.18),
             "lash": 0.2 * hair + 0.005,
         }
-        shown = [name for name, strength in self.cover.items() if strength > 0]
-        change = np.stack([np.float32(self.cover[name]) * (colours[name] - skin) for name in shown], axis=1)
-        albedo = change @ _coverage(tuple(shown))  # regions hardly overlap, so their changes add up
-        albedo += skin[:, None]
-        np.maximum(albedo, 0.004, out=albedo)
+        names, coverage, spans = _regions()
+        change = np.array([np.float32(self.cover[name]) * (colours[name] - skin) for name in names]).T.copy()
+        albedo = np.empty((3, coverage.shape[1]), np.float32)
+        albedo[:] = skin[:, None]
+        for channel in range(3):  # regions hardly overlap, so their changes add up
+            add_layers(albedo[channel], change[channel], coverage, spans)
         if person.mouth_open > 0.02:
             self._open_mouth(albedo, person)
-        albedo *= 1 + np.float32(self.blotch) * _blotches()[self.pattern]
+        unevenness = np.float32(self.blotch) * _blotches()[self.pattern]
+        unevenness += 1
+        albedo *= unevenness
         return albedo
 
     def _open_mouth(self, albedo: np.ndarray, person: Person) -> None:
@@ -99,10 +103,12 @@ class Skin:
         albedo[:, span] += bright * teeth * (np.float32([[0.62], [0.58], [0.50]]) - albedo[:, span])  # pyright: ignore[reportArgumentType]
 
 
-@lru_cache(maxsize=8)
-def _coverage(names: tuple[str, ...]) -> np.ndarray:
-    """Coverage of these regions over the head surface, (k, n)."""
-    return np.stack([head_surface().paint[name] for name in names])
+@lru_cache(maxsize=1)
+def _regions() -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names of the k painted regions, their coverage over the head surface (k, n), and where each is (k, 2)."""
+    paint = head_surface().paint
+    coverage = np.stack(list(paint.values()))
+    return list(paint), coverage, spans_of(coverage)
 
 
 @lru_cache(maxsize=1)

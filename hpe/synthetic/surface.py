@@ -12,7 +12,7 @@ import numpy as np
 from hpe.synthetic import anatomy as an
 from hpe.synthetic.geometry import bump, curve, smoothstep
 
-ROWS, COLUMNS = 104, 104
+ROWS, COLUMNS = 80, 80
 
 _BOTTOM_Y = an.CHIN_Y - 4.0
 # (y, mm): half width, front and back of the outline, and the depth at which it is widest.
