@@ -111,6 +111,21 @@ BROADCAST_MUL_CYCLES = (180, 310)
 """A MUL of an image by one number a channel (squeeze-excitation) takes the slow reference loop."""
 
 
+LARGEST_KERNELS_BYTES = 167_000
+PLANNED_MS = 100
+
+
+def planned_limits(board: Board) -> dict[str, int]:
+    """What a network may cost before there is a file of it: int8 bytes and multiply-accumulates.
+
+    The bytes leave flash for the core, the sketch and the most that kernels take; the multiply-accumulates are those of
+    PLANNED_MS at the board's best rate. RAM depends on the operators: ask `export.fit` once there is a file.
+    """
+    flash = board.flash_bytes - board.core_flash_bytes - (0 if board.is_linux else LARGEST_KERNELS_BYTES)
+    macs = board.clock_mhz * 1000 * board.macs_per_cycle[1] * PLANNED_MS
+    return {"int8_bytes": flash, "macs": int(macs)}
+
+
 def find_board(name: str) -> Board:
     """The board of that name; ValueError lists the names there are."""
     if name not in BOARDS:

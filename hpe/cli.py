@@ -63,7 +63,9 @@ def prune(
     from hpe.runs import run_prune
 
     run_prune(run, out, prune, recipe, resume, report=say)
-    say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
+    fits = f" (says whether it fits the {prune.target_board})" if prune.target_board else ""
+    say(f"done: {out}\nnext: hpe export {out}{fits}, hpe evaluate {out} --data SPEC,")
+    say(f"hpe report {run} {out} --out report")
 
 
 def finetune(

@@ -173,6 +173,8 @@ class PruneConfig:
     """channel: prune until an image costs at most so many multiply-accumulates."""
     target_int8_bytes: int | None = None
     """channel: prune until the int8 file is estimated at no more than so many bytes."""
+    target_board: str | None = None
+    """channel: prune until the int8 file and the multiply-accumulates suit this board (nano33ble, rp2040, ...)."""
     blocks: int = 1
     """block: drop so many residual blocks, those that add least to their input."""
     masks: MaskConfig = field(default_factory=MaskConfig)
@@ -200,12 +202,18 @@ class PruneConfig:
         self._check_method("channel", self.channels, ChannelConfig())
 
     def _check_targets(self) -> None:
-        targets = [name for name in TARGETS if getattr(self, f"target_{name}") is not None]
+        targets = [name for name in (*TARGETS, "board") if getattr(self, f"target_{name}") is not None]
         if targets:
             flag = "--target-" + targets[0].replace("_", "-")
             _require(self.method == "channel", f"{flag} needs --method channel: masks do not make the net smaller")
-            _require(len(targets) == 1, "give one target only: --target-params, --target-macs or --target-int8-bytes")
-            _require(getattr(self, f"target_{targets[0]}") > 0, f"{flag} must be above 0")
+            _require(
+                len(targets) == 1,
+                "give one target only: --target-params, --target-macs, --target-int8-bytes or --target-board",
+            )
+            _require(
+                targets[0] == "board" or getattr(self, f"target_{targets[0]}") > 0,
+                f"{flag} is {getattr(self, f'target_{targets[0]}')}; it must be above 0",
+            )
 
     def _check_method(self, method: str, given: Any, default: Any) -> None:
         """A flag of the other family would be silently ignored."""

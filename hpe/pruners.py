@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.boards import find_board, planned_limits
 from hpe.config import TARGETS, ConfigError, PruneConfig
 from hpe.datasets import Faces
 from hpe.model import HeadPoseNet, example_input, load_model
@@ -12,23 +13,33 @@ from hpe.transforms import centre_crop, preprocess_torch
 from pruning.blocks import drop_blocks
 from pruning.channels import ChannelPruner
 from pruning.growing import GrowingRegPruner
+from pruning.importance import AttentionImportance
 from pruning.magnitude import MagnitudePruner
 from pruning.masks import prunable_weights, rewind
 from pruning.schedule import ConstantSparsity, PolynomialDecay
 from pruning.stats import stats
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hpe.train_state import Pruner
 
 LOOKED_AT = 64
-"""Faces by which the blocks that add least are found."""
+"""Faces by which the blocks that add least are found, and channels ranked by attention maps."""
 
 
-def make_pruner(network: HeadPoseNet, prune: PruneConfig, epochs: int, steps: int) -> Pruner:
-    """The pruner of a config: epochs become optimiser steps, `steps` of them an epoch."""
+def make_pruner(
+    network: HeadPoseNet, prune: PruneConfig, epochs: int, steps: int, faces: Faces | None = None
+) -> Pruner:
+    """The pruner of a config: epochs become optimiser steps, `steps` of them an epoch.
+
+    `faces` are what a ranking by attention maps looks at; the others need none.
+    """
     begin, end = _pruning_steps(prune, epochs, steps)
     masks, channels = prune.masks, prune.channels
-    measure, final = _channel_goal(network, prune)
+    limits = channel_limits(network, prune)
+    shares = _shares_to_go(network, limits)
+    final = max(shares.values(), default=prune.final_sparsity)
     if prune.schedule == "constant":
         schedule = ConstantSparsity(final, begin, end, prune.frequency)
     else:
@@ -38,9 +49,14 @@ def make_pruner(network: HeadPoseNet, prune: PruneConfig, epochs: int, steps: in
         return MagnitudePruner(network, schedule, masks.scope, score=masks.score, **places)
     options = {"importance": channels.importance, "ranking": channels.ranking, "round_to": channels.round_to}
     options |= {"min_channels": channels.min_channels, "ignored": channels.ignored}
+    if channels.importance == "attention":
+        if faces is None:
+            raise ConfigError("--importance attention looks at faces, and none were given")
+        options["importance"] = AttentionImportance(network, first_crops(faces))
     if channels.grow:
-        target = {measure: getattr(prune, f"target_{measure}")} if measure in TARGETS else {"ratio": final}
-        return GrowingRegPruner(network, example_input(), begin_step=begin, end_step=end, **target, **options)
+        goal = limits or {"ratio": final}
+        return GrowingRegPruner(network, example_input(), begin_step=begin, end_step=end, **goal, **options)
+    measure = {name: share / final for name, share in shares.items()} or "channels"
     return ChannelPruner(network, example_input(), schedule, measure=measure, **options)
 
 
@@ -56,27 +72,47 @@ def _pruning_steps(prune: PruneConfig, epochs: int, steps: int) -> tuple[int, in
     return begin, last
 
 
-def _channel_goal(network: HeadPoseNet, prune: PruneConfig) -> tuple[str, float]:
-    """What sparsity is a fraction of, and its final value: that of the config, or the one that meets its target."""
-    for measure in TARGETS:
-        target = getattr(prune, f"target_{measure}")
-        if target is None:
-            continue
-        now = getattr(stats(network, example_input()), measure)
-        if target >= now:
-            flag = f"--target-{measure.replace('_', '-')}"
-            raise ConfigError(f"{flag} {target:,} is no less than what the net has ({now:,}); nothing to prune")
-        return measure, 1 - target / now
-    return "channels", prune.final_sparsity
+def channel_limits(network: HeadPoseNet, prune: PruneConfig) -> dict[str, int]:
+    """What the config's target allows, by what is counted (params, macs, int8_bytes); empty where it has no target.
+
+    Limits that the network meets already are left out.
+
+    Raises:
+        ConfigError: if it meets all of them.
+    """
+    now = stats(network, example_input())
+    if prune.target_board is not None:
+        limits = planned_limits(find_board(prune.target_board))
+        flag = f"--target-board {prune.target_board}"
+    else:
+        targets = {measure: getattr(prune, f"target_{measure}") for measure in TARGETS}
+        limits = {measure: target for measure, target in targets.items() if target is not None}
+        flag = " ".join(f"--target-{name.replace('_', '-')} {limit:,}" for name, limit in limits.items())
+    wanting = {name: limit for name, limit in limits.items() if limit < getattr(now, name)}
+    if limits and not wanting:
+        has = ", ".join(f"{getattr(now, name):,} {name} of {limit:,}" for name, limit in limits.items())
+        raise ConfigError(f"{flag} is met by the net as it is ({has}); nothing to prune")
+    return wanting
+
+
+def _shares_to_go(network: HeadPoseNet, limits: dict[str, int]) -> dict[str, float]:
+    """The share of what the network has that must go, for each limit."""
+    now = stats(network, example_input())
+    return {name: 1 - limit / getattr(now, name) for name, limit in limits.items()}
 
 
 def drop_least_blocks(network: HeadPoseNet, faces: Faces, count: int) -> list[str]:
     """Drop the residual blocks that add least on the first faces, in place; returns their names."""
+    return drop_blocks(network, first_crops(faces), count=count)
+
+
+def first_crops(faces: Faces) -> Tensor:
+    """The first faces as the network takes them, float32 (n, 3, 64, 64)."""
     import numpy as np
     import torch
 
-    crops = np.ascontiguousarray(centre_crop(faces.images[:LOOKED_AT]))
-    return drop_blocks(network, preprocess_torch(torch.from_numpy(crops)), count=count)
+    crops = np.ascontiguousarray(centre_crop(faces.images[:LOOKED_AT]))  # (n, 64, 64, 3)
+    return preprocess_torch(torch.from_numpy(crops))
 
 
 def rewind_to(network: HeadPoseNet, run: Path) -> None:

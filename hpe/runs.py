@@ -58,7 +58,7 @@ def run_prune(
         pruner = None
     else:
         steps = steps_per_epoch(len(faces), recipe.train.batch_size)
-        pruner = make_pruner(network, prune, recipe.train.epochs, steps)
+        pruner = make_pruner(network, prune, recipe.train.epochs, steps, faces)
     return _run(out, config, network, recipe, faces, pruner, resume=resume, report=report)
 
 

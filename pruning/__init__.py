@@ -10,7 +10,7 @@ from pruning.masks import apply_masks, make_masks, prunable_weights, rewind
 from pruning.norms import reestimate_norms
 from pruning.qat import quantisation_aware
 from pruning.schedule import ConstantSparsity, PolynomialDecay
-from pruning.stats import ModelStats, stats, stats_table
+from pruning.stats import ModelStats, sparsity_histogram, stats, stats_table
 
 __all__ = [
     "AttentionImportance",
@@ -32,6 +32,7 @@ __all__ = [
     "reestimate_norms",
     "residual_blocks",
     "rewind",
+    "sparsity_histogram",
     "stats",
     "stats_table",
     "widths",

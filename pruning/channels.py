@@ -61,7 +61,8 @@ class ChannelPruner:
 
     Args:
         schedule: its sparsity is the fraction of `measure` that is gone; it must not fall.
-        measure: "channels" (of those that may go), or "params", "macs" or "int8_bytes" of the whole net.
+        measure: "channels" (of those that may go), or "params", "macs" or "int8_bytes" of the whole net. Or several of
+            the latter three, each with a weight: at the sparsity s at least s * weight of each is gone.
         criteria: the fields of `Criteria`: importance, ranking, round_to, min_channels, ignored.
 
     Raises:
@@ -69,10 +70,17 @@ class ChannelPruner:
     """
 
     def __init__(
-        self, model: nn.Module, example_input: Tensor, schedule: Schedule, *, measure: str = "channels", **criteria: Any
+        self,
+        model: nn.Module,
+        example_input: Tensor,
+        schedule: Schedule,
+        *,
+        measure: str | Mapping[str, float] = "channels",
+        **criteria: Any,
     ):
-        if measure not in MEASURES:
-            raise ValueError(f"Unknown measure {measure!r}: use one of {', '.join(MEASURES)}.")
+        for name in [measure] if isinstance(measure, str) else measure:
+            if name not in (MEASURES if isinstance(measure, str) else LIMITS):
+                raise ValueError(f"Unknown measure {name!r}: use one of {', '.join(MEASURES)}; several: not channels.")
         last_step = schedule.end_step if schedule.end_step != -1 else schedule.begin_step
         if schedule.sparsity(last_step) < schedule.sparsity(schedule.begin_step):
             raise ValueError("Removed channels do not come back: the schedule's final sparsity is below its first.")
@@ -130,8 +138,12 @@ class ChannelPruner:
         ranking = self.criteria.rank(graph, scores, self._first_sizes)
         if self.measure == "channels":
             return ranking.removals(sparsity)
-        limit = int(getattr(self._first_cost, self.measure) * (1 - sparsity) + 1e-6)
-        return meet_limits(graph, ranking, {self.measure: limit})
+        weights = {self.measure: 1.0} if isinstance(self.measure, str) else self.measure
+        limits = {
+            name: int(getattr(self._first_cost, name) * (1 - sparsity * weight) + 1e-6)
+            for name, weight in weights.items()
+        }
+        return meet_limits(graph, ranking, limits)
 
 
 def remove(

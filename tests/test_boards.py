@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.arena import CORTEX_M, plan_arena
-from export.boards import BOARDS, OPS, find_board
+from export.boards import BOARDS, OPS, find_board, planned_limits
 from export.fit import fit, latency_ms_range, op_macs, unsupported_ops
 from export.flatbuffer import read_model
 
@@ -72,6 +72,14 @@ def test_reference_models_on_the_nano():
     assert "prune channels" in result.advice[0]
     assert result.macs == 3_502_816
     assert 68_000 <= result.kernels_bytes <= 167_000
+
+
+def test_planned_limits_leave_room_for_what_a_file_turns_out_to_need():
+    limits = planned_limits(BOARDS["nano33ble"])
+    assert limits == {"int8_bytes": 983_040 - 110_000 - 167_000, "macs": 4_032_000}  # 0.1 s of 64 MHz at 0.63 a cycle
+    for file in (RELU6, SILU):
+        result = fit(file, "nano33ble")
+        assert result.flash_bytes - result.model_bytes + limits["int8_bytes"] <= result.flash_limit_bytes
 
 
 def test_too_little_memory_is_told_with_the_bytes_that_would_do(monkeypatch: pytest.MonkeyPatch):

@@ -87,6 +87,23 @@ def test_a_schedule_of_bytes_or_work(measure):
     assert pruner.step() is False
 
 
+@pytest.mark.parametrize(
+    ("weights", "tight"), [({"params": 0.2, "macs": 1.0}, "macs"), ({"params": 1.0, "macs": 0.1}, "params")]
+)
+def test_a_schedule_of_several_costs_meets_the_tightest_and_exceeds_none(weights, tight):
+    torch.manual_seed(0)
+    model, x = torchvision.models.mobilenet_v2(num_classes=10), torch.zeros(1, 3, 32, 32)
+    before = trace(model, x).cost()
+    pruner = ChannelPruner(model, x, PolynomialDecay(0.0, 0.6, 0, 2, frequency=1), measure=weights)
+    for sparsity in (pruner.schedule.sparsity(1), 0.6):
+        pruner.step()
+        after = trace(model, x).cost()
+        shares = {name: getattr(after, name) / getattr(before, name) for name in weights}
+        allowed = {name: 1 - sparsity * weight for name, weight in weights.items()}
+        assert all(shares[name] <= allowed[name] for name in weights)
+        assert shares[tight] >= 0.99 * allowed[tight]
+
+
 def test_schedules_that_channels_cannot_follow_are_refused_at_once():
     with pytest.raises(ValueError, match="do not come back"):
         ChannelPruner(small_net(), X, PolynomialDecay(0.75, 0.5, 0, 10))
@@ -94,6 +111,8 @@ def test_schedules_that_channels_cannot_follow_are_refused_at_once():
         ChannelPruner(small_net(), X, ConstantSparsity(0.99, 0), measure="params")
     with pytest.raises(ValueError, match="Unknown measure 'weight'"):
         ChannelPruner(small_net(), X, ConstantSparsity(0.5, 0), measure="weight")
+    with pytest.raises(ValueError, match="Unknown measure 'channels'"):
+        ChannelPruner(small_net(), X, ConstantSparsity(0.5, 0), measure={"channels": 1.0, "macs": 0.5})
 
 
 def test_training_resumes_exactly():

@@ -91,6 +91,14 @@ def test_the_smallest_go():
     assert masks["b"].tolist() == [False, False, True]  # one stays, or the layer would cut the net
 
 
+def test_of_each_layer_the_best_weight_that_is_still_there_stays():
+    before = {"a": torch.ones(3, dtype=torch.bool), "b": torch.tensor([False, True, True])}
+    scores = {"a": torch.tensor([10.0, 11.0, 12.0]), "b": torch.tensor([99.0, 2.0, 1.0])}  # b's best has gone
+    masks = make_masks(scores, 0.5, "global", previous=before)
+    assert masks["a"].tolist() == [False, True, True]
+    assert masks["b"].tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize("scope", SCOPES)
 def test_masks_nest_as_sparsity_grows_though_weights_move(scope):
     generator = torch.Generator().manual_seed(1)
