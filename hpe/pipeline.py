@@ -84,16 +84,18 @@ def run_export(
         if deviation.mean > WORRYING_DEG:
             advice = "" if network.config.act == "relu6" else "; --act relu6 loses least in int8"
             report(f"warning: {name} strays from torch by {deviation.mean:.1f} deg in the mean; train longer{advice}")
-    board = read_json(run / "result.json")["config"].get("prune", {}).get("target_board")
-    if board is not None and "int8" in files:
-        _report_fit(files["int8"], board, report)
+    if "int8" in files:
+        report_target_board(run, files["int8"], report)
     return files
 
 
-def _report_fit(file: Path, board: str, report: Callable[[str], None]) -> None:
-    """Say whether a net that was pruned for a board fits it, now that its operators and its arena are known."""
+def report_target_board(run: Path, file: Path, report: Callable[[str], None]) -> None:
+    """Where a net was pruned for a board, say whether the int8 file fits it: only a file tells operators and arena."""
     from export.fit import fit
 
+    board = read_json(run / "result.json")["config"].get("prune", {}).get("target_board")
+    if board is None:
+        return
     answer = fit(file, board)
     for line in (f"{file} {answer.verdict}", *(f"- {advice}" for advice in answer.advice)):
         report(line)

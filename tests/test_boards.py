@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,27 @@ def test_planned_limits_leave_room_for_what_a_file_turns_out_to_need():
         assert result.flash_bytes - result.model_bytes + limits["int8_bytes"] <= result.flash_limit_bytes
 
 
-def test_too_little_memory_is_told_with_the_bytes_that_would_do(monkeypatch: pytest.MonkeyPatch):
-    from dataclasses import replace
+@pytest.mark.parametrize(
+    ("prune", "words"),
+    [
+        ({"target_board": "nano33ble"}, ["fits the Arduino Nano 33 BLE Sense"]),
+        ({"target_board": "crowded"}, ["does not fit", "- Bring the arena from"]),
+        ({"target_board": None}, []),
+    ],
+)
+def test_an_export_says_whether_it_fits_the_board_that_the_net_was_pruned_for(tmp_path, monkeypatch, prune, words):
+    from hpe.pipeline import report_target_board
 
+    crowded = replace(BOARDS["nano33ble"], name="crowded", core_ram_bytes=220_000)
+    monkeypatch.setitem(BOARDS, "crowded", crowded)
+    (tmp_path / "result.json").write_text(json.dumps({"config": {"prune": prune}}))
+    lines: list[str] = []
+    report_target_board(tmp_path, RELU6, lines.append)
+    assert len(lines) == len(words)
+    assert all(word in line for word, line in zip(words, lines, strict=True))
+
+
+def test_too_little_memory_is_told_with_the_bytes_that_would_do(monkeypatch: pytest.MonkeyPatch):
     small = replace(BOARDS["nano33ble"], flash_bytes=230_000, ram_bytes=150_000)
     monkeypatch.setitem(BOARDS, "nano33ble", small)
     result = fit(SILU, "nano33ble")
