@@ -1,6 +1,6 @@
 """Seconds and memory of exporting an EfficientNet-B0 to every TensorFlow Lite format, and the sizes and operators got.
 
-    python benchmarks/conversion.py --act relu6
+    python benchmarks/conversion.py --act relu6 --out benchmarks/results/conversion_HARDWARE_YYYYMM
 
 The weights are random (their zeros, so the sparse files, mean nothing); time and memory do not depend on them.
 """
@@ -8,21 +8,27 @@ The weights are random (their zeros, so the sparse files, mean nothing); time an
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export import FORMATS, convert, export_onnx, file_sizes, operators
+from hpe.environment import environment
+from hpe.files import write_csv, write_text
+
+DEFINITIONS = """\
+- parent: tracing to ONNX and comparing it with torch, in the program itself; its imports are not counted.
+- child: the process that converts, with its imports; each format is timed in it, the sum is what the caller waits.
+- peak: the most memory that the child held (resident set)."""
 
 
 @dataclass(frozen=True)
@@ -33,32 +39,56 @@ class Options:
     """Activation."""
     samples: int = 200
     """Calibration samples."""
+    out: Path | None = None
+    """Write OUT.csv and OUT.md."""
 
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
+    load = os.getloadavg()[0]
+    rows = measure(options)
+    where = ", ".join(f"{name} {value}" for name, value in environment().items())
+    conditions = f"EfficientNet-B0 at 64x64, {options.act}, random weights, {options.samples} samples, 1 run, seed 0. "
+    report = markdown(rows, f"{conditions}{where}, load average at the start {load:.1f}.")
+    print(report)
+    if options.out is not None:
+        write_text(options.out.with_suffix(".md"), report)
+        write_csv(options.out.with_suffix(".csv"), rows)
+
+
+def measure(options: Options) -> list[dict[str, Any]]:
+    """One row a step: seconds, of a format also bytes and operators; of the child as a whole the memory."""
     from hpe.config import ModelConfig
     from hpe.model import build_model, example_input, fold_output_scale
 
     network = fold_output_scale(build_model(ModelConfig(act=options.act)))
     calibration = np.random.default_rng(0).normal(size=(options.samples, 64, 64, 3)).astype(np.float32)
+    empty: dict[str, Any] = dict.fromkeys(("size_bytes", "gzip_bytes", "operators", "peak_rss_bytes"), "")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         onnx = export_onnx(network, example_input(), Path(folder) / "b0.onnx")
-        onnx_seconds = time.perf_counter() - start
-        start = time.perf_counter()
+        traced = time.perf_counter()
         files = convert(onnx, folder, FORMATS, calibration)
-        convert_seconds = time.perf_counter() - start
+        end = time.perf_counter()
         answer = json.loads((Path(folder) / "b0_convert.log").read_text().splitlines()[-1])
-        table = Table("format", "seconds", "bytes", "gzip bytes", "operators")
+        steps = {"parent: ONNX": traced - start}
+        steps |= {f"child: {name}": answer["seconds"][name] for name in ("import", "onnx2tf")}
+        rows = [{"step": name, "seconds": round(seconds, 1), **empty} for name, seconds in steps.items()]
         for fmt, path in files.items():
-            sizes = file_sizes(path)
-            numbers = sizes["size_bytes"], sizes["gzip_bytes"], len(operators(path))
-            table.add_row(fmt, str(answer["seconds"][fmt]), *(f"{number:,}" for number in numbers))
-    Console().print(table)
-    peak_mb = answer["peak_rss_bytes"] / 1e6
-    print(f"ONNX {onnx_seconds:.1f} s; all formats {convert_seconds:.1f} s, child process peak {peak_mb:,.0f} MB")
-    print(f"of which importing TensorFlow {answer['seconds']['import']} s, onnx2tf {answer['seconds']['onnx2tf']} s")
+            sizes = {**file_sizes(path), "operators": len(operators(path))}
+            rows.append({"step": f"child: {fmt}", "seconds": round(answer["seconds"][fmt], 1), **empty, **sizes})
+    rows.append({"step": "child, all", "seconds": round(end - traced, 1), **empty})
+    rows[-1]["peak_rss_bytes"] = answer["peak_rss_bytes"]
+    rows.append({"step": "all", "seconds": round(end - start, 1), **empty})
+    return rows
+
+
+def markdown(rows: list[dict[str, Any]], conditions: str) -> str:
+    """The report: conditions, definitions, one row a step."""
+    lines = [tuple(rows[0]), ("---",) * len(rows[0])]
+    lines += [tuple(f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()) for row in rows]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"# Conversion\n\n{conditions}\n\n{DEFINITIONS}\n\n{table}\n"
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ imports nothing of this package. The request, JSON:
 
     {"onnx": PATH, "out_dir": DIR, "formats": ["fp32", ...], "calibration": PATH.npy or null, "range_quantile": 0.95}
 
-The files are out_dir/FORMAT.tflite. The answer is out_dir/answer.json: {"seconds": {step: s}, "peak_rss_bytes": n} and,
-where there is an int8 file, "calibration": {"samples": n, "range_quantile": q}; or {"error": sentence}.
+The files are out_dir/FORMAT.tflite. The answer is out_dir/answer.json: {"seconds": {step: s}, "peak_rss_bytes": n,
+"converter_bytes": {format: n}} (sizes with tensor names) and, where there is an int8 file,
+"calibration": {"samples": n, "range_quantile": q}; or {"error": sentence}.
 """
 
 from __future__ import annotations
@@ -210,7 +211,9 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     lap("onnx2tf")
     convert_formats(saved_model, request, lap)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    answer = {"seconds": seconds, "peak_rss_bytes": peak if sys.platform == "darwin" else peak * 1024}
+    answer: dict[str, Any] = {"seconds": seconds, "peak_rss_bytes": peak if sys.platform == "darwin" else peak * 1024}
+    sizes = {fmt: Path(request["out_dir"], f"{fmt}.tflite").stat().st_size for fmt in request["formats"]}
+    answer["converter_bytes"] = sizes
     if any(fmt.startswith("int8") for fmt in request["formats"]):
         samples = len(np.load(request["calibration"], mmap_mode="r"))
         answer["calibration"] = {"samples": samples, "range_quantile": request["range_quantile"]}

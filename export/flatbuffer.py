@@ -137,7 +137,7 @@ class _Reader:
             return struct.unpack_from("<" + fmt, self.data, at)[0]
         except struct.error:
             raise ModelFileError(
-                f"an offset points behind its end (byte {at} of {len(self.data)}): is it truncated?"
+                f"an offset points behind its end (byte {at} of {len(self.data)}), as in a truncated one"
             ) from None
 
     def spend(self, amount: int) -> None:

@@ -141,6 +141,8 @@ def test_log_ends_with_times_and_peak_memory():
     assert set(answer["seconds"]) == {"import", "onnx2tf", *FORMATS}
     assert 1e8 < answer["peak_rss_bytes"] < 2e9
     assert answer["calibration"] == {"samples": 100, "range_quantile": 0.95}
+    assert set(answer["converter_bytes"]) == set(FORMATS)
+    assert answer["converter_bytes"]["fp32"] > file_sizes(exported().files["fp32"])["size_bytes"]
 
 
 @pytest.mark.parametrize(
