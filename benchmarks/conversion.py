@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ from hpe.files import write_csv, write_text
 DEFINITIONS = """\
 - parent: tracing to ONNX and comparing it with torch, in the program itself; its imports are not counted.
 - child: the process that converts, with its imports; each format is timed in it, the sum is what the caller waits.
+- CPU: processor seconds of that part, which is what an idle machine waits; on a busy one the elapsed seconds are more.
 - peak: the most memory that the child held (resident set)."""
 
 
@@ -63,13 +65,14 @@ def measure(options: Options) -> list[dict[str, Any]]:
 
     network = fold_output_scale(build_model(ModelConfig(act=options.act)))
     calibration = np.random.default_rng(0).normal(size=(options.samples, 64, 64, 3)).astype(np.float32)
-    empty: dict[str, Any] = dict.fromkeys(("size_bytes", "gzip_bytes", "operators", "peak_rss_bytes"), "")
+    names = ("cpu_seconds", "size_bytes", "gzip_bytes", "operators", "peak_rss_bytes")
+    empty: dict[str, Any] = dict.fromkeys(names, "")
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        start, parent_start, child_start = time.perf_counter(), time.process_time(), child_cpu_seconds()
         onnx = export_onnx(network, example_input(), Path(folder) / "b0.onnx")
-        traced = time.perf_counter()
+        traced, parent_cpu = time.perf_counter(), time.process_time() - parent_start
         files = convert(onnx, folder, FORMATS, calibration)
-        end = time.perf_counter()
+        end, child_cpu = time.perf_counter(), child_cpu_seconds() - child_start
         answer = json.loads((Path(folder) / "b0_convert.log").read_text().splitlines()[-1])
         steps = {"parent: ONNX": traced - start}
         steps |= {f"child: {name}": answer["seconds"][name] for name in ("import", "onnx2tf")}
@@ -77,10 +80,18 @@ def measure(options: Options) -> list[dict[str, Any]]:
         for fmt, path in files.items():
             sizes = {**file_sizes(path), "operators": len(operators(path))}
             rows.append({"step": f"child: {fmt}", "seconds": round(answer["seconds"][fmt], 1), **empty, **sizes})
-    rows.append({"step": "child, all", "seconds": round(end - traced, 1), **empty})
-    rows[-1]["peak_rss_bytes"] = answer["peak_rss_bytes"]
+    rows[0]["cpu_seconds"] = round(parent_cpu, 1)
+    whole = {"cpu_seconds": round(child_cpu, 1), "peak_rss_bytes": answer["peak_rss_bytes"]}
+    rows.append({"step": "child, all", "seconds": round(end - traced, 1), **empty, **whole})
     rows.append({"step": "all", "seconds": round(end - start, 1), **empty})
+    rows[-1]["cpu_seconds"] = round(parent_cpu + child_cpu, 1)
     return rows
+
+
+def child_cpu_seconds() -> float:
+    """Of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def markdown(rows: list[dict[str, Any]], conditions: str) -> str:
