@@ -54,8 +54,8 @@ def main() -> None:
     report = markdown(rows, f"{conditions}{where}, load average at the start {load:.1f}.")
     print(report)
     if options.out is not None:
-        write_text(options.out.with_suffix(".md"), report)
-        write_csv(options.out.with_suffix(".csv"), rows)
+        write_text(Path(f"{options.out}.md"), report)
+        write_csv(Path(f"{options.out}.csv"), rows)
 
 
 def measure(options: Options) -> list[dict[str, Any]]:

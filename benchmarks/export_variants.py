@@ -74,8 +74,8 @@ def main() -> None:
     where = ", ".join(f"{name} {value}" for name, value in facts.items())
     conditions = f"{where}. {options.rounds} rounds, load average before them {load:.1f}; seed 0."
     report = markdown(rows, f"`{options.data}` ({len(faces)} faces). {conditions}")
-    options.out.with_suffix(".md").write_text(report)
-    with options.out.with_suffix(".csv").open("w", newline="") as stream:
+    Path(f"{options.out}.md").write_text(report)
+    with Path(f"{options.out}.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, [name for name in rows[0] if name != "path"], extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
