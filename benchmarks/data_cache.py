@@ -3,7 +3,8 @@
     python benchmarks/data_cache.py synthetic:easy:20000 csv:../shared/data/faces [--out FILE.csv]
 
 Each specification is built in a fresh folder (nothing is reused), then opened again; the rows hold both times, and the
-CPU seconds of all processes, which other programs on the machine disturb less than the elapsed time.
+CPU seconds of all processes, which other programs on the machine disturb less than the elapsed time. The first build
+of drawn heads on a machine also compiles the renderer (some ten seconds); set NUMBA_CACHE_DIR to an empty folder for it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from hpe.datasets import load_faces
+from hpe.environment import commit, processor
 from hpe.files import write_csv
 
 
@@ -27,6 +31,7 @@ def cpu_seconds() -> float:
 
 def measure(spec: str) -> dict[str, object]:
     """Build and open the cache of one specification."""
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         start, cpu_before = time.perf_counter(), cpu_seconds()
         count = len(load_faces(spec, cache_dir=folder))
@@ -45,8 +50,12 @@ def measure(spec: str) -> dict[str, object]:
         "images_per_cpu_s": round(count / cpu_s),
         "open_s": round(open_s, 2),
         "cache_bytes": size,
-        "cpus": os.cpu_count(),
-        "machine": platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_average_before": round(load, 1),
+        "processor": processor(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "commit": commit(),
     }
 
 
