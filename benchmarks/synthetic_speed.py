@@ -12,11 +12,12 @@ import time
 from datetime import date
 from pathlib import Path
 
+import numba
 import numpy as np
 import tyro
 
 from hpe.environment import commit, processor
-from hpe.synthetic import render
+from hpe.synthetic import prepare, render
 
 
 def main(batches: int = 40, batch: int = 50, out: Path = Path("benchmarks/results")) -> None:
@@ -29,7 +30,7 @@ def main(batches: int = 40, batch: int = 50, out: Path = Path("benchmarks/result
     """
     rows = []
     for preset in ("easy", "clean", "full"):
-        render(range(batch), 0, preset, margin=8)  # builds the tables
+        prepare()  # compiles the loops and builds the tables
         per_cpu_second, per_second = [], []
         for k in range(batches):
             cpu, wall = time.process_time(), time.perf_counter()
@@ -40,7 +41,9 @@ def main(batches: int = 40, batch: int = 50, out: Path = Path("benchmarks/result
         for name, rates in (("per_cpu_second", per_cpu_second), ("per_second", per_second)):
             row |= {f"{name}_mean": round(statistics.mean(rates)), f"{name}_sd": round(statistics.stdev(rates))}
             row |= {f"{name}_median": round(statistics.median(rates)), f"{name}_best": round(max(rates))}
-        rows.append({**row, "processor": processor(), "numpy": np.__version__, "commit": commit()})
+        rows.append(
+            {**row, "processor": processor(), "numpy": np.__version__, "numba": numba.__version__, "commit": commit()}
+        )
         print("  ".join(f"{name} {value}" for name, value in rows[-1].items()))
     path = out / f"synthetic_speed_{platform.machine()}_{date.today():%Y%m}.csv"
     with path.open("w", newline="") as file:
