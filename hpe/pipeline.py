@@ -62,12 +62,11 @@ def run_export(
     if not run.exists() and (out is None or calibration is None):  # the name of a shipped model
         raise ConfigError(f"{run} ships with the package; say where to write with --out, and give --calibration SPEC")
     spec = calibration or read_json(run / "config.json")["data"]
+    report(f"exporting {run} to ONNX and TFLite ({', '.join(formats)})")
     if out is not None:
-        facts = read_json(run / "result.json") if run.exists() else cards()[str(run)]
-        write_json(out / "result.json", {key: facts[key] for key in ("id", "config", "params", "nonzeros", "macs")})
+        _note_origin(run, out)
         run = out
     crops = random_crops(_load(spec, skip_bad=True), CALIBRATION_SAMPLES)
-    report(f"exporting {run} to ONNX and TFLite ({', '.join(formats)})")
     onnx = export_onnx(network, example_input(), run / "model.onnx")
     files = {"onnx": onnx, **convert(onnx, run, formats=tuple(formats), calibration=preprocess(crops))}
     merge_result(run, "files", {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()})
@@ -99,6 +98,15 @@ def report_target_board(run: Path, file: Path, report: Callable[[str], None]) ->
     answer = fit(file, board)
     for line in (f"{file} {answer.verdict}", *(f"- {advice}" for advice in answer.advice)):
         report(line)
+
+
+def _note_origin(run: Path, out: Path) -> None:
+    """Begin OUT/result.json with what is known of the run, or shipped model, that is exported there."""
+    facts = read_json(run / "result.json") if run.exists() else cards()[str(run)]
+    begun = read_json(out / "result.json") if (out / "result.json").exists() else {"id": facts["id"]}
+    if begun.get("id") != facts["id"]:
+        raise ConfigError(f"--out {out}: holds another run; give another folder")
+    write_json(out / "result.json", begun | {k: facts[k] for k in ("config", "params", "nonzeros", "macs")})
 
 
 def _load(spec: str, skip_bad: bool = False) -> Faces:

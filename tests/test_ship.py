@@ -126,6 +126,9 @@ def test_every_command_takes_a_name(models, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit, match="2"):
         main(["export", "b0"])
     assert "b0 ships with the package; say where to write with --out" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", "b0", "--out", "tuned", "--calibration", DATA])
+    assert "--out tuned: holds another run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
