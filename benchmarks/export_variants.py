@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import tyro
-from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -40,7 +39,8 @@ DEFINITIONS = """\
 - arena: bytes of RAM that TensorFlow Lite Micro takes; planned for a Cortex-M4 (CMSIS-NN, 32 bits) and for this host,
   and measured on this host with its own interpreter (reference kernels, 64 bits).
 - MAE: mean absolute error of yaw, pitch and roll, degrees; "from float": mean deviation from the fp32 file's answers.
-- latency: 1 thread, 1 image, median over interleaved rounds; ratio: to the first file, round by round.
+- latency: 1 thread, 1 image, median over interleaved rounds; ratio: to the first network's fp32
+  file, round by round.
   ONNX runs on onnxruntime, the others on LiteRT; its kernels (XNNPACK, or built-in ones where that refuses) are in the
   CSV file."""
 
@@ -79,7 +79,7 @@ def main() -> None:
         writer = csv.DictWriter(stream, [name for name in rows[0] if name != "path"], extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
-    Console().print(report, markup=False)
+    print(report)
 
 
 def _labelled(text: str) -> tuple[str, Path]:
@@ -138,10 +138,11 @@ def graph_columns(path: Path, fmt: str) -> dict[str, Any]:
 
 
 def add_latency(rows: list[dict[str, Any]], rounds: int) -> None:
-    """Give each row its median and quartiles in ms and its ratio to the first row."""
+    """Give each row its median and quartiles in ms and its ratio to the first network's fp32 file."""
     runtimes = [load_runtime(row["path"], threads=1) for row in rows]
     milliseconds = interleaved(runtimes, rounds, burst=5)  # (rounds, files)
-    ratios = np.median(milliseconds / milliseconds[:, :1], axis=0)
+    first = next(i for i, row in enumerate(rows) if row["format"] == "fp32")
+    ratios = np.median(milliseconds / milliseconds[:, first : first + 1], axis=0)
     low, median, high = np.quantile(milliseconds, [0.25, 0.5, 0.75], axis=0).round(4)
     for i, row in enumerate(rows):
         row |= {"kernels": runtimes[i].kernels, "latency_ms": median[i], "latency_ratio": round(float(ratios[i]), 3)}
@@ -167,7 +168,9 @@ def markdown(rows: list[dict[str, Any]], conditions: str) -> str:
     by_format = {
         "Bytes (stripped / gzip -9)": lambda r: f"{r['stripped_bytes']:,} / {r['gzip_bytes']:,}",
         "Error: MAE (mean deviation from fp32), degrees": lambda r: f"{r['mae_deg']:.2f} ({r['from_float_deg']:.2f})",
-        "Latency, ms (ratio to the first)": lambda r: f"{r['latency_ms']:.3f} ({r['latency_ratio']:.2f})",
+        "Latency, ms (ratio to the first network's fp32)": lambda r: (
+            f"{r['latency_ms']:.3f} ({r['latency_ratio']:.2f})"
+        ),
     }
     parts = [
         "# Exported networks",
