@@ -169,8 +169,6 @@ def markdown(rows: list[dict[str, Any]], conditions: str) -> str:
         "Bytes (stripped / gzip -9)": lambda r: f"{r['stripped_bytes']:,} / {r['gzip_bytes']:,}",
         "Error: MAE (mean deviation from fp32), degrees": lambda r: f"{r['mae_deg']:.2f} ({r['from_float_deg']:.2f})",
         "Latency, ms: least (median)": lambda r: f"{r['min_ms']:.3f} ({r['latency_ms']:.3f})",
-            f"{r['latency_ms']:.3f} ({r['latency_ratio']:.2f})"
-        ),
     }
     parts = [
         "# Exported networks",
