@@ -15,7 +15,8 @@ to 122,450, if each has one (not verified against the source)."""
 AFLW2000_COUNT, AFLW2000_WITHIN_99 = 2_000, 1_969
 """31 have an angle beyond 99 degrees (github.com/natanielruiz/deep-head-pose, issue 41)."""
 BIWI_COUNT = 15_678
-"""Frames of all 24 sequences (not verified against the source, whose card says "15K images of 20 people")."""
+"""Frames of all 24 sequences. The card of huggingface.co/datasets/ETHZurich/biwi_kinect_head_pose has the 24 sequences
+and says "15K images of 20 people"; the exact number was not found at the source."""
 
 OBTAIN = {
     "csv": """csv:DIR reads your own faces: DIR/labels.csv with the columns file,yaw,pitch,roll (degrees).

@@ -81,6 +81,38 @@ def test_300w_lp_reads_all_subsets_and_flips_and_nothing_else(tmp_path):
         load_faces(f"300w-lp:{tmp_path}@train")
 
 
+def test_every_300w_lp_fault_is_named(tmp_path):
+    kinds = ["good", "no image", "no pose", "broken image", "cut mat", "no Pose_Para", "NaN", "few landmarks"]
+    for subset in ("AFW", "HELEN_Flip"):
+        for kind in kinds:
+            path = write_mat_pair(tmp_path / subset, kind, (10.0, 5.0, -5.0), kind="300w-lp")
+            photo = path.with_suffix(".jpg")
+            if kind == "no image":
+                photo.unlink()
+            elif kind == "no pose":
+                path.unlink()
+            elif kind == "broken image":
+                photo.write_bytes(photo.read_bytes()[:700])
+            elif kind == "cut mat":
+                path.write_bytes(path.read_bytes()[:-200])
+            else:
+                damage_mat(path, kind, landmarks="pt2d")
+    faults = {fault.source: fault for fault in check_data(f"300w-lp:{tmp_path}")}
+    expected = {
+        "no image.mat": "no .jpg beside",
+        "no pose.jpg": "no .mat beside",
+        "broken image.mat": "cannot be decoded",
+        "cut mat.mat": "cut short",
+        "no Pose_Para.mat": "no array Pose_Para",
+        "NaN.mat": "not finite",
+        "few landmarks.mat": "shape",
+    }
+    assert set(faults) == {str(tmp_path / subset / name) for subset in ("AFW", "HELEN_Flip") for name in expected}
+    for source, fault in faults.items():
+        assert expected[Path(source).name] in fault.what
+        assert fault.remedy
+
+
 def test_counts_are_verified(tmp_path):
     write_mat_pair(tmp_path / "AFW", "one", (10.0, 5.0, -5.0), kind="300w-lp")
     (summary,) = prepare(f"300w-lp:{tmp_path}")
@@ -98,7 +130,7 @@ def test_an_absent_dataset_says_how_to_obtain_it(tmp_path):
             prepare(f"{kind}:{tmp_path / 'nowhere'}")
 
 
-def damage_mat(path: Path, how: str) -> None:
+def damage_mat(path: Path, how: str, landmarks: str = "pt3d_68") -> None:
     content = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
     if how == "no Pose_Para":
         del content["Pose_Para"]
@@ -109,11 +141,11 @@ def damage_mat(path: Path, how: str) -> None:
     elif how == "text":
         content["Pose_Para"] = "hello"
     elif how == "no landmarks":
-        del content["pt3d_68"]
+        del content[landmarks]
     elif how == "few landmarks":
-        content["pt3d_68"] = content["pt3d_68"][:, :5]
+        content[landmarks] = content[landmarks][:, :5]
     elif how == "face outside":
-        content["pt3d_68"][:2] += 500
+        content[landmarks][:2] += 500
     savemat(path, content)
 
 
