@@ -7,7 +7,6 @@ its correlation and error against the exact labels say how like a photograph of 
 standard crop (k = 0.2), mean absolute error per angle, no wrapping needed below 99 degrees.
 """
 
-import csv
 import platform
 from datetime import date
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import tyro
 
 from hpe.environment import commit
+from hpe.files import write_csv
 from hpe.synthetic import render
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -101,11 +101,7 @@ def main(
                 ):
                     missed.append(f"{row['angle']} (seed {seed})")
     path = out / f"synthetic_realism_{platform.machine()}_{date.today():%Y%m}.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"wrote {path}")
+    print(f"wrote {write_csv(path, rows)}")
     if sheet is not None:
         contact_sheet(np.concatenate([render(range(60), seeds[0], p)[0] for p in ("clean", "full")]), 12, sheet)
     if missed:

@@ -1,11 +1,10 @@
 """Images per second of the synthetic renderer on one core, at 64 pixels with a border of 8, as it is cached.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/synthetic_speed.py
+    taskset -c 1 python benchmarks/synthetic_speed.py
 
 CPU time and wall time are both taken: on a machine that others use too, the faster batches say more than the mean.
 """
 
-import csv
 import platform
 import statistics
 import time
@@ -17,6 +16,7 @@ import numpy as np
 import tyro
 
 from hpe.environment import commit, processor
+from hpe.files import write_csv
 from hpe.synthetic import prepare, render
 
 
@@ -46,11 +46,7 @@ def main(batches: int = 40, batch: int = 50, out: Path = Path("benchmarks/result
         )
         print("  ".join(f"{name} {value}" for name, value in rows[-1].items()))
     path = out / f"synthetic_speed_{platform.machine()}_{date.today():%Y%m}.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"wrote {path}")
+    print(f"wrote {write_csv(path, rows)}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 from hpe.files import read_json
 
 FOLDER = Path(__file__).parent / "models"
-DEFAULT_MODEL = "b0-pi"
+DEFAULT_MODEL = "b0"
 """What `hpe predict` runs where no model is named."""
 SUFFIXES = (".tflite", ".onnx")
 WEIGHTS = "model.safetensors"

@@ -19,33 +19,33 @@ def folder(tmp_path, monkeypatch):
     """A registry with one model."""
     models = tmp_path / "models"
     content = MODEL.read_bytes()
-    card = {"name": "b0-pi", "file": "b0-pi.tflite", "sha256": hashlib.sha256(content).hexdigest()}
+    card = {"name": "b0", "file": "b0.tflite", "sha256": hashlib.sha256(content).hexdigest()}
     card |= {"size_bytes": len(content), "gzip_bytes": 9, "macs": 2_500_000, "arena_bytes": 8, "boards": ["pi4"]}
     card |= {"mae_deg": {"mean": 3.0}, "float_mae_deg": {"mean": 2.9}, "data": "48 faces", "n": 48, "protocol": "MAE"}
-    write_json(models / "b0-pi.json", card | {"checkpoint": None})
-    (models / "b0-pi.tflite").write_bytes(content)
+    write_json(models / "b0.json", card | {"checkpoint": None})
+    (models / "b0.tflite").write_bytes(content)
     monkeypatch.setattr(registry, "FOLDER", models)
     return models
 
 
 def test_a_name_a_path_and_the_default(folder, tmp_path):
-    assert resolve_model("b0-pi") == folder / "b0-pi.tflite"
-    assert resolve_model(None) == folder / "b0-pi.tflite"
+    assert resolve_model("b0") == folder / "b0.tflite"
+    assert resolve_model(None) == folder / "b0.tflite"
     assert resolve_model(MODEL) == MODEL
     assert resolve_model("absent.tflite").name == "absent.tflite"  # who opens it says that it is absent
-    with pytest.raises(ModelNameError, match=r"b0-py: no such model; .* one that ships: b0-pi"):
+    with pytest.raises(ModelNameError, match=r"b0-py: no such model; .* one that ships: b0"):
         resolve_model("b0-py")
-    (tmp_path / "b0-pi").mkdir()
-    assert HeadPosePredictor("b0-pi")
+    (tmp_path / "b0").mkdir()
+    assert HeadPosePredictor("b0")
 
 
 def test_a_changed_file_is_refused(folder):
-    (folder / "b0-pi.tflite").write_bytes(b"changed")
+    (folder / "b0.tflite").write_bytes(b"changed")
     with pytest.raises(ModelNameError, match="missing or changed"):
-        resolve_model("b0-pi")
-    (folder / "b0-pi.tflite").unlink()
+        resolve_model("b0")
+    (folder / "b0.tflite").unlink()
     with pytest.raises(ModelNameError, match="missing or changed"):
-        resolve_model("b0-pi")
+        resolve_model("b0")
 
 
 def test_without_any_shipped_model(tmp_path):
@@ -58,12 +58,12 @@ def test_without_any_shipped_model(tmp_path):
 def test_hpe_models_lists_and_writes(folder, tmp_path, capsys):
     main(["models", "--json", str(tmp_path / "m.json")])
     out = capsys.readouterr().out
-    assert "b0-pi" in out
+    assert "b0" in out
     assert "3.00" in out
     assert "2.90" in out
     assert "2.50" in out
     assert "deg: MAE on 48 faces: MAE" in out
-    assert json.loads((tmp_path / "m.json").read_text())["b0-pi"]["n"] == 48
+    assert json.loads((tmp_path / "m.json").read_text())["b0"]["n"] == 48
 
 
 def test_every_shipped_card_holds():
