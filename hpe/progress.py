@@ -1,9 +1,13 @@
-"""Progress bars: rich on a terminal, silent elsewhere."""
+"""Progress bars (rich on a terminal, silent elsewhere), and where tables are printed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @contextmanager
@@ -17,3 +21,14 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=total)
         yield lambda: progress.advance(task)
+
+
+def standard_output() -> Console:
+    """Rich's console, but for one thing: a closed pipe raises BrokenPipeError, as it does everywhere else."""
+    from rich.console import Console
+
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Output()

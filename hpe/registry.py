@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hpe.files import read_json
+from hpe.progress import standard_output
 
 FOLDER = Path(__file__).parent / "models"
 DEFAULT_MODEL = "b0"
@@ -91,7 +92,6 @@ def digest(path: Path) -> str:
 def print_models(known: dict[str, dict[str, Any]]) -> None:
     """The cards as a table that fits 80 columns; the JSON has the rest."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -103,7 +103,7 @@ def print_models(known: dict[str, dict[str, Any]]) -> None:
         numbers += ["-" if arena is None else f"{arena:,}", f"{card['mae_deg']['mean']:.2f}"]
         numbers.append(f"{card['float_mae_deg']['mean']:.2f}")
         table.add_row(name, *numbers, " ".join(card["boards"]))
-    console = Console()
+    console = standard_output()
     console.print(table)
     for data, protocol in sorted({(card["data"], card["protocol"]) for card in known.values()}):
         console.print(f"deg: MAE on {data}: {protocol}; float: before the file was quantised.", soft_wrap=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpe.files import read_json, write_csv, write_text, write_whole
+from hpe.progress import standard_output
 
 Row = dict[str, Any]
 
@@ -90,7 +91,6 @@ def markdown(rows: Sequence[Row]) -> str:
 def print_table(rows: Sequence[Row], title: str) -> None:
     """The rows as a table that fits a terminal of 80 columns: counts in millions, the family left to the files."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left")
@@ -100,7 +100,7 @@ def print_table(rows: Sequence[Row], title: str) -> None:
     for row in rows:
         cells = ["-" if row[key] is None else f"{row[key] / unit:.2f}" for key, (_, unit) in SHORT_COLUMNS.items()]
         table.add_row(row["model"], *cells)
-    Console().print(table)
+    standard_output().print(table)
 
 
 def pareto(rows: Sequence[Row], x: str, y: str) -> list[Row]:
