@@ -9,7 +9,6 @@ benchmarks/latency.py, all files taking turns; so it needs an idle machine.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sys
@@ -30,7 +29,7 @@ from export.fit import op_macs
 from hpe.datasets import Faces, load_faces
 from hpe.environment import environment
 from hpe.evaluate import pose_metrics
-from hpe.files import read_json
+from hpe.files import read_json, write_csv, write_text
 from hpe.pipeline import run_export
 from hpe.transforms import centre_crop, preprocess
 
@@ -74,11 +73,8 @@ def main() -> None:
     where = ", ".join(f"{name} {value}" for name, value in facts.items())
     conditions = f"{where}. {options.rounds} rounds, load average before them {load:.1f}; seed 0."
     report = markdown(rows, f"`{options.data}` ({len(faces)} faces). {conditions}")
-    Path(f"{options.out}.md").write_text(report)
-    with Path(f"{options.out}.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, [name for name in rows[0] if name != "path"], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_text(f"{options.out}.md", report)
+    write_csv(f"{options.out}.csv", [{name: cell for name, cell in row.items() if name != "path"} for row in rows])
     print(report)
 
 

@@ -16,9 +16,7 @@ first trained on the same images. The table says which it was. Nothing here is a
 """
 
 import argparse
-import csv
 import gzip
-import os
 import platform
 import tempfile
 import time
@@ -34,6 +32,7 @@ from torchvision.datasets import FashionMNIST
 
 from benchmarks.drawn_clothes import write_drawn_clothes
 from hpe.environment import environment
+from hpe.files import write_csv, write_text
 from pruning import MagnitudePruner, PolynomialDecay, drop_blocks, reestimate_norms, stats
 
 MIDDLE = [f"base.{i}" for i in range(7, 14)]
@@ -238,13 +237,8 @@ def write_table(rows: list[dict], about: str, out: Path) -> None:
     lines = ["# Fashion-MNIST: pruning by place", "", about + ".", "", f"| {' | '.join(rows[0])} |"]
     lines += ["|" + "---|" * len(rows[0]), *(f"| {' | '.join(map(str, row.values()))} |" for row in rows), ""]
     lines += [NOTE, ""]
-    with open(f"{out}.part", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(f"{out}.part", f"{out}.csv")
-    Path(f"{out}.part").write_text("\n".join(lines))
-    os.replace(f"{out}.part", f"{out}.md")
+    write_csv(f"{out}.csv", rows)
+    write_text(f"{out}.md", "\n".join(lines))
 
 
 # Images

@@ -9,7 +9,6 @@ the scheduler's slice (some 3 ms) is interrupted, a shorter one is not; then onl
 
 from __future__ import annotations
 
-import csv
 import os
 import platform
 import sys
@@ -26,6 +25,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export import Runtime, file_sizes, load_runtime
+from hpe.files import write_csv
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,7 @@ def main() -> None:
         print("The machine was busy: medians and ratios are not to be trusted, minima may be.")
     print(f"{cpu_name()}, Python {platform.python_version()}, {versions}; {conditions}; {load}")
     if options.out is not None:
-        with options.out.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(options.out, rows)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ qat        distilled, then trained on with the rounding of int8; control: traine
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +38,7 @@ from hpe.config import (
 from hpe.datasets import load_faces
 from hpe.environment import commit, processor
 from hpe.evaluate import evaluate
-from hpe.files import read_json, write_json, write_whole
+from hpe.files import read_json, write_csv, write_json, write_text
 from hpe.model import HeadPoseNet, build_model, example_input, load_model
 from hpe.pipeline import random_crops, run_evaluate, run_export
 from hpe.pruners import make_pruner
@@ -277,17 +275,12 @@ def main(study: tyro.conf.OmitArgPrefixes[Study]) -> None:
 
 def write_table(path: Path, rows: list[dict[str, Any]], study: Study) -> None:
     """PATH.csv, and PATH.md with the protocol above the same rows."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     protocol = (
         f"Test: {study.test}. Recovery {study.epochs} epochs, last stage {study.qat_epochs}, 1cycle, peak {study.lr}, "
         f"pruning step every {study.frequency} steps, seed 0. {processor()}, torch {torch.__version__}, {commit()}."
     )
-    write_whole(path.with_suffix(".csv"), lambda file: file.write_text(text.getvalue()))
-    write_whole(path.with_suffix(".md"), lambda file: file.write_text(f"{protocol}\n\n{table(rows)}\n"))
+    write_csv(path.with_suffix(".csv"), rows)
+    write_text(path.with_suffix(".md"), f"{protocol}\n\n{table(rows)}\n")
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     **cli_device.COMMANDS,
 }
 
-TRAIN_MODULES = ("torch", "torchvision", "timm", "torch_pruning", "safetensors", "matplotlib", "tensorboard")
+TRAIN_MODULES = ("torch", "torchvision", "timm", "torch_pruning", "safetensors", "matplotlib", "tensorboard", "numba")
 """What the extra `train` brings; everything else that may be missing comes with `export`."""
 
 

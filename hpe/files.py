@@ -42,10 +42,10 @@ def write_json(path: str | os.PathLike, value: Any) -> Path:
 
 
 def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Write rows of equal keys with a header line."""
+    """Write rows under a header of their keys, in the order of first appearance; what a row lacks stays empty."""
     rows = list(rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return write_text(path, text.getvalue())

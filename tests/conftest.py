@@ -21,6 +21,26 @@ def data_cache(tmp_path_factory: pytest.TempPathFactory):
         yield
 
 
+@pytest.fixture(scope="module")
+def without_wheel():
+    """The planner alone: asking the real interpreter (as tests/test_micro.py does) takes a process a call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.fit.has_micro", lambda: False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def sketch(tmp_path_factory: pytest.TempPathFactory, without_wheel: None) -> Path:
+    """A sketch folder with a tiny model, as `hpe deploy` writes it. Do not change it."""
+    from export.sketch import write_arduino
+
+    from .sketches import SETTINGS, SILU
+
+    folder = tmp_path_factory.mktemp("sketch") / "head_pose"
+    write_arduino(SILU, folder, "nano33ble", SETTINGS)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of a B0 trained for two epochs on 48 drawn heads. Do not change it."""

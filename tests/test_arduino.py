@@ -20,20 +20,7 @@ from hpe.transforms import MEAN, STD
 
 from .sketches import RELU6, SETTINGS, SILU, TESTS, WARNINGS, build_sketch, needs_gxx, run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def without_wheel():
-    """The planner alone: asking the real interpreter (as tests/test_micro.py does) takes a process a call."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.fit.has_micro", lambda: False)
-        yield
-
-
-@pytest.fixture(scope="module")
-def sketch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sketch") / "head_pose"
-    write_arduino(SILU, folder, "nano33ble", SETTINGS)
-    return folder
+pytestmark = pytest.mark.usefixtures("without_wheel")
 
 
 @pytest.fixture(scope="module")

@@ -18,19 +18,12 @@ REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "micr
 RELU6 = DATA / "tiny_relu6_nose.tflite"
 SILU = DATA / "tiny_silu_se.tflite"
 
+pytestmark = pytest.mark.usefixtures("without_wheel")
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="../shared/reference/micro is not here")
 
 # Estimated milliseconds at 64 MHz from instructions counted on an emulated Cortex-M4: newest kernels at -O2, Arduino
 # library at -Os; LOGISTIC from a table in the first row.
 MEASURED_MS = {"silu_se": (820, 1100), "hswish_se": (700, 1020), "relu6_nose": (320, 410)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_wheel():
-    """The planner alone: asking the real interpreter (as tests/test_micro.py does) takes a process a call."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.fit.has_micro", lambda: False)
-        yield
 
 
 def test_sums_add_up():

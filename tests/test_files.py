@@ -36,3 +36,8 @@ def test_merge_keeps_other_entries(tmp_path):
 def test_csv_has_a_header_and_one_line_a_row(tmp_path):
     path = write_csv(tmp_path / "t.csv", [{"a": 1, "b": "x,y"}, {"a": 2, "b": ""}])
     assert path.read_text() == 'a,b\n1,"x,y"\n2,\n'
+
+
+def test_csv_of_unequal_rows_leaves_gaps(tmp_path):
+    path = write_csv(tmp_path / "t.csv", [{"a": 1}, {"b": 2, "a": 3}])
+    assert path.read_text() == "a,b\n1,\n3,2\n"

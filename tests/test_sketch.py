@@ -18,21 +18,7 @@ from hpe.transforms import MEAN, STD, preprocess
 from .sketches import SETTINGS, SILU
 
 GENERATED = {"model_data.h", "model_data.cpp", "model_settings.h", "op_resolver.h"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_wheel():
-    """The planner alone: asking the real interpreter (as tests/test_micro.py does) takes a process a call."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.fit.has_micro", lambda: False)
-        yield
-
-
-@pytest.fixture(scope="module")
-def sketch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sketch") / "head_pose"
-    write_arduino(SILU, folder, "nano33ble", SETTINGS)
-    return folder
+pytestmark = pytest.mark.usefixtures("without_wheel")
 
 
 def test_sketch_is_complete(sketch: Path):
