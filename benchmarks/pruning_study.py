@@ -5,7 +5,8 @@
 
 For each share of weights that masks remove (50, 75, 87.5 %) the masked int8 file, after gzip, sets a budget of bytes;
 channels are then removed until the int8 file is no larger, and a narrower B0 is trained from nothing to the same size,
-for as many epochs as the dense network and its recovery had together. Random masks and random channels are controls.
+for as many epochs as the dense network and its recovery had together. Random masks and random channels are controls;
+`erk` and `lamp` ask what a better spread over the layers brings to either family.
 
 Stages of each rival, each in a folder of its own under --out, so that an interrupted study goes on where it stopped:
 once       pruned at one stroke; error as it is, and with batch-norm statistics taken anew
@@ -49,8 +50,29 @@ from pruning.norms import reestimate_norms
 from pruning.stats import stats
 
 SHARES = {"50": 0.5, "75": 0.75, "87": 0.875}
-KINDS = ("polynomial", "constant", "channel", "width", "random", "random_channel")
+MASKS = {
+    "polynomial": MaskConfig(),
+    "constant": MaskConfig(),
+    "erk": MaskConfig(scope="erk"),
+    "random": MaskConfig(score="random"),
+}
+"""Rivals that mask weights: per layer, by magnitude, on the polynomial schedule, unless the name says otherwise."""
+CHANNELS = {
+    "channel": ChannelConfig(),
+    "lamp": ChannelConfig(importance="lamp", ranking="global"),
+    "random_channel": ChannelConfig(importance="random"),
+}
+"""Rivals that remove channels: by group magnitude, ranked within each group, unless their name says otherwise."""
+KINDS = (*MASKS, *CHANNELS, "width")
 STAGES = ("tuned", "distilled", "qat")
+LEGEND = """\
+- `_deg`: mean absolute error on the test data over yaw, pitch and roll, in degrees; `_int8_deg`: of the int8 file.
+- `once`: pruned at one stroke from the dense network; `once_new_norms`: with batch-norm statistics taken anew.
+- `tuned`: pruned on its schedule while training goes on, by the labels (`width`: trained from nothing).
+- `distilled`: the same, with the dense network as teacher.
+- `control`, `qat`: `distilled`, trained on as long without and with the rounding of int8.
+- `int8_size_bytes` of `channel`, `lamp` and `width` keep within what one-stroke masks of that share leave after gzip -9.
+"""
 NORM_IMAGES = 512
 """Training faces from which batch-norm statistics are taken anew after one-shot pruning."""
 
@@ -94,14 +116,14 @@ class Study:
 
     def prune_config(self, kind: str, share: str) -> PruneConfig:
         """The pruning of a rival. Channels get the bytes that the polynomial masks leave after gzip."""
-        if kind in ("channel", "random_channel"):
-            channels = ChannelConfig(importance="magnitude" if kind == "channel" else "random")
+        if kind in CHANNELS:
             return PruneConfig(
-                "channel", target_int8_bytes=self.budget(share), frequency=self.frequency, channels=channels
+                "channel", target_int8_bytes=self.budget(share), frequency=self.frequency, channels=CHANNELS[kind]
             )
-        masks = MaskConfig(score="random" if kind == "random" else "magnitude")
         schedule = "constant" if kind == "constant" else "polynomial"
-        return PruneConfig("magnitude", schedule, final_sparsity=SHARES[share], frequency=self.frequency, masks=masks)
+        return PruneConfig(
+            "magnitude", schedule, final_sparsity=SHARES[share], frequency=self.frequency, masks=MASKS[kind]
+        )
 
     def budget(self, share: str) -> int:
         """Bytes of the int8 file of a masked network after gzip -9; the masks are cut at one stroke from the dense."""
@@ -280,7 +302,7 @@ def write_table(path: Path, rows: list[dict[str, Any]], study: Study) -> None:
         f"pruning step every {study.frequency} steps, seed 0. {processor()}, torch {torch.__version__}, {commit()}."
     )
     write_csv(path.with_suffix(".csv"), rows)
-    write_text(path.with_suffix(".md"), f"{protocol}\n\n{table(rows)}\n")
+    write_text(path.with_suffix(".md"), f"{protocol}\n\n{table(rows)}\n\n{LEGEND}")
 
 
 if __name__ == "__main__":
