@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpe.bench import run_bench
-from hpe.config import ConfigError, ModelConfig, PruneConfig, Recipe, TrainConfig
+from hpe.config import ChannelConfig, ConfigError, MaskConfig, ModelConfig, PruneConfig, Recipe, TrainConfig
 from hpe.files import read_json, write_whole
 from hpe.pipeline import run_evaluate, run_export
 from hpe.predict import load_predictor
@@ -38,6 +38,9 @@ TOLERANCE_DEG = 10.0
 """Int8 may stray this far here: so short a training leaves ranges that quantise badly, which the table then shows."""
 SPARSE = {"sparse-50": 0.5, "sparse-87": 0.875}
 """Unstructured runs: name and sparsity."""
+MASKS = MaskConfig(scope="erk")
+CHANNELS = ChannelConfig(importance="lamp", ranking="global")
+"""Both take mostly from the last stages, which at 64x64 hold most of the weights and see 2x2 pixels."""
 
 
 def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
@@ -54,7 +57,9 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
     for number, (name, sparsity) in enumerate(SPARSE.items(), 2):
         report(f"{number}/4 {name}: {sparsity:.1%} of the weights masked, polynomial schedule, from the dense model")
         train = RECOVER if sparsity > 0.5 else replace(RECOVER, epochs=RECOVER.epochs // 2)
-        prune = PruneConfig("magnitude", final_sparsity=sparsity, end_epoch=train.epochs // 2, frequency=FREQUENCY)
+        prune = PruneConfig(
+            "magnitude", final_sparsity=sparsity, end_epoch=train.epochs // 2, frequency=FREQUENCY, masks=MASKS
+        )
         runs.append(out / "runs" / name)
         run_prune(dense, runs[-1], prune, _recipe(train), report=report)
         _measure(runs[-1], report)
@@ -63,7 +68,8 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
         f"4/4 channels: whole channels removed until the int8 file is about {budget / 1e6:.2f} MB, as sparse-87 gzipped"
     )
     runs.append(out / "runs" / "channels")
-    prune = PruneConfig("channel", target_int8_bytes=budget, end_epoch=RECOVER.epochs // 2, frequency=FREQUENCY)
+    end = RECOVER.epochs // 2
+    prune = PruneConfig("channel", target_int8_bytes=budget, end_epoch=end, frequency=FREQUENCY, channels=CHANNELS)
     run_prune(dense, runs[-1], prune, _recipe(RECOVER), report=report)
     _measure(runs[-1], report)
     run_bench([run / f"model_{kind}.tflite" for run in runs for kind in ("fp32", "int8")], seconds=1.0)
