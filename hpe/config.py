@@ -94,6 +94,9 @@ class DistillConfig:
     """Run folder of the teacher, or a shipped model that can be trained (b0). Left out: the labels alone."""
     teacher_weight: float = 0.5
     """Share of the teacher's poses in the loss; the rest is the labels' (Hinton et al. 2015, arXiv:1503.02531)."""
+    teacher_flip: bool = False
+    """The teacher answers for the image and its mirror image, and the mean of both is taught: less noise, for one more of
+    its forward passes."""
     feature_weight: float = 0.0
     """Weight of the distances between the pooled features of a batch, to be as the teacher's (RKD, Park et al. 2019,
     arXiv:1904.05068): widths may differ. 0 leaves it out."""
@@ -104,6 +107,7 @@ class DistillConfig:
         )
         _require(self.feature_weight >= 0, f"--feature-weight is {self.feature_weight}; it must be 0 or more")
         _require(self.teacher is not None or self.feature_weight == 0, "--feature-weight needs --teacher RUN")
+        _require(self.teacher is not None or not self.teacher_flip, "--teacher-flip needs --teacher RUN")
 
 
 @dataclass(frozen=True)

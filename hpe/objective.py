@@ -11,6 +11,7 @@ from torch.nn.functional import smooth_l1_loss
 
 from hpe.config import ConfigError, DistillConfig
 from hpe.model import OUTPUT_SCALE_DEG, HeadPoseNet
+from hpe.rotation import flip_pose
 
 Objective = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(network, images (B, 3, 64, 64), poses in degrees (B, 3)) -> the loss to minimise, and the poses that it answered."""
@@ -41,6 +42,8 @@ def distilled(teacher: HeadPoseNet, student: HeadPoseNet, config: DistillConfig)
         with torch.no_grad():
             wanted = _run(images, teacher.backbone)  # (B, C)
             wanted_deg = teacher.pose(wanted)  # (B, 3)
+            if config.teacher_flip:
+                wanted_deg = (wanted_deg + flip_pose(_run(images.flip(3), teacher))) / 2
         if config.feature_weight:
             features = _run(images, student.backbone)  # (B, C'), C' may be smaller
             outputs = student.pose(features)

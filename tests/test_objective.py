@@ -35,10 +35,21 @@ def test_labels_and_teacher_are_mixed_by_their_share(nets, batch):
     torch.testing.assert_close(loss, pose_loss(outputs, pose_deg))
 
 
+def test_a_teacher_may_also_see_the_mirror_image(nets, batch):
+    teacher, student = nets
+    student.eval()
+    images, pose_deg = batch
+    config = DistillConfig("teacher", 1.0, teacher_flip=True)
+    objective = distilled(teacher, student, config)
+    mirrored = teacher(images.flip(3)) * torch.tensor([-1.0, 1.0, -1.0])
+    expected = pose_loss(student(images), (teacher(images) + mirrored) / 2)
+    torch.testing.assert_close(objective(student, images, pose_deg)[0], expected)
+
+
 def test_gradients_reach_the_student_alone(nets, batch):
     teacher, student = nets
     student.train()
-    loss, _ = distilled(teacher, student, DistillConfig("teacher", 0.5, 1.0))(student, *batch)
+    loss, _ = distilled(teacher, student, DistillConfig("teacher", 0.5, feature_weight=1.0))(student, *batch)
     loss.backward()
     assert all(parameter.grad is not None for parameter in student.parameters())
     assert all(parameter.grad is None for parameter in teacher.parameters())
@@ -49,7 +60,7 @@ def test_feature_distances_take_other_widths_and_vanish_where_nets_agree(nets, b
     teacher, student = nets
     student.eval()
     images, pose_deg = batch
-    config = DistillConfig("teacher", 0.0, 2.0)
+    config = DistillConfig("teacher", 0.0, feature_weight=2.0)
     plain = pose_loss(student(images), pose_deg)
     other, _ = distilled(teacher, student, config)(student, images, pose_deg)
     assert other > plain
@@ -65,4 +76,4 @@ def test_distances_are_pairwise_and_one_in_the_mean():
 
 def test_the_papers_head_has_no_pooled_features(nets):
     with pytest.raises(ConfigError, match="--feature-weight"):
-        distilled(nets[0], build_model(ModelConfig(head="paper")), DistillConfig("teacher", 0.5, 1.0))
+        distilled(nets[0], build_model(ModelConfig(head="paper")), DistillConfig("teacher", 0.5, feature_weight=1.0))

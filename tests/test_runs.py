@@ -39,7 +39,7 @@ def masked(tiny_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def small(tiny_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "small"
-    recipe = replace(RECIPE, distill=DistillConfig(tiny_run, 0.7, 0.5))
+    recipe = replace(RECIPE, distill=DistillConfig(tiny_run, 0.7, True, 0.5))
     return run_prune(tiny_run, out, PruneConfig("channel", target_macs=5_000_000, frequency=1), recipe, report=quiet)
 
 
