@@ -95,8 +95,8 @@ class DistillConfig:
     teacher_weight: float = 0.5
     """Share of the teacher's poses in the loss; the rest is the labels' (Hinton et al. 2015, arXiv:1503.02531)."""
     teacher_flip: bool = False
-    """The teacher answers for the image and its mirror image, and the mean of both is taught: less noise, for one more of
-    its forward passes."""
+    """The teacher answers for the image and its mirror image, and the mean of both is taught: less noise, for one more
+    of its forward passes."""
     feature_weight: float = 0.0
     """Weight of the distances between the pooled features of a batch, to be as the teacher's (RKD, Park et al. 2019,
     arXiv:1904.05068): widths may differ. 0 leaves it out."""
