@@ -149,7 +149,7 @@ def save(network: HeadPoseNet, folder: Path, data: str) -> None:
 
     save_checkpoint(network, folder)
     write_json(folder / "config.json", {"data": data})
-    write_json(folder / "result.json", {})
+    write_json(folder / "result.json", {"config": {"data": data}})
 
 
 def narrow(bytes_allowed: int, like: ModelConfig) -> ModelConfig:
