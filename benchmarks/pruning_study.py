@@ -98,7 +98,8 @@ class Study:
     shares: tuple[str, ...] = tuple(SHARES)
     """At which shares of masked weights."""
     stages: tuple[str, ...] = STAGES
-    """Which stages each of these rivals goes through; what was finished before stands in the table too."""
+    """Which stages each of these rivals goes through; what was finished before stands in the table too. None: only the
+    table is made."""
     epochs: int = 4
     """Epochs of pruning and recovery, of each stage."""
     qat_epochs: int = 1
@@ -220,11 +221,15 @@ def measured(folder: Path, test: str) -> dict[str, Any]:
     for name in done:
         row |= {f"{name}_deg": error(folder / name, test), f"{name}_int8_deg": error(int8(folder / name), test)}
     if done:
-        result = read_json(folder / done[-1] / "result.json")
-        row |= {name: result[name] for name in ("params", "nonzeros", "macs")}
-        row |= {f"int8_{name}": result["files"]["model_int8.tflite"][name] for name in ("size_bytes", "gzip_bytes")}
-        row["train_minutes"] = round(read_json(folder / done[0] / "result.json")["train_seconds"] / 60, 1)
+        row |= weight(folder / done[-1])
     return row
+
+
+def weight(run: Path) -> dict[str, int]:
+    """What a run weighs: parameters, MACs and bytes."""
+    result = read_json(run / "result.json")
+    row = {name: result[name] for name in ("params", "nonzeros", "macs")}
+    return row | {f"int8_{name}": result["files"]["model_int8.tflite"][name] for name in ("size_bytes", "gzip_bytes")}
 
 
 class Stage:
@@ -270,12 +275,20 @@ def error(model: Path, test: str) -> float:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as markdown."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(rows[0])
     lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
     for row in rows:
-        cells = [row.get(name, "") for name in names]
-        lines.append("| " + " | ".join(f"{c:.2f}" if isinstance(c, float) else f"{c}" for c in cells) + " |")
+        cells = (f"{cell:.2f}" if name.endswith("_deg") and cell != "" else f"{cell}" for name, cell in row.items())
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def in_order(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with all columns, those it lacks empty."""
+    stages = ("tuned", "distilled", "control", "qat")
+    errors = ("once_deg", "once_new_norms_deg", *(f"{stage}{kind}_deg" for stage in stages for kind in ("", "_int8")))
+    weights = ("params", "nonzeros", "macs", "int8_size_bytes", "int8_gzip_bytes")
+    return {name: row.get(name, "") for name in ("rival", "masked_share", "width", *errors, *weights)}
 
 
 def main(study: tyro.conf.OmitArgPrefixes[Study]) -> None:
@@ -285,11 +298,17 @@ def main(study: tyro.conf.OmitArgPrefixes[Study]) -> None:
         if unknown:
             raise SystemExit(f"--{name} {' '.join(sorted(unknown))}: choose from {' '.join(known)}")
     rows: list[dict[str, Any]] = []
-    dense = {"rival": "dense", "masked_share": 0.0, "tuned_deg": error(study.dense, study.test)}
+    dense = {
+        "rival": "dense",
+        "masked_share": 0.0,
+        "tuned_deg": error(study.dense, study.test),
+        "tuned_int8_deg": error(int8(study.dense), study.test),
+    }
+    dense |= weight(study.dense)
     for share in study.shares:
         for kind in study.kinds:
             rows.append(rival(study, kind, share))
-            shown = [dense, *rows]
+            shown = [in_order(row) for row in (dense, *rows)]
             print(table(shown), flush=True)
             for path in (study.out / "table", *([study.results] if study.results else [])):
                 write_table(path, shown, study)
