@@ -317,7 +317,7 @@ def main(study: tyro.conf.OmitArgPrefixes[Study]) -> None:
 def write_table(path: Path, rows: list[dict[str, Any]], study: Study) -> None:
     """PATH.csv, and PATH.md with the protocol above the same rows."""
     protocol = (
-        f"Test: {study.test}. Recovery {study.epochs} epochs, last stage {study.qat_epochs}, 1cycle, peak {study.lr}, "
+        f"Test: {study.test}. Epochs: recovery {study.epochs}, last stage {study.qat_epochs}; 1cycle, peak {study.lr}, "
         f"pruning step every {study.frequency} steps, seed 0. {processor()}, torch {torch.__version__}, {commit()}."
     )
     write_csv(path.with_suffix(".csv"), rows)
