@@ -320,8 +320,8 @@ def write_table(path: Path, rows: list[dict[str, Any]], study: Study) -> None:
         f"Test: {study.test}. Epochs: recovery {study.epochs}, last stage {study.qat_epochs}; 1cycle, peak {study.lr}, "
         f"pruning step every {study.frequency} steps, seed 0. {processor()}, torch {torch.__version__}, {commit()}."
     )
-    write_csv(path.with_suffix(".csv"), rows)
-    write_text(path.with_suffix(".md"), f"{protocol}\n\n{table(rows)}\n\n{LEGEND}")
+    write_csv(f"{path}.csv", rows)
+    write_text(f"{path}.md", f"{protocol}\n\n{table(rows)}\n\n{LEGEND}")
 
 
 if __name__ == "__main__":
