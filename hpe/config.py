@@ -97,6 +97,9 @@ class DistillConfig:
     teacher_flip: bool = False
     """The teacher answers for the image and its mirror image, and the mean of both is taught: less noise, for one more
     of its forward passes."""
+    teacher_once: bool = False
+    """Ask the teacher once about each real face, before training, and mix its answer into the label, instead of at
+    every step: a small student trains two to three times as fast."""
     feature_weight: float = 0.0
     """Weight of the distances between the pooled features of a batch, to be as the teacher's (RKD, Park et al. 2019,
     arXiv:1904.05068): widths may differ. 0 leaves it out."""
@@ -108,6 +111,11 @@ class DistillConfig:
         _require(self.feature_weight >= 0, f"--feature-weight is {self.feature_weight}; it must be 0 or more")
         _require(self.teacher is not None or self.feature_weight == 0, "--feature-weight needs --teacher RUN")
         _require(self.teacher is not None or not self.teacher_flip, "--teacher-flip needs --teacher RUN")
+        _require(self.teacher is not None or not self.teacher_once, "--teacher-once needs --teacher RUN")
+        _require(
+            not self.teacher_once or self.feature_weight == 0,
+            "--feature-weight reads the teacher's features at every step; leave --teacher-once out",
+        )
 
 
 @dataclass(frozen=True)

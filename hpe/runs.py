@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpe.config import ConfigError, DistillConfig, FinetuneConfig, ModelConfig, PruneConfig, Recipe, run_id, to_dict
+from hpe.config import ConfigError, FinetuneConfig, ModelConfig, PruneConfig, Recipe, run_id, to_dict
 from hpe.environment import environment
 from hpe.files import read_json, write_json
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from hpe.datasets import Faces
     from hpe.model import HeadPoseNet
-    from hpe.objective import Objective
     from hpe.train_state import Pruner
 
 Report = Callable[[str], None]
@@ -105,15 +104,22 @@ def _run(
 ) -> Path:
     """What all runs share: the folder, the data, the loop, the checkpoint, the result."""
     from hpe.datasets import load_faces
-    from hpe.model import example_input, save_checkpoint
-    from hpe.train import LAST, fit
+    from hpe.model import example_input, load_model, save_checkpoint
+    from hpe.objective import distilled, supervised
+    from hpe.relabel import relabelled
+    from hpe.train import LAST, choose_device, fit
     from pruning.stats import stats
 
     config |= to_dict(recipe)
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad) if faces is None else faces
     val = load_faces(recipe.val, skip_bad=recipe.skip_bad) if recipe.val else None
-    objective = _objective(network, recipe.distill)
+    teacher = load_model(recipe.distill.teacher) if recipe.distill.teacher is not None else None
+    answers_each_step = teacher is not None and not recipe.distill.teacher_once
+    objective = distilled(teacher, network, recipe.distill) if answers_each_step else supervised
     _open_run(out, config, resume)
+    if teacher is not None and recipe.distill.teacher_once:
+        report(f"asking {recipe.distill.teacher} about {len(faces):,} faces")
+        faces = relabelled(faces, teacher.to(choose_device(recipe.train.device)), recipe.distill)
     result = fit(network, faces, val, recipe.train, out, pruner, recipe.augment, objective, view, resume, report)
     network.cpu()
     save_checkpoint(network, out)
@@ -124,13 +130,6 @@ def _run(
     write_json(out / "result.json", {**summary, "environment": environment()})
     (out / LAST).unlink(missing_ok=True)
     return out
-
-
-def _objective(network: HeadPoseNet, distill: DistillConfig) -> Objective:
-    from hpe.model import load_model
-    from hpe.objective import distilled, supervised
-
-    return supervised if distill.teacher is None else distilled(load_model(distill.teacher), network, distill)
 
 
 def _open_run(out: Path, config: dict[str, Any], resume: bool) -> None:

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from hpe.config import ConfigError, DistillConfig, FinetuneConfig, ModelConfig, PruneConfig, Recipe, TrainConfig
-from hpe.datasets import load_faces
+from hpe.datasets import Faces, load_faces
 from hpe.files import read_json
 from hpe.model import build_model, example_input, load_model
 from hpe.pruners import make_pruner
+from hpe.relabel import relabelled
 from hpe.runs import run_finetune, run_prune, run_train
 from hpe.train import fit
+from hpe.transforms import centre_crop, preprocess
 from pruning.masks import prunable_weights
 from pruning.qat import quantisation_aware
 from pruning.stats import stats
@@ -60,6 +62,32 @@ def test_quantisation_aware_finetuning_keeps_widths(small, tiny_run, tmp_path):
     shapes = [{n: t.shape for n, t in load_model(run).state_dict().items()} for run in (small, out)]
     assert shapes[0] == shapes[1]
     assert read_json(out / "result.json")["val"]["n"] == 48
+
+
+def test_a_teacher_asked_once_replaces_doubtful_labels_and_leaves_exact_ones(tiny_run):
+    crops = load_faces("synthetic:easy:6:3").images
+    truth = np.full((6, 3), 10.0, np.float32)
+    faces = Faces(crops, truth, [*(f"{i}.jpg" for i in range(4)), "synthetic:easy:3:4", "synthetic:easy:3:5"])
+    teacher = load_model(tiny_run).eval()
+    seen = preprocess(centre_crop(crops[:4])).transpose(0, 3, 1, 2)  # (4, 3, 64, 64)
+    with torch.inference_mode():
+        plain = teacher(torch.from_numpy(seen)).numpy()
+        mirrored = teacher(torch.from_numpy(seen[..., ::-1].copy())).numpy() * [-1, 1, -1]
+    for flip, answer in ((False, plain), (True, (plain + mirrored) / 2)):
+        mixed = relabelled(faces, teacher, DistillConfig(tiny_run, 0.75, teacher_flip=flip, teacher_once=True))
+        np.testing.assert_allclose(mixed.pose_deg[:4], 0.25 * truth[:4] + 0.75 * answer, atol=1e-3)
+        np.testing.assert_array_equal(mixed.pose_deg[4:], truth[4:])
+    assert (faces.pose_deg == 10).all()
+
+
+def test_a_run_with_a_teacher_asked_once_equals_one_on_its_labels_where_labels_are_exact(tiny_run, tmp_path):
+    recipe = replace(RECIPE, distill=DistillConfig(tiny_run, teacher_once=True))
+    runs = [
+        run_finetune(tiny_run, tmp_path / name, FinetuneConfig(), r, report=quiet)
+        for name, r in (("once", recipe), ("labels", RECIPE))
+    ]
+    weights = [load_model(run).state_dict() for run in runs]
+    assert all(torch.equal(weights[0][name], tensor) for name, tensor in weights[1].items())
 
 
 def test_a_resumed_quantisation_aware_run_equals_an_unbroken_one(tmp_path):
@@ -208,6 +236,8 @@ def test_a_narrow_net_trains_saves_and_loads(tmp_path):
         (lambda: FinetuneConfig(clusters=1), "--clusters"),
         (lambda: DistillConfig(teacher_weight=1.5), "--teacher-weight"),
         (lambda: DistillConfig(feature_weight=1.0), "--feature-weight needs --teacher"),
+        (lambda: DistillConfig(teacher_once=True), "--teacher-once needs --teacher"),
+        (lambda: DistillConfig("teacher", teacher_once=True, feature_weight=1.0), "leave --teacher-once out"),
         (lambda: ModelConfig(width=0.0), "--width"),
         (lambda: ModelConfig(width=0.5, pretrained=True), "--pretrained"),
     ],
