@@ -2,9 +2,9 @@
 
     python benchmarks/synthetic_realism.py ../shared/data/peers
 
-FSA-Net (Yang et al., CVPR 2019; the mean of its two ONNX exports, 64x64 BGR, (x - 127.5) / 128) never saw a render, so
-its correlation and error against the exact labels say how like a photograph of that pose a render is. Protocol: the
-standard crop (k = 0.2), mean absolute error per angle, no wrapping needed below 99 degrees.
+FSA-Net (see fsa_net.py) never saw a render, so its correlation and error against the exact labels say how like a
+photograph of that pose a render is. Protocol: the standard crop (k = 0.2), mean absolute error per angle, no wrapping
+needed below 99 degrees.
 """
 
 import platform
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from fsa_net import load_fsa_net
 
 from hpe.environment import commit
 from hpe.files import write_csv
@@ -21,23 +22,6 @@ from hpe.synthetic import render
 ANGLES = ("yaw", "pitch", "roll")
 BARS = {"correlation": (0.95, 0.85, 0.88), "mae_deg": (6.0, 6.5, 4.5)}
 """What clean renders must reach."""
-
-
-def load_fsa_net(folder: Path):
-    """A function from uint8 RGB images (N, 64, 64, 3) to poses (N, 3) in degrees."""
-    import onnxruntime
-
-    paths = sorted(folder.glob("fsanet-*.onnx"))
-    if len(paths) != 2:
-        raise SystemExit(f"{folder}: expected the two FSA-Net files fsanet-*.onnx, found {len(paths)}")
-    nets = [onnxruntime.InferenceSession(str(path)) for path in paths]
-
-    def read(images: np.ndarray) -> np.ndarray:
-        batch = ((images[..., ::-1].astype(np.float32) - 127.5) / 128).transpose(0, 3, 1, 2)  # (N, 3, 64, 64) BGR
-        poses = [[net.run(None, {net.get_inputs()[0].name: x[None]})[0][0] for x in batch] for net in nets]  # pyright: ignore[reportIndexIssue]
-        return np.mean(poses, axis=0)
-
-    return read
 
 
 def compare(label_deg: np.ndarray, read_deg: np.ndarray) -> list[dict]:

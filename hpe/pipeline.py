@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hpe.datasets import Faces
 
 CALIBRATION_SAMPLES = 200
+CALIBRATION_BALANCE = 2.0
+"""How much likelier rare poses are to be among them (`hpe.sampling`): a range that never saw one clips it."""
 PARITY_SAMPLES = 64
 QUANTISED_TOLERANCE_DEG = 12.0
 """Mean deviation from torch at which an export fails: about what guessing the median pose costs."""
@@ -66,7 +68,7 @@ def run_export(
     if out is not None:
         _note_origin(run, out)
         run = out
-    crops = random_crops(_load(spec, skip_bad=True), CALIBRATION_SAMPLES)
+    crops = random_crops(_load(spec, skip_bad=True), CALIBRATION_SAMPLES, CALIBRATION_BALANCE)
     onnx = export_onnx(network, example_input(), run / "model.onnx")
     files = {"onnx": onnx, **convert(onnx, run, formats=tuple(formats), calibration=preprocess(crops))}
     merge_result(run, "files", {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()})
@@ -115,9 +117,18 @@ def _load(spec: str, skip_bad: bool = False) -> Faces:
     return load_faces(spec, skip_bad=skip_bad)
 
 
-def random_crops(faces: Faces, count: int, seed: int = 0) -> np.ndarray:
-    """Standard crops uint8 (count, 64, 64, 3) of randomly chosen faces, fewer where there are fewer."""
-    chosen = np.random.default_rng(seed).permutation(len(faces))[:count]
+def random_crops(faces: Faces, count: int, balance: float = 0.0) -> np.ndarray:
+    """Standard crops uint8 (count, 64, 64, 3) of faces chosen at random, fewer where there are fewer.
+
+    With `balance` above 0 rare poses are likelier (`hpe.sampling.pose_weights`). The same faces each time.
+    """
+    import torch
+
+    from hpe.sampling import pose_weights
+
+    weights = pose_weights(torch.from_numpy(np.array(faces.pose_deg)), balance).double().numpy()  # (N,)
+    draw = np.random.default_rng(0).choice
+    chosen = draw(len(faces), min(count, len(faces)), replace=False, p=weights / weights.sum())
     return centre_crop(faces.images)[np.sort(chosen)]
 
 

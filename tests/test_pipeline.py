@@ -10,7 +10,7 @@ import torch
 
 from hpe.bench import run_bench
 from hpe.config import ConfigError, ModelConfig, PruneConfig, Recipe, TrainConfig
-from hpe.datasets import load_faces
+from hpe.datasets import Faces, load_faces
 from hpe.files import read_json, write_json
 from hpe.model import build_model, load_model
 from hpe.pipeline import (
@@ -102,6 +102,23 @@ def test_int8_file_agrees_with_tensorflow_lite_micro(small_run):
     np.testing.assert_array_equal(
         np.reshape(run_micro(small_run / "model_int8.tflite", images), (8, 3)), reference.invoke_raw(images)
     )
+
+
+def test_calibration_faces_are_distinct_and_rare_poses_are_likelier():
+    yaw = np.arange(400) < 40  # a tenth is turned; a pixel tells which
+    images = np.broadcast_to(np.where(yaw, 200, 0).astype(np.uint8)[:, None, None, None], (400, 80, 80, 3)).copy()
+    images[:, 40, 40, 0], images[:, 40, 40, 1] = np.arange(400) % 256, np.arange(400) // 256
+    pose = np.stack([np.where(yaw, 60, 0), np.zeros(400), np.zeros(400)], axis=1).astype(np.float32)
+    faces = Faces(images, pose, [""] * 400)
+    shares = []
+    for balance in (0.0, 2.0):
+        crops = random_crops(faces, 100, balance)
+        assert crops.shape == (100, 64, 64, 3)
+        assert len(np.unique(crops[:, 32, 32, :2], axis=0)) == 100
+        np.testing.assert_array_equal(crops, random_crops(faces, 100, balance))
+        shares.append((crops[:, 0, 0, 0] == 200).mean())
+    assert shares[0] < 0.2 < shares[1]
+    assert len(random_crops(faces, 1000, 2.0)) == 400
 
 
 def test_evaluate_bench_and_report_fill_one_table(small_run, tmp_path):

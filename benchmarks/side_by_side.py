@@ -1,0 +1,82 @@
+"""Shipped models and FSA-Net on the same faces: which errs less, and is the difference more than chance?
+
+    python benchmarks/side_by_side.py csv:../shared/data/faces@test aflw2000:../shared/data/aflw2000_mat \
+        --peers ../shared/data/peers
+"""
+
+import platform
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import tyro
+from fsa_net import load_fsa_net
+
+from hpe.datasets import load_faces
+from hpe.environment import commit, processor
+from hpe.files import write_text
+from hpe.predict import load_predictor
+from hpe.registry import cards, resolve_model
+from hpe.rotation import wrap_deg
+from hpe.transforms import centre_crop
+
+SAMPLES = 10_000
+RIVAL = "FSA-Net"
+PROTOCOL = f"""The standard crop (k = 0.2), angles beyond 99 degrees left out, mean absolute error. Intervals hold
+95 % of {SAMPLES:,} bootstrap samples of the faces, drawn alike for all models, so that differences are paired. The
+slope is that of the answer on the truth: below 1, the model is shy."""
+HEADER = ("model", "MAE deg", "95 %", "yaw", "pitch", "roll", f"less than {RIVAL}", "95 %", "slope of pitch")
+
+
+def table(errors: dict[str, np.ndarray], slopes: dict[str, float]) -> str:
+    """Markdown of absolute errors (N, 3) in degrees by model."""
+    n = len(errors[RIVAL])
+    drawn = np.random.default_rng(0).integers(0, n, (SAMPLES, n))
+    means = {name: each.mean(axis=1)[drawn].mean(axis=1) for name, each in errors.items()}  # (SAMPLES,)
+    lines = ["| " + " | ".join(HEADER) + " |", "|---" + "|---:" * (len(HEADER) - 1) + "|"]
+    for name, each in errors.items():
+        cells = [name, f"{each.mean():.2f}", interval(means[name]), *(f"{value:.2f}" for value in each.mean(axis=0))]
+        difference = errors[RIVAL].mean() - each.mean()
+        cells += ["", ""] if name == RIVAL else [f"{difference:.2f}", interval(means[RIVAL] - means[name])]
+        lines.append("| " + " | ".join([*cells, f"{slopes[name]:.2f}"]) + " |")
+    return "\n".join(lines)
+
+
+def interval(values: np.ndarray) -> str:
+    """The middle 95 % of the values."""
+    low, high = np.percentile(values, (2.5, 97.5))
+    return f"{low:.2f} to {high:.2f}"
+
+
+def mirrored_too(read: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """`read`, averaged with what it says of the mirror image."""
+    return lambda crops: (read(crops) + read(np.ascontiguousarray(crops[:, :, ::-1])) * (-1, 1, -1)) / 2
+
+
+def main(data: tyro.conf.Positional[tuple[str, ...]], peers: Path, out: Path = Path("benchmarks/results")) -> None:
+    """Write a page with one table for each data SPEC.
+
+    Args:
+        data: data SPECs, as in hpe evaluate
+        peers: folder with fsanet-1x1-iter-688590.onnx and fsanet-var-iter-688590.onnx
+        out: folder of the page
+    """
+    rivals = {RIVAL: load_fsa_net(peers)} | {name: load_predictor(resolve_model(name)) for name in cards()}
+    rivals |= {f"{name}, mirrored too": mirrored_too(rivals[name]) for name in (RIVAL, "b0")}
+    sections = [f"# {RIVAL} and the models that ship", PROTOCOL]
+    for spec in data:
+        faces = load_faces(spec)
+        crops = centre_crop(faces.images)
+        poses = {name: read(crops) for name, read in rivals.items()}
+        errors = {name: np.abs(wrap_deg(pose - faces.pose_deg)) for name, pose in poses.items()}
+        slopes = {name: float(np.polyfit(faces.pose_deg[:, 1], p[:, 1], 1)[0]) for name, p in poses.items()}
+        sections += [f"{len(faces)} faces of `{spec}`:", table(errors, slopes)]
+        print("\n\n".join(sections[-2:]), flush=True)
+    sections.append(f"{processor()}, commit {commit()}; the errors depend on no clock.")
+    page = out / f"side_by_side_{platform.machine()}_{date.today():%Y%m}.md"
+    print(f"wrote {write_text(page, chr(10).join(f'{section}{chr(10)}' for section in sections))}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
