@@ -52,11 +52,6 @@ class Cached:
     """Samples left out because they cannot be used."""
 
 
-def default_cache_dir() -> Path:
-    """$HPE_CACHE, or ~/.cache/hpe."""
-    return Path(os.environ.get("HPE_CACHE") or Path.home() / ".cache" / "hpe")
-
-
 def open_or_build(cache_dir: Path, name: str, source: Source, max_angle_deg: float) -> Cached:
     """The cache of a source, built first where it is not there or the data have changed since.
 

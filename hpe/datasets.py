@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hpe.cache import Cached, default_cache_dir, open_or_build, read_faults
+from hpe.cache import Cached, open_or_build, read_faults
+from hpe.files import default_cache_dir
 from hpe.known_sets import describe, missing_samples
 from hpe.readers import list_source
 from hpe.spec import DataError, Fault, Part, parse_spec

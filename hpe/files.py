@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 
+def default_cache_dir() -> Path:
+    """$HPE_CACHE, or ~/.cache/hpe."""
+    return Path(os.environ.get("HPE_CACHE") or Path.home() / ".cache" / "hpe")
+
+
 def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> Path:
     """Call `write(temporary_path)`, then move the finished file to `path`; on any error `path` is as it was.
 

@@ -1,18 +1,21 @@
 """The models that ship with the package: hpe/models/NAME.json (the card) and the files that it names.
 
-A card holds what `hpe.ship` measured or was told: name, file, sha256, size_bytes, gzip_bytes, params, nonzeros, macs,
-arena_bytes, boards (that it fits), format, mae_deg of the file and float_mae_deg of the network it was made from,
-geodesic_deg, n, data, protocol, trained_on, limits, provenance, id and config of the run, those of its parents,
-environment; and checkpoint (folder, sha256, size_bytes), which training can start from, None where there is none.
+A card holds what `hpe.ship` measured or was told: name, file (gzipped where it ends in .gz), sha256 and size_bytes of
+the model itself, gzip_bytes, params, nonzeros, macs, arena_bytes, boards (that it fits), format, mae_deg of the file,
+float_mae_deg of the network it was made from, geodesic_deg, n, data, protocol, trained_on, limits, provenance, id and
+config of the run, those of its parents, environment; and checkpoint (folder, sha256, size_bytes), which training can
+start from, None where there is none.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import zlib
 from pathlib import Path
 from typing import Any
 
-from hpe.files import read_json
+from hpe.files import default_cache_dir, read_json, write_whole
 from hpe.progress import standard_output
 
 FOLDER = Path(__file__).parent / "models"
@@ -49,7 +52,10 @@ def resolve_model(text: str | Path | None, folder: Path | None = None) -> Path:
     card = known.get(str(text))
     if card is None:
         raise ModelNameError(f"{text}: no such model; give a run folder, or a .onnx or .tflite file{_or_one_of(known)}")
-    return _whole(folder or FOLDER, card["file"], card["sha256"], text)
+    file = (folder or FOLDER) / card["file"]
+    if file.suffix == ".gz":
+        file = _unpacked(file, card["sha256"])
+    return _whole(file, card["sha256"], text)
 
 
 def resolve_run(text: str | Path, folder: Path | None = None) -> Path:
@@ -64,7 +70,7 @@ def resolve_run(text: str | Path, folder: Path | None = None) -> Path:
             f"{text}: {reason}; give the folder of a finished `hpe train` or `hpe prune`{_or_one_of(trainable)}"
         )
     checkpoint = trainable[str(text)]["checkpoint"]
-    return _whole(folder or FOLDER, f"{checkpoint['folder']}/{WEIGHTS}", checkpoint["sha256"], text).parent
+    return _whole((folder or FOLDER) / checkpoint["folder"] / WEIGHTS, checkpoint["sha256"], text).parent
 
 
 def _is_path(text: str | Path) -> bool:
@@ -76,9 +82,25 @@ def _or_one_of(known: dict[str, dict[str, Any]]) -> str:
     return f", or one that ships: {', '.join(known)}" if known else ""
 
 
-def _whole(folder: Path, name: str, sha256: str, model: str | Path) -> Path:
-    """FOLDER/NAME, if it is the file that the card speaks of."""
-    file = folder / name
+def _unpacked(packed: Path, sha256: str) -> Path:
+    """The file inside a gzipped one, in the cache, where it is written on first use; `packed` if that is spoilt."""
+    file = default_cache_dir() / "models" / sha256[:10] / packed.stem
+    if file.is_file() and digest(file) == sha256:
+        return file
+    try:
+        content = gzip.decompress(packed.read_bytes())
+    except (OSError, EOFError, zlib.error):
+        return packed
+    try:
+        return write_whole(file, lambda path: path.write_bytes(content))
+    except OSError as error:
+        raise ModelNameError(
+            f"{file}: cannot be written ({error.strerror}); point HPE_CACHE at a folder that can"
+        ) from None
+
+
+def _whole(file: Path, sha256: str, model: str | Path) -> Path:
+    """The file, if it is the one that the card speaks of."""
     if not file.is_file() or digest(file) != sha256:
         raise ModelNameError(f"{file}: the file of model {model} is missing or changed; install head-pose-edge again")
     return file

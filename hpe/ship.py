@@ -6,6 +6,7 @@ python -m hpe.ship runs/nano b0-nano --data csv:faces@test
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -53,6 +54,8 @@ class ShipOptions:
     """The file that ships: RUN/model_FORMAT.tflite, which is exported where it is absent."""
     checkpoint: bool = False
     """Also ship the weights for training (half precision): prune, finetune and distillation can start from it."""
+    packed: bool = False
+    """Ship the file gzipped; it is unpacked into the cache on first use. For files with many zeros."""
     tested_on: str = TESTED_ON
     """The test data in words."""
     trained_on: str = TRAINED_ON
@@ -75,7 +78,8 @@ def ship(options: ShipOptions, folder: Path | None = None, report: Callable[[str
         run_export(run, formats=[options.format], report=report)
     measured, float_net = (run_evaluate(model, options.data) for model in (file, run))
     result = read_json(run / "result.json")
-    card: dict[str, Any] = {"name": name, "file": f"{name}.tflite", "sha256": digest(file), **file_sizes(file)}
+    card: dict[str, Any] = {"name": name, "file": f"{name}.tflite" + ".gz" * options.packed}
+    card |= {"sha256": digest(file), **file_sizes(file)}
     card |= {key: result[key] for key in ("params", "nonzeros", "macs")} | needs(file)
     card |= {"format": options.format, "mae_deg": measured.mae_deg, "float_mae_deg": float_net.mae_deg}
     card |= {"geodesic_deg": measured.geodesic_deg, "n": measured.n, "data": options.tested_on, "protocol": PROTOCOL}
@@ -85,7 +89,9 @@ def ship(options: ShipOptions, folder: Path | None = None, report: Callable[[str
     card["checkpoint"] = None
     if options.checkpoint:
         card["checkpoint"] = ship_checkpoint(run, folder, name, options.data)
-    write_whole(folder / card["file"], lambda temporary: shutil.copyfile(file, temporary))
+    content = file.read_bytes()
+    packed = gzip.compress(content, 9, mtime=0) if options.packed else content
+    write_whole(folder / card["file"], lambda temporary: temporary.write_bytes(packed))
     write_json(folder / f"{name}.json", card)
     write_text(folder / "README.md", page(cards(folder)))
     return card

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hpe import cache, readers
+from hpe import cache, files, readers
 from hpe.crop import crop_face
 from hpe.datasets import DataError, Faces, Part, check_data, load_faces, parse_spec
 from hpe.synthetic import render
@@ -300,10 +300,10 @@ def test_a_cache_folder_that_cannot_be_is_named(tmp_path, source):
 
 def test_the_cache_lies_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.setenv("HPE_CACHE", str(tmp_path / "here"))
-    assert cache.default_cache_dir() == tmp_path / "here"
+    assert files.default_cache_dir() == tmp_path / "here"
     monkeypatch.delenv("HPE_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.default_cache_dir() == tmp_path / ".cache" / "hpe"
+    assert files.default_cache_dir() == tmp_path / ".cache" / "hpe"
 
 
 def test_training_may_take_the_images_as_tensors(tmp_path, source):

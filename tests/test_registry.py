@@ -1,5 +1,6 @@
 """Shipped models: cards, names, and what `hpe models` lists."""
 
+import gzip
 import hashlib
 import json
 
@@ -7,7 +8,7 @@ import pytest
 
 from hpe import registry
 from hpe.cli import main
-from hpe.files import write_json
+from hpe.files import read_json, write_json
 from hpe.predict import HeadPosePredictor
 from hpe.registry import ModelNameError, cards, resolve_model
 
@@ -45,6 +46,35 @@ def test_a_changed_file_is_refused(folder):
         resolve_model("b0")
     (folder / "b0.tflite").unlink()
     with pytest.raises(ModelNameError, match="missing or changed"):
+        resolve_model("b0")
+
+
+def test_a_packed_file_is_unpacked_once_and_mended(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HPE_CACHE", str(tmp_path / "cache"))
+    packed = folder / "b0.tflite.gz"
+    packed.write_bytes(gzip.compress((folder / "b0.tflite").read_bytes()))
+    (folder / "b0.tflite").unlink()
+    write_json(folder / "b0.json", read_json(folder / "b0.json") | {"file": packed.name})
+    file = resolve_model("b0")
+    assert (file.name, file.read_bytes()) == ("b0.tflite", MODEL.read_bytes())
+    assert tmp_path / "cache" in file.parents
+    first = file.stat().st_mtime_ns
+    assert resolve_model("b0").stat().st_mtime_ns == first
+    file.write_bytes(b"half of i")
+    assert resolve_model("b0").read_bytes() == MODEL.read_bytes()
+    for content in (b"no gzip", packed.read_bytes()[:-30], gzip.compress(b"another model")):
+        packed.write_bytes(content)
+        file.unlink(missing_ok=True)
+        with pytest.raises(ModelNameError, match="install head-pose-edge again"):
+            resolve_model("b0")
+
+
+def test_a_packed_file_needs_a_cache_that_can_be_written(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HPE_CACHE", str(tmp_path / "file" / "cache"))
+    (folder / "b0.tflite.gz").write_bytes(gzip.compress(MODEL.read_bytes()))
+    write_json(folder / "b0.json", read_json(folder / "b0.json") | {"file": "b0.tflite.gz"})
+    with pytest.raises(ModelNameError, match="HPE_CACHE"):
         resolve_model("b0")
 
 

@@ -54,6 +54,14 @@ def models(shipped, monkeypatch):
     return shipped
 
 
+def test_a_packed_model_is_the_same_model(run, shipped, tmp_path, monkeypatch):
+    folder = tmp_path / "models"
+    ship(ShipOptions(run, "b0-sparse", DATA, packed=True), folder, report=lambda line: None)
+    monkeypatch.setattr(registry, "FOLDER", folder)
+    assert [path.name for path in folder.glob("*.tflite*")] == ["b0-sparse.tflite.gz"]
+    assert resolve_model("b0-sparse").read_bytes() == (shipped / "b0.tflite").read_bytes()
+
+
 def test_the_card_holds_what_was_measured(run, shipped):
     card = read_json(shipped / "b0.json")
     result = read_json(run / "result.json")
