@@ -114,8 +114,9 @@ def _run(
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad) if faces is None else faces
     val = load_faces(recipe.val, skip_bad=recipe.skip_bad) if recipe.val else None
     teacher = load_model(recipe.distill.teacher) if recipe.distill.teacher is not None else None
-    at_labels_only = teacher is None or recipe.distill.teacher_once
-    objective = supervised if at_labels_only else distilled(teacher, network, recipe.distill)
+    objective = supervised
+    if teacher is not None and not recipe.distill.teacher_once:
+        objective = distilled(teacher, network, recipe.distill)
     _open_run(out, config, resume)
     if teacher is not None and recipe.distill.teacher_once:
         report(f"asking {recipe.distill.teacher} about {len(faces):,} faces")
