@@ -192,7 +192,7 @@ def main() -> None:
     lines += compare(python, model, cache)
     found = f"- `hpe predict` found {len(rows)} face(s) in {predicted:.0f} s; "
     found += f"poses at most {apart:.2f} degrees from x86-64's."
-    lines += [found, "- `hpe bench` answered:", "", *("      " + line for line in bench.splitlines()), ""]
+    lines += [found, "- `hpe bench` answered:", "", *("      " + line for line in bench.replace(f"{Path(model).parent}/", "").splitlines()), ""]
     lines += [f"Installed: {versions}.", ""]
     print("\n".join(lines))
     if options.out is not None:
