@@ -180,6 +180,7 @@ def main() -> None:
     )
     apart = np.abs(np.array(both[0]) - np.array(both[1])).max() if np.shape(both[0]) == np.shape(both[1]) else np.nan
     bench = run([*hpe, "bench", model, "--seconds", str(options.seconds)], cwd=cache)
+    bench = bench.replace(f"{Path(model).parent}/", "")
 
     versions = " ".join(sorted(path.stem for path in (cache / "site").glob("*.dist-info")))
     emulator = run(["qemu-aarch64-static", "--version"]).splitlines()[0]
@@ -192,7 +193,7 @@ def main() -> None:
     lines += compare(python, model, cache)
     found = f"- `hpe predict` found {len(rows)} face(s) in {predicted:.0f} s; "
     found += f"poses at most {apart:.2f} degrees from x86-64's."
-    lines += [found, "- `hpe bench` answered:", "", *("      " + line for line in bench.replace(f"{Path(model).parent}/", "").splitlines()), ""]
+    lines += [found, "- `hpe bench` answered:", "", *("      " + line for line in bench.splitlines()), ""]
     lines += [f"Installed: {versions}.", ""]
     print("\n".join(lines))
     if options.out is not None:
