@@ -18,7 +18,7 @@ from hpe.environment import commit, processor
 from hpe.files import write_text
 from hpe.predict import load_predictor
 from hpe.registry import cards, resolve_model
-from hpe.rotation import wrap_deg
+from hpe.rotation import flip_pose, wrap_deg
 from hpe.transforms import centre_crop
 
 SAMPLES = 10_000
@@ -51,7 +51,7 @@ def interval(values: np.ndarray) -> str:
 
 def mirrored_too(read: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     """`read`, averaged with what it says of the mirror image."""
-    return lambda crops: (read(crops) + read(np.ascontiguousarray(crops[:, :, ::-1])) * (-1, 1, -1)) / 2
+    return lambda crops: (read(crops) + flip_pose(read(np.ascontiguousarray(crops[:, :, ::-1])))) / 2
 
 
 def main(data: tyro.conf.Positional[tuple[str, ...]], peers: Path, out: Path = Path("benchmarks/results")) -> None:
