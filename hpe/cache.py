@@ -60,6 +60,7 @@ def open_or_build(cache_dir: Path, name: str, source: Source, max_angle_deg: flo
     if not source.items:
         nothing = np.zeros((0, *IMAGE_SHAPE), np.uint8)
         return Cached(nothing, np.zeros((0, 3), np.float32), [], source.extra, 0, source.faults)
+    _refuse_while_importing_main()
     kind = name.partition(":")[0]
     prefix = f"{kind}-{_hash(name, max_angle_deg)}"
     folder = cache_dir / f"{prefix}-{_hash(VERSION, source.fingerprint, len(source.items), source.chunk)}"
@@ -74,6 +75,12 @@ def open_or_build(cache_dir: Path, name: str, source: Source, max_angle_deg: flo
         return _open(folder)
     except OSError as error:
         raise DataError(f"{cache_dir}: the cache cannot be written ({error}); free space or set HPE_CACHE.") from error
+
+
+def _refuse_while_importing_main() -> None:
+    """A script without a guard runs again in each reading process, which would wait here for its own parent's lock."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise DataError("Put what the script does under `if __name__ == '__main__':`.")
 
 
 def _hash(*values: object) -> str:

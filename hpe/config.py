@@ -242,6 +242,9 @@ class FinetuneConfig:
     """Quantisation-aware training: compute with the rounding of the int8 file, so that the weights learn to bear it."""
     clusters: int = 0
     """Weight clustering: each layer's weights share so many values (16 packs to 4 bits); 0 leaves them free."""
+    simplify: bool = False
+    """Start from the network's form for microcontrollers: squeeze-excitation becomes constant factors in the weights,
+    SiLU becomes ReLU6, padding TensorFlow's (so that nothing is padded by an operator of its own)."""
     rewind_to: Path | None = None
     """Lottery-ticket rewinding: start from the weights of this run (say, trained for one epoch), masked as RUN is."""
 

@@ -106,12 +106,12 @@ def drop_least_blocks(network: HeadPoseNet, faces: Faces, count: int) -> list[st
     return drop_blocks(network, first_crops(faces), count=count)
 
 
-def first_crops(faces: Faces) -> Tensor:
-    """The first faces as the network takes them, float32 (n, 3, 64, 64)."""
+def first_crops(faces: Faces, count: int = LOOKED_AT) -> Tensor:
+    """The first `count` faces as the network takes them, float32 (n, 3, 64, 64)."""
     import numpy as np
     import torch
 
-    crops = np.ascontiguousarray(centre_crop(faces.images[:LOOKED_AT]))  # (n, 64, 64, 3)
+    crops = np.ascontiguousarray(centre_crop(faces.images[:count]))  # (n, 64, 64, 3)
     return preprocess_torch(torch.from_numpy(crops))
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Report = Callable[[str], None]
 
+GATE_SAMPLES = 512
+"""Faces by which `--simplify` measures what squeeze-excitation lets through."""
+
 
 class RunError(RuntimeError):
     """A run folder that cannot be used as asked; the message names it and the remedy."""
@@ -65,8 +68,10 @@ def run_finetune(
     source: Path, out: Path, tune: FinetuneConfig, recipe: Recipe, resume: bool = False, report: Report = print
 ) -> Path:
     """Train the network of run `source` further, its zeros and widths kept; the new one is kept in `out`."""
+    from hpe.datasets import load_faces
     from hpe.model import example_input, load_model
-    from hpe.pruners import rewind_to
+    from hpe.pruners import first_crops, rewind_to
+    from hpe.simplify import simplified
     from hpe.train import choose_device
     from pruning.cluster import WeightClusterer
     from pruning.keep import ZeroKeeper
@@ -78,11 +83,14 @@ def run_finetune(
         raise ConfigError("--feature-weight reads the float features, which --qat does not compute; leave one out")
     if tune.rewind_to is not None:
         rewind_to(network, tune.rewind_to)
+    faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
+    if tune.simplify:
+        network = simplified(network, first_crops(faces, GATE_SAMPLES))
     pruner = WeightClusterer(network, tune.clusters) if tune.clusters else ZeroKeeper(network)
     device = choose_device(recipe.train.device)
     view = quantisation_aware(network.to(device), example_input()) if tune.qat else None
     config = {"command": "finetune", "parent": str(source), "model": to_dict(network.config), "finetune": to_dict(tune)}
-    return _run(out, config, network, recipe, None, pruner, view, resume=resume, report=report)
+    return _run(out, config, network, recipe, faces, pruner, view, resume=resume, report=report)
 
 
 def _check_source(source: Path, out: Path) -> None:

@@ -1,6 +1,8 @@
 """Specifications, the csv reader and the cache."""
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -290,6 +292,22 @@ def test_processes_read_the_same_as_one(tmp_path, source):
     np.testing.assert_array_equal(alone.images, parallel.images)
     np.testing.assert_array_equal(alone.pose_deg, parallel.pose_deg)
     assert alone.ids == parallel.ids
+
+
+def test_a_script_without_a_guard_is_told_so_instead_of_waiting_for_itself(tmp_path, source):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from dataclasses import replace\n"
+        "from pathlib import Path\n"
+        "from hpe import cache, readers\n"
+        "from hpe.datasets import Part\n"
+        f"source = replace(readers.list_source(Part('csv', Path({str(tmp_path / 'faces')!r}))), chunk=1)\n"
+        f"cache.open_or_build(Path({str(tmp_path / 'cache')!r}), 'csv:x', source, 99)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(cache.__file__).parents[1])}
+    ended = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "`if __name__ == '__main__':`" in ended.stderr.splitlines()[-1]
 
 
 def test_a_cache_folder_that_cannot_be_is_named(tmp_path, source):
