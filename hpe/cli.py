@@ -89,6 +89,23 @@ def finetune(
     say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
 
 
+def stretch(run: Positional[Run], data: Data, out: Run, balance: float = 1.5) -> None:
+    """Undo the shrinkage of the angles towards the mean pose: slope and offset of each, fitted on validation faces.
+
+    Example: hpe stretch RUN --data csv:faces@val --out STRETCHED
+
+    Args:
+        run: Folder of a finished run; it stays as it is.
+        data: Faces that the run was not trained on.
+        out: Folder for the new run; it must be new.
+        balance: Weigh faces by the rarity of their angles to this power; 0 weighs all alike.
+    """
+    from hpe.stretch import run_stretch
+
+    run_stretch(run, data, out, balance, report=say)
+    say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC")
+
+
 def export(
     run: Positional[Run],
     calibration: Annotated[str | None, arg(metavar="SPEC")] = None,
@@ -180,6 +197,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "prune": prune,
     "finetune": finetune,
+    "stretch": stretch,
     "export": export,
     "evaluate": evaluate,
     "report": report,

@@ -139,8 +139,10 @@ class MaskConfig:
 class ChannelConfig:
     """Which channels `--method channel` removes."""
 
-    importance: Literal["magnitude", "l1", "taylor", "bn_scale", "fpgm", "lamp", "attention", "random"] = "magnitude"
-    """How channels are scored; random is a control."""
+    importance: Literal[
+        "magnitude", "l1", "taylor", "bn_scale", "fpgm", "lamp", "attention", "sensitivity", "random"
+    ] = "magnitude"
+    """How channels are scored; sensitivity is per MAC, for a global ranking; random is a control."""
     ranking: Literal["local", "global", "isomorphic"] = "local"
     """Compare channels within a group of coupled layers, over the whole net, or among groups built alike."""
     round_to: int = 1

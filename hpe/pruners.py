@@ -13,9 +13,9 @@ from hpe.transforms import centre_crop, preprocess_torch
 from pruning.blocks import drop_blocks
 from pruning.channels import ChannelPruner
 from pruning.growing import GrowingRegPruner
-from pruning.importance import AttentionImportance
 from pruning.magnitude import MagnitudePruner
 from pruning.masks import prunable_weights, rewind
+from pruning.observed import AttentionImportance, SensitivityImportance
 from pruning.schedule import ConstantSparsity, PolynomialDecay
 from pruning.stats import stats
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from hpe.train_state import Pruner
 
 LOOKED_AT = 64
-"""Faces by which the blocks that add least are found, and channels ranked by attention maps."""
+"""Faces by which the blocks that add least are found."""
+
+OBSERVED = {"attention": (AttentionImportance, 64), "sensitivity": (SensitivityImportance, 256)}
+"""Rankings by what faces show, and how many faces they look at."""
 
 
 def make_pruner(
@@ -33,7 +36,7 @@ def make_pruner(
 ) -> Pruner:
     """The pruner of a config: epochs become optimiser steps, `steps` of them an epoch.
 
-    `faces` are what a ranking by attention maps looks at; the others need none.
+    `faces` are what some rankings look at; the others need none.
     """
     begin, end = _pruning_steps(prune, epochs, steps)
     masks, channels = prune.masks, prune.channels
@@ -49,10 +52,11 @@ def make_pruner(
         return MagnitudePruner(network, schedule, masks.scope, score=masks.score, **places)
     options = {"importance": channels.importance, "ranking": channels.ranking, "round_to": channels.round_to}
     options |= {"min_channels": channels.min_channels, "ignored": channels.ignored}
-    if channels.importance == "attention":
+    if channels.importance in OBSERVED:
         if faces is None:
-            raise ConfigError("--importance attention looks at faces, and none were given")
-        options["importance"] = AttentionImportance(network, first_crops(faces))
+            raise ConfigError(f"--importance {channels.importance} looks at faces, and none were given")
+        importance, count = OBSERVED[channels.importance]
+        options["importance"] = importance(network, some_crops(faces, count))
     if channels.grow:
         goal = limits or {"ratio": final}
         return GrowingRegPruner(network, example_input(), begin_step=begin, end_step=end, **goal, **options)
@@ -102,17 +106,17 @@ def _shares_to_go(network: HeadPoseNet, limits: dict[str, int]) -> dict[str, flo
 
 
 def drop_least_blocks(network: HeadPoseNet, faces: Faces, count: int) -> list[str]:
-    """Drop the residual blocks that add least on the first faces, in place; returns their names."""
-    return drop_blocks(network, first_crops(faces), count=count)
+    """Drop the residual blocks that add least on some faces, in place; returns their names."""
+    return drop_blocks(network, some_crops(faces), count=count)
 
 
-def first_crops(faces: Faces, count: int = LOOKED_AT) -> Tensor:
-    """The first `count` faces as the network takes them, float32 (n, 3, 64, 64)."""
+def some_crops(faces: Faces, count: int = LOOKED_AT) -> Tensor:
+    """`count` faces, evenly spread over the data, as the network takes them: float32 (count, 3, 64, 64)."""
     import numpy as np
     import torch
 
-    crops = np.ascontiguousarray(centre_crop(faces.images[:count]))  # (n, 64, 64, 3)
-    return preprocess_torch(torch.from_numpy(crops))
+    chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
+    return preprocess_torch(torch.from_numpy(centre_crop(faces.images[chosen])))
 
 
 def rewind_to(network: HeadPoseNet, run: Path) -> None:

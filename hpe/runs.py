@@ -70,7 +70,7 @@ def run_finetune(
     """Train the network of run `source` further, its zeros and widths kept; the new one is kept in `out`."""
     from hpe.datasets import load_faces
     from hpe.model import example_input, load_model
-    from hpe.pruners import first_crops, rewind_to
+    from hpe.pruners import some_crops, rewind_to
     from hpe.simplify import simplified
     from hpe.train import choose_device
     from pruning.cluster import WeightClusterer
@@ -85,7 +85,7 @@ def run_finetune(
         rewind_to(network, tune.rewind_to)
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if tune.simplify:
-        network = simplified(network, first_crops(faces, GATE_SAMPLES))
+        network = simplified(network, some_crops(faces, GATE_SAMPLES))
     pruner = WeightClusterer(network, tune.clusters) if tune.clusters else ZeroKeeper(network)
     device = choose_device(recipe.train.device)
     view = quantisation_aware(network.to(device), example_input()) if tune.qat else None

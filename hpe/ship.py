@@ -132,7 +132,7 @@ def recipe(run: Path) -> list[dict[str, Any]]:
         config = read_json(place / "config.json")
         if config["distill"]["teacher"] is not None:
             config["distill"]["teacher"] = Path(config["distill"]["teacher"]).name
-        kept = ("command", "model", "prune", "finetune", "train", "augment", "distill")
+        kept = ("command", "model", "prune", "finetune", "stretch", "train", "augment", "distill")
         stages.insert(0, {key: config[key] for key in kept if key in config})
         parent = config.get("parent")
         place = None if parent is None else place.parent / Path(parent).name

@@ -4,10 +4,10 @@ from pruning.blocks import drop_blocks, residual_blocks
 from pruning.channels import ChannelPruner, PruneReport, apply_widths, prune_channels, widths
 from pruning.cluster import WeightClusterer
 from pruning.growing import GrowingRegPruner
-from pruning.importance import AttentionImportance
 from pruning.magnitude import MagnitudePruner
 from pruning.masks import apply_masks, make_masks, prunable_weights, rewind
 from pruning.norms import reestimate_norms
+from pruning.observed import AttentionImportance, SensitivityImportance
 from pruning.qat import quantisation_aware
 from pruning.schedule import ConstantSparsity, PolynomialDecay
 from pruning.stats import ModelStats, sparsity_histogram, stats, stats_table
@@ -21,6 +21,7 @@ __all__ = [
     "ModelStats",
     "PolynomialDecay",
     "PruneReport",
+    "SensitivityImportance",
     "WeightClusterer",
     "apply_masks",
     "apply_widths",

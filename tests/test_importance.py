@@ -4,7 +4,8 @@ from torch import nn
 
 from pruning.channels import prune_channels
 from pruning.graph import trace
-from pruning.importance import AttentionImportance, make_importance
+from pruning.importance import make_importance
+from pruning.observed import AttentionImportance, SensitivityImportance
 from tests.small_nets import X, images, small_net
 
 
@@ -91,3 +92,49 @@ def test_attention_scores_follow_pruning_and_training():
     group = trace(model, X).groups[0]
     assert torch.equal(importance(group), AttentionImportance(model, images())(group))
     assert model(images()).shape == (4, 3)
+
+
+def test_sensitivity_by_hand():
+    """A linear net: a channel's part in each output is its activation times the weight that reads it."""
+    model, _ = conv_group([1.0, -2.0, 3.0])
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([2.0, 0.5, 0.0]).view(1, 3, 1, 1))
+    model.append(nn.AdaptiveAvgPool2d(1))
+    group = trace(model, torch.zeros(1, 1, 4, 4)).groups[0]
+    x = torch.rand(70, 1, 4, 4)
+    directions = [torch.randn(64, 1, 1, 1, generator=(g := torch.Generator().manual_seed(0)))]
+    directions.append(torch.randn(6, 1, 1, 1, generator=g))
+    part = x.mean((1, 2, 3))[:, None] * torch.tensor([2.0, -1.0, 0.0]) * torch.cat(directions)[:, 0, 0]
+    kilomacs = 2 * 16 / 1000  # a channel is made and read by one multiplication at each of 16 positions
+    torch.testing.assert_close(SensitivityImportance(model, x)(group), part.square().mean(0) / kilomacs)
+
+
+def test_sensitivity_judges_a_channel_once_and_leaves_the_model_as_it_was():
+    model = small_net().train()
+    importance = SensitivityImportance(model, images())
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    graph = trace(model, X)
+    scores = [importance(group) for group in graph.groups]
+    assert all(score.isfinite().all() and (score >= 0).all() for score in scores)
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    norm = "blocks.0.depthwise.1"
+    silent = next(group for group in graph.groups if any(slot.layer == norm for slot in group.slots))
+    with torch.no_grad():
+        model.blocks[0].depthwise[1].weight[3] = model.blocks[0].depthwise[1].bias[3] = 0.0  # the norm behind it
+    assert importance(silent)[3] == 0
+
+
+def test_the_least_sensitive_channels_cost_least():
+    """Half the MACs by sensitivity move the output less than by chance."""
+    moved = {}
+    for name in ("sensitivity", "random"):
+        model = small_net().eval()
+        with torch.no_grad():
+            before = model(images())
+            importance = SensitivityImportance(model, images()) if name == "sensitivity" else make_importance(name)
+        prune_channels(model, X, ratio=0.4, importance=importance, ranking="global")
+        with torch.no_grad():
+            moved[name] = float((model.eval()(images()) - before).abs().mean())
+    assert moved["sensitivity"] < moved["random"]
