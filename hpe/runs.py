@@ -70,7 +70,7 @@ def run_finetune(
     """Train the network of run `source` further, its zeros and widths kept; the new one is kept in `out`."""
     from hpe.datasets import load_faces
     from hpe.model import example_input, load_model
-    from hpe.pruners import some_crops, rewind_to
+    from hpe.pruners import rewind_to, some_crops
     from hpe.simplify import simplified
     from hpe.train import choose_device
     from pruning.cluster import WeightClusterer

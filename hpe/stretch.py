@@ -1,9 +1,9 @@
 """Undo a regressor's shrinkage: a line for each angle, fitted on faces it was not trained on, put into its last layer.
 
-A network trained on noisy labels answers too near to the mean pose where it is unsure, and a mean error over faces that
-look ahead, as most do, hardly shows it. Here slope and offset of each angle minimise the absolute error over faces
-weighted by the rarity of their poses (`hpe.sampling`), as `--balance` does while training. Mirrored faces count as much,
-so that the offsets of yaw and roll are zero, as symmetry wants.
+A network trained on noisy labels answers too near to the mean pose where it is unsure, and a mean error over faces
+that look ahead, as most do, hardly shows it. Here slope and offset of each angle minimise the absolute error over faces
+weighted by the rarity of their poses (`hpe.sampling`), as `--balance` does while training. Mirrored faces count as
+much, so that the offsets of yaw and roll are zero, as symmetry wants.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SLOPES = np.arange(0.5, 2.0001, 0.005)
-"""The slopes that are tried; the error is convex in the slope, so that the best of them is nearest to the best of all."""
+"""The slopes that are tried; the error is convex in the slope."""
 
 
 def run_stretch(source: Path, data: str, out: Path, balance: float, report: Callable[[str], None] = print) -> Path:
@@ -71,7 +71,7 @@ def run_stretch(source: Path, data: str, out: Path, balance: float, report: Call
 
 
 def fit_lines(predicted: np.ndarray, true: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes (3,) and offsets (3,) in degrees for yaw, pitch, roll with the least weighted mean of |slope p + offset - t|.
+    """Slopes (3,) and offsets (3,) in degrees for yaw, pitch, roll: the least weighted mean of |slope p + offset - t|.
 
     Args:
         predicted, true: poses (N, 3) in degrees, of faces and of their mirror images.

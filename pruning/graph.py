@@ -146,7 +146,7 @@ def _slots(depgraph: Any, tp_group: Any, names: dict[Any, str], output_fns: set,
             return [], "a bare nn.Parameter depends on its channels"
         if module not in names:
             continue  # an operation without weights: addition, concatenation, reshape
-        if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not _is_plain_depthwise(module):
+        if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not is_plain_depthwise(module):
             return [], f"{names[module]} is a grouped convolution"
         if not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)):
             if next(module.parameters(recurse=False), None) is None:
@@ -154,13 +154,14 @@ def _slots(depgraph: Any, tp_group: Any, names: dict[Any, str], output_fns: set,
             return [], f"{names[module]} is a {type(module).__name__}, which is not supported"
         if any(root is None for root in item.root_idxs):
             return [], "its channels could not be followed"
-        one_axis = isinstance(module, nn.modules.batchnorm._BatchNorm) or _is_plain_depthwise(module)
+        one_axis = isinstance(module, nn.modules.batchnorm._BatchNorm) or is_plain_depthwise(module)
         axis = "out" if one_axis or is_output else "in"
         slots.append(Slot(names[module], axis, torch.tensor(item.idxs), torch.tensor(item.root_idxs)))
     return slots, ""
 
 
-def _is_plain_depthwise(module: nn.Module) -> bool:
+def is_plain_depthwise(module: nn.Module) -> bool:
+    """Whether a layer is a convolution with one kernel a channel, which keeps the number of channels."""
     is_conv = isinstance(module, nn.modules.conv._ConvNd)
     return is_conv and module.groups == module.in_channels == module.out_channels > 1
 

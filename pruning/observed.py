@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pruning.graph import ChannelGroup, trace
+from pruning.graph import ChannelGroup, is_plain_depthwise, trace
 from pruning.surgery import widths
 
 Hook = Callable[[str, Tensor], None]
@@ -141,8 +141,7 @@ def _feeds_depthwise(model: nn.Module, norm: str, outs: list[str]) -> bool:
     """Whether a depthwise layer of the same group comes next: the channel is then judged behind it, once."""
     order = [name for name, module in model.named_modules() if name in outs and isinstance(module, SEEN)]
     after = order[order.index(norm) + 1 :]
-    module = model.get_submodule(after[0]) if after else None
-    return isinstance(module, nn.modules.conv._ConvNd) and module.groups == module.in_channels > 1
+    return bool(after) and is_plain_depthwise(model.get_submodule(after[0]))
 
 
 def _attention_change(output: Tensor) -> Tensor:
