@@ -22,7 +22,7 @@ from hpe.rotation import flip_pose
 if TYPE_CHECKING:
     from torch import nn
 
-SLOPES = np.arange(0.5, 2.0001, 0.005)
+SLOPES = np.arange(100, 401) / 200
 """The slopes that are tried; the error is convex in the slope."""
 
 
@@ -59,8 +59,8 @@ def run_stretch(source: Path, data: str, out: Path, balance: float, report: Call
     for poses, when in ((predicted, "before"), (stretched, "after")):
         error = np.abs(poses - true)  # (N, 3)
         report(f"{when}: {error.mean():.3f} deg, by rarity {(error * rare).mean():.3f} deg")
-    config = {**read_json(source / "config.json"), "command": "stretch", "parent": str(source)}
-    config["stretch"] = {"data": data, "balance": balance, "slope": slope.tolist(), "offset_deg": offset.tolist()}
+    config = {**read_json(source / "config.json"), "command": "stretch", "parent": str(source), "val": data}
+    config["stretch"] = {"balance": balance, "slope": slope.tolist(), "offset_deg": offset.tolist()}
     write_json(out / "config.json", config)
     save_checkpoint(network, out)
     kept = ("images", "dropped", "params", "nonzeros", "macs", "train_seconds", "environment")
