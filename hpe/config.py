@@ -142,7 +142,8 @@ class ChannelConfig:
     importance: Literal[
         "magnitude", "l1", "taylor", "bn_scale", "fpgm", "lamp", "attention", "sensitivity", "random"
     ] = "magnitude"
-    """How channels are scored; sensitivity is per MAC, for a global ranking; random is a control."""
+    """How channels are scored. sensitivity: what shutting one does to the angles, for what it costs of the target; for
+    --ranking global. random: a control."""
     ranking: Literal["local", "global", "isomorphic"] = "local"
     """Compare channels within a group of coupled layers, over the whole net, or among groups built alike."""
     round_to: int = 1

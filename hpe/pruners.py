@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from hpe.train_state import Pruner
 
 LOOKED_AT = 64
-"""Faces by which the blocks that add least are found."""
+"""Faces by which the blocks that add least are found, and channels ranked by attention maps."""
 
-OBSERVED = {"attention": (AttentionImportance, 64), "sensitivity": (SensitivityImportance, 256)}
-"""Rankings by what faces show, and how many faces they look at."""
+LOOKED_AT_FOR_SENSITIVITY = 256
 
 
 def make_pruner(
@@ -52,11 +51,14 @@ def make_pruner(
         return MagnitudePruner(network, schedule, masks.scope, score=masks.score, **places)
     options = {"importance": channels.importance, "ranking": channels.ranking, "round_to": channels.round_to}
     options |= {"min_channels": channels.min_channels, "ignored": channels.ignored}
-    if channels.importance in OBSERVED:
+    if channels.importance in ("attention", "sensitivity"):
         if faces is None:
             raise ConfigError(f"--importance {channels.importance} looks at faces, and none were given")
-        importance, count = OBSERVED[channels.importance]
-        options["importance"] = importance(network, some_crops(faces, count))
+        if channels.importance == "attention":
+            options["importance"] = AttentionImportance(network, some_crops(faces))
+        else:
+            crops = some_crops(faces, LOOKED_AT_FOR_SENSITIVITY)
+            options["importance"] = SensitivityImportance(network, crops, limits)
     if channels.grow:
         goal = limits or {"ratio": final}
         return GrowingRegPruner(network, example_input(), begin_step=begin, end_step=end, **goal, **options)

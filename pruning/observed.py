@@ -1,6 +1,6 @@
 """Scores of channels by what they do on images: to the attention map of their layer, or to the output of the net."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -69,25 +69,33 @@ class AttentionImportance(_Observed):
 
 
 class SensitivityImportance(_Observed):
-    """How far the output moves when the channel is shut, and how much work that saves: squared change per MAC.
+    """How far the output moves when the channel is shut, for what that saves: squared change over cost.
 
     The change is linearised, as in Taylor pruning with gates on batch-norm outputs (Molchanov et al. 2019,
     arXiv:1906.10771), but of the output instead of a loss, so that it needs no labels and does not vanish in a trained
-    net: activation times gradient of a random combination of the outputs, squared and averaged over images. Divided by
-    the MACs that one channel of the group costs at the present widths, as budgets of latency are shared out in HALP
-    (Shen et al. 2021, arXiv:2110.10811). The scores are not normalised over the group: rank them globally.
+    net: activation times gradient of a random combination of the outputs, squared and averaged over images. The cost of
+    a channel is what removing one saves at the present widths, as a share of each limit, as budgets of latency are
+    shared out in HALP (Shen et al. 2021, arXiv:2110.10811). Not normalised over the group: rank globally.
+
+    Args:
+        model, images: as above.
+        limits: the target, by field of `Cost` (params, macs, int8_bytes); without one every channel costs 1.
     """
 
+    def __init__(self, model: nn.Module, images: Tensor, limits: Mapping[str, int] | None = None):
+        super().__init__(model, images)
+        self.limits = dict(limits or {})
+
     def __call__(self, group: ChannelGroup) -> Tensor:
-        """(size,) scores of a group: squared units of the output per thousand MACs."""
+        """(size,) scores of a group: squared units of the output, over the share of the target."""
         measured = self.scores()
         norms, outs = _norms(self.model, group)
         names = [name for name in norms if not _feeds_depthwise(self.model, name, outs)] or outs[:1]
         change = torch.stack([measured[name] for name in names]).sum(0)  # (B, size)
-        return change.square().mean(0) / self._kilomacs[group.name]
+        return change.square().mean(0) / self._costs[group.name]
 
     def measure(self) -> dict[str, Tensor]:
-        """A forward and a backward pass: layer name -> (B, channels) changes of the output. MACs are counted too."""
+        """A forward and a backward pass: layer name -> (B, channels) changes of the output. Counts the costs, too."""
         device = next(self.model.parameters()).device
         found: dict[str, list[Tensor]] = {}
         generator = torch.Generator().manual_seed(0)
@@ -101,12 +109,18 @@ class SensitivityImportance(_Observed):
                 if gradient is not None:
                     change = (output.detach() * gradient).flatten(2).sum(2) if output.dim() > 2 else output * gradient
                     found.setdefault(name, []).append(change.detach())
-        graph = trace(self.model, self.images[:1])
-        whole, few = graph.cost().macs, [0] * len(graph.groups)
-        one_less = [graph.cost([*few[:i], 1, *few[i + 1 :]]).macs for i in range(len(few))]
-        groups = zip(graph.groups, one_less, strict=True)
-        self._kilomacs = {group.name: max(1, whole - macs) / 1000 for group, macs in groups}
+        self._costs = self._count()
         return {name: torch.cat(changes) for name, changes in found.items()}
+
+    def _count(self) -> dict[str, float]:
+        """Group name -> the cost of one of its channels."""
+        graph = trace(self.model, self.images[:1])
+        whole, costs = graph.cost(), {}
+        for i, group in enumerate(graph.groups):
+            less = graph.cost([int(j == i) for j in range(len(graph.groups))])
+            saved = [(getattr(whole, name) - getattr(less, name)) / limit for name, limit in self.limits.items()]
+            costs[group.name] = max(sum(saved), 1e-9) if saved else 1.0
+        return costs
 
 
 @contextmanager

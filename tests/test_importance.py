@@ -106,7 +106,11 @@ def test_sensitivity_by_hand():
     directions.append(torch.randn(6, 1, 1, 1, generator=g))
     part = x.mean((1, 2, 3))[:, None] * torch.tensor([2.0, -1.0, 0.0]) * torch.cat(directions)[:, 0, 0]
     kilomacs = 2 * 16 / 1000  # a channel is made and read by one multiplication at each of 16 positions
-    torch.testing.assert_close(SensitivityImportance(model, x)(group), part.square().mean(0) / kilomacs)
+    change = part.square().mean(0)
+    torch.testing.assert_close(SensitivityImportance(model, x)(group), change)
+    torch.testing.assert_close(SensitivityImportance(model, x, {"macs": 1000})(group), change / kilomacs)
+    both = SensitivityImportance(model, x, {"macs": 1000, "params": 10})(group)
+    torch.testing.assert_close(both, change / (kilomacs + 2 / 10))
 
 
 def test_sensitivity_judges_a_channel_once_and_leaves_the_model_as_it_was():
@@ -133,7 +137,11 @@ def test_the_least_sensitive_channels_cost_least():
         model = small_net().eval()
         with torch.no_grad():
             before = model(images())
-            importance = SensitivityImportance(model, images()) if name == "sensitivity" else make_importance(name)
+            importance = (
+                SensitivityImportance(model, images(), {"macs": 10**6})
+                if name == "sensitivity"
+                else make_importance(name)
+            )
         prune_channels(model, X, ratio=0.4, importance=importance, ranking="global")
         with torch.no_grad():
             moved[name] = float((model.eval()(images()) - before).abs().mean())

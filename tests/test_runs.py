@@ -150,6 +150,7 @@ def test_blocks_are_dropped_and_stay_dropped(tiny_run, tmp_path):
         ("channel", ["importance=fpgm", "ranking=isomorphic", "round_to=8"]),
         ("channel", ["importance=taylor", "ranking=global", "ignored=backbone.conv_head"]),
         ("channel", ["importance=attention", "ranking=global"]),
+        ("channel", ["importance=sensitivity", "ranking=global"]),
     ],
 )
 def test_every_kind_of_pruning_runs_from_its_config(tiny_run, method, options):
