@@ -6,7 +6,7 @@
 For each share of weights that masks remove (50, 75, 87.5 %) the masked int8 file, after gzip, sets a budget of bytes;
 channels are then removed until the int8 file is no larger, and a narrower B0 is trained from nothing to the same size,
 for as many epochs as the dense network and its recovery had together. Random masks and random channels are controls;
-`erk` and `lamp` ask what a better spread over the layers brings to either family.
+`erk`, `lamp` and `sensitivity` ask what a better spread over the layers brings to either family.
 
 Stages of each rival, each in a folder of its own under --out, so that an interrupted study goes on where it stopped:
 once       pruned at one stroke; error as it is, and with batch-norm statistics taken anew
@@ -60,6 +60,7 @@ MASKS = {
 CHANNELS = {
     "channel": ChannelConfig(),
     "lamp": ChannelConfig(importance="lamp", ranking="global"),
+    "sensitivity": ChannelConfig(importance="sensitivity", ranking="global"),
     "random_channel": ChannelConfig(importance="random"),
 }
 """Rivals that remove channels: by group magnitude, ranked within each group, unless their name says otherwise."""
@@ -71,7 +72,7 @@ LEGEND = """\
 - `tuned`: pruned on its schedule while training goes on, by the labels (`width`: trained from nothing).
 - `distilled`: the same, with the dense network as teacher.
 - `control`, `qat`: `distilled`, trained on as long without and with the rounding of int8.
-- `int8_size_bytes` of `channel`, `lamp` and `width` keep within what one-stroke masks leave after gzip -9.
+- `int8_size_bytes` of `channel`, `lamp`, `sensitivity` and `width` keep within what one-stroke masks leave after gzip -9.
 """
 NORM_IMAGES = 512
 """Training faces from which batch-norm statistics are taken anew after one-shot pruning."""
@@ -140,7 +141,7 @@ class Study:
         """The dense network with all that goes gone at one stroke."""
         network = load_model(self.dense)
         once = replace(prune, schedule="constant", frequency=1, begin_epoch=0, end_epoch=1)
-        make_pruner(network, once, 1, 1).step(torch.optim.SGD(network.parameters(), lr=0.0))
+        make_pruner(network, once, 1, 1, load_faces(self.data)).step(torch.optim.SGD(network.parameters(), lr=0.0))
         return network
 
 
