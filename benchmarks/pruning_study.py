@@ -72,7 +72,7 @@ LEGEND = """\
 - `tuned`: pruned on its schedule while training goes on, by the labels (`width`: trained from nothing).
 - `distilled`: the same, with the dense network as teacher.
 - `control`, `qat`: `distilled`, trained on as long without and with the rounding of int8.
-- `int8_size_bytes` of `channel`, `lamp`, `sensitivity` and `width` keep within what one-stroke masks leave after gzip -9.
+- `int8_size_bytes` of all rivals but masks keep within what one-stroke masks leave after gzip -9.
 """
 NORM_IMAGES = 512
 """Training faces from which batch-norm statistics are taken anew after one-shot pruning."""
