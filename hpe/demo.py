@@ -30,7 +30,7 @@ VARY = replace(AugmentConfig.off(), flip=0.5, shift=0.03)
 """So short a training has little to fear from its own pictures."""
 FIRST = TrainConfig(epochs=6, batch_size=64, lr=2e-3, lr_schedule="onecycle")
 """Where no b0 ships."""
-RECOVER = TrainConfig(epochs=6, batch_size=64, lr=1e-3, lr_schedule="onecycle")
+RECOVER = TrainConfig(epochs=4, batch_size=64, lr=1e-3, lr_schedule="onecycle")
 """Pruning takes the first half, the rest mends. Half as many epochs do for half of the weights."""
 FREQUENCY = 8
 """Steps between two pruning steps."""
