@@ -80,7 +80,8 @@ def _mirror(model: HeadPoseNet) -> None:
         if isinstance(module, nn.Conv2d):
             module.weight.copy_(module.weight.flip(3))
     if model.config.head == "paper":  # (out, C * rows * columns) of a flattened map
-        weight, side = model.head[1].weight, IMAGE_SIZE // 32
-        weight.copy_(weight.unflatten(1, (-1, side, side)).flip(3).flatten(1))
+        first, side = model.head[1], IMAGE_SIZE // 32
+        assert isinstance(first, nn.Linear)
+        first.weight.copy_(first.weight.unflatten(1, (-1, side, side)).flip(3).flatten(1))
     for parameter in model.last_layer.parameters():  # yaw, pitch, roll
         parameter.copy_(flip_pose(parameter.movedim(0, -1)).movedim(-1, 0))
