@@ -28,6 +28,7 @@ LOOKED_AT = 64
 """Faces by which the blocks that add least are found, and channels ranked by attention maps."""
 
 LOOKED_AT_FOR_SENSITIVITY = 256
+"""Faces by which channels are ranked by sensitivity: a mean of squares needs more."""
 
 
 def make_pruner(

@@ -1,5 +1,6 @@
 """Scores of channels by what they do on images: to the attention map of their layer, or to the output of the net."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -16,7 +17,7 @@ NORM = nn.modules.batchnorm._BatchNorm
 SEEN = (nn.modules.conv._ConvNd, nn.Linear, NORM)
 
 
-class _Observed:
+class _Observed(ABC):
     """What was measured on images, anew whenever the model was pruned or trained since.
 
     Args:
@@ -38,8 +39,9 @@ class _Observed:
             self._state = state
         return self._scores
 
+    @abstractmethod
     def measure(self) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """Layer name -> what the images show of each of its channels."""
 
 
 class AttentionImportance(_Observed):
