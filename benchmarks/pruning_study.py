@@ -31,19 +31,18 @@ from hpe.deploy.evaluate import evaluate
 from hpe.deploy.pipeline import random_crops, run_evaluate, run_export
 from hpe.io.environment import commit, processor
 from hpe.io.files import read_json, write_csv, write_json, write_text
-from hpe.model.net import HeadPoseNet, build_model, example_input, load_model
+from hpe.model.config import ModelConfig
+from hpe.model.net import HeadPoseNet, build_model, example_input, load_model, predict_all
 from hpe.model.preprocess import preprocess_torch
 from hpe.training.config import (
     ChannelConfig,
     DistillConfig,
     FinetuneConfig,
     MaskConfig,
-    ModelConfig,
     PruneConfig,
     Recipe,
     TrainConfig,
 )
-from hpe.training.loop import predict_all
 from hpe.training.pruners import make_pruner
 from hpe.training.runs import run_finetune, run_prune, run_train
 from pruning.channels.norms import reestimate_norms

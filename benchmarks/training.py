@@ -20,9 +20,10 @@ import torch
 from hpe.data.faces import Faces
 from hpe.io.environment import environment
 from hpe.io.files import write_csv
+from hpe.model.config import ModelConfig
 from hpe.model.net import build_model
-from hpe.model.preprocess import AugmentConfig
-from hpe.training.config import ModelConfig, TrainConfig
+from hpe.training.augment import AugmentConfig
+from hpe.training.config import TrainConfig
 from hpe.training.loop import choose_device, fit
 from hpe.training.losses import pose_loss
 

@@ -9,11 +9,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {"hpe": {"hpe", "pruning", "export"}, "pruning": {"pruning"}, "export": {"export"}}
-LEAVES = {
-    "hpe/training/config.py": {"hpe.model.preprocess"},
-    "hpe/pose/rotation.py": set(),
-    "hpe/model/preprocess.py": {"hpe.pose.rotation"},
-}
+FLOW = ["pose", "io", "synthetic", "data", "model", "training", "deploy", "study", "cli"]
+"""The folders of hpe in the order of the flow: a folder may import itself and what stands before it."""
+NEEDED = {"pose", "io", "inference", "model.preprocess", "model.zoo", "model.net"}
+"""What hpe.inference may import of hpe; model.net (torch) for run folders alone, inside the function that opens one."""
 HEAVY = {"torch", "tensorflow", "timm", "scipy", "matplotlib", "onnx", "onnxruntime", "torch_pruning", "safetensors"}
 
 
@@ -36,9 +35,27 @@ def test_data_flows_one_way(package):
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
-@pytest.mark.parametrize(("file", "allowed"), LEAVES.items())
-def test_leaves_import_nothing_of_ours(file, allowed):
-    assert {name for name in imports(ROOT / file) if name.split(".")[0] in ALLOWED} <= allowed
+def home(name: str) -> tuple[str, ...]:
+    """The parts of a module's name after its root; () for the root itself."""
+    return tuple(name.split(".")[1:])
+
+
+@pytest.mark.parametrize("folder", FLOW)
+def test_folders_of_hpe_import_what_stands_before_them(folder):
+    allowed = {"inference"} if FLOW.index(folder) >= FLOW.index("deploy") else set()
+    allowed |= set(FLOW[: FLOW.index(folder) + 1])
+    for path in (ROOT / "hpe" / folder).rglob("*.py"):
+        ours = {home(name)[:1] for name in imports(path) if name.split(".")[0] == "hpe"}
+        wrong = {part[0] for part in ours if part} - allowed
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_inference_needs_little():
+    for path in (ROOT / "hpe" / "inference").rglob("*.py"):
+        for name in imports(path):
+            if name.split(".")[0] == "hpe":
+                parts = home(name)
+                assert not parts or {parts[0], ".".join(parts[:2])} & NEEDED, f"{path.name} imports {name}"
 
 
 def test_training_knows_no_pruner():

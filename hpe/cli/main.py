@@ -15,7 +15,8 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, 
 from hpe.cli import data as cli_data
 from hpe.cli import device as cli_device
 from hpe.cli.output import Data, Json, Model, Run, say, write
-from hpe.training.config import FinetuneConfig, ModelConfig, PruneConfig, Recipe, TrainConfig
+from hpe.model.config import ModelConfig
+from hpe.training.config import FinetuneConfig, PruneConfig, Recipe, TrainConfig
 
 
 def demo(out: Path = Path("demo")) -> None:

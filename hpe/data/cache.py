@@ -26,7 +26,7 @@ import numpy as np
 from hpe.data.sources.items import Chunk, Source
 from hpe.data.spec import DataError, Fault
 from hpe.io.progress import progress_bar
-from hpe.model.preprocess import STORED_SIZE
+from hpe.pose.crop import STORED_SIZE
 
 VERSION = 1
 """Goes up when what is stored changes, so that older caches are built again."""

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpe.io.errors import HpeError
+
 KINDS = ("csv", "aflw2000", "300w-lp", "biwi", "synthetic")
 
 
-class DataError(ValueError):
+class DataError(HpeError, ValueError):
     """Data that cannot be used; the message names the file and row and says what to do."""
 
 

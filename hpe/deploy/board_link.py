@@ -17,13 +17,15 @@ from typing import Protocol
 
 import numpy as np
 
+from hpe.io.errors import HpeError
+
 MAGIC = b"HPF1"
 BAUD = 115200
 """Boards with native USB ignore it."""
 _READING = re.compile(rb"(-?\d{1,5}\.\d\d),(-?\d{1,5}\.\d\d),(-?\d{1,5}\.\d\d),(\d{1,10})")
 
 
-class LinkError(RuntimeError):
+class LinkError(HpeError, RuntimeError):
     """The board cannot be reached, or does not answer as arduino/head_pose does; the message says what to check."""
 
 

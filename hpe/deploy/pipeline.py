@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpe.deploy.evaluate import ANGLES, PoseMetrics, evaluate
+from hpe.deploy.evaluate import evaluate
 from hpe.inference.predictor import load_predictor
+from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result, read_json, write_json, write_whole
-from hpe.model.preprocess import IMAGE_SIZE, MEAN, STD, centre_crop, preprocess
+from hpe.model.preprocess import MEAN, STD, preprocess
 from hpe.model.zoo import cards, resolve_model
-from hpe.training.config import ConfigError
+from hpe.pose.crop import IMAGE_SIZE, centre_crop
+from hpe.pose.metrics import ANGLES, PoseMetrics
 
 if TYPE_CHECKING:
     from hpe.data.faces import Faces
@@ -54,8 +56,7 @@ def run_export(
     from export.convert.onnx import export_onnx
     from export.convert.tflite import FORMATS, convert, file_sizes, write_metadata
     from export.run.parity import check_int8_graph, check_parity
-    from hpe.model.net import example_input, fold_output_scale, load_model
-    from hpe.training.loop import predict_all
+    from hpe.model.net import example_input, fold_output_scale, load_model, predict_all
 
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:

@@ -107,8 +107,7 @@ def ship_checkpoint(run: Path, folder: Path, name: str, data: str) -> dict[str, 
 
     from hpe.data.faces import load_faces
     from hpe.deploy.pipeline import PARITY_SAMPLES, random_crops
-    from hpe.model.net import load_model
-    from hpe.training.loop import predict_all
+    from hpe.model.net import load_model, predict_all
 
     weights = {key: tensor.half() if tensor.dim() > 1 else tensor for key, tensor in load_file(run / WEIGHTS).items()}
     crops = random_crops(load_faces(data), PARITY_SAMPLES)

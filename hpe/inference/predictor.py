@@ -11,6 +11,7 @@ predictor(crop)                                                # the whole pictu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,17 +19,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from hpe.data.crop import Box, crop_face
-from hpe.model.preprocess import IMAGE_SIZE, preprocess
+from hpe.io.errors import HpeError
+from hpe.model.preprocess import preprocess
 from hpe.model.zoo import SUFFIXES, resolve_model
+from hpe.pose.crop import IMAGE_SIZE, Box, crop_face
 
 if TYPE_CHECKING:
     from export.run.runtime import Runtime
-    from hpe.deploy.evaluate import Predict
     from hpe.inference.detector import FaceDetector, Found
 
+Predict = Callable[[np.ndarray], np.ndarray]
+"""uint8 crops (N, 64, 64, 3) RGB to poses (N, 3), yaw, pitch and roll in degrees."""
 
-class PredictError(ValueError):
+
+class PredictError(HpeError, ValueError):
     """A picture or model that cannot be used; the message names the file and the remedy."""
 
 
@@ -41,8 +45,7 @@ def load_predictor(model: str | Path | None, threads: int = 1) -> Predict:
     """
     path = resolve_model(model)
     if path.is_dir():
-        from hpe.model.net import load_model
-        from hpe.training.loop import predict_all
+        from hpe.model.net import load_model, predict_all
 
         network = load_model(path)
         return lambda crops: predict_all(network, crops)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpe.io.configs import from_dict, to_dict
+from hpe.io.errors import HpeError
 from hpe.io.files import read_json, write_json, write_whole
-from hpe.model.preprocess import IMAGE_SIZE
+from hpe.model.config import ModelConfig
+from hpe.model.preprocess import preprocess_torch
 from hpe.model.zoo import resolve_run
-from hpe.training.config import ModelConfig, from_dict, to_dict
+from hpe.pose.crop import IMAGE_SIZE
 from pruning.channels.pruner import apply_widths, widths
 
 OUTPUT_SCALE_DEG = 30.0
@@ -21,7 +25,7 @@ FORMAT = 1
 """Version of arch.json."""
 
 
-class ModelError(RuntimeError):
+class ModelError(HpeError, RuntimeError):
     """A model that cannot be built, saved or loaded; the message names the file and the remedy."""
 
 
@@ -98,6 +102,17 @@ def build_model(config: ModelConfig, seed: int = 0) -> HeadPoseNet:
 def example_input() -> Tensor:
     """One normalised image (1, 3, 64, 64) of zeros, for tracing and counting."""
     return torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+
+
+@torch.inference_mode()
+def predict_all(model: torch.nn.Module, crops: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Poses in degrees (N, 3) of uint8 crops (N, 64, 64, 3), a batch at a time, on the model's device."""
+    device = next(model.parameters()).device
+    poses = []
+    for start in range(0, len(crops), batch_size):
+        batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + batch_size])).to(device)
+        poses.append(model(preprocess_torch(batch)).float().cpu())  # (B, 3)
+    return torch.cat(poses).numpy()
 
 
 @torch.no_grad()

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpe.deploy.evaluate import ANGLES, pose_metrics
+from hpe.io.configs import run_id
+from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_json
+from hpe.pose.metrics import ANGLES, pose_metrics
 from hpe.pose.rotation import flip_pose
-from hpe.training.config import ConfigError, run_id
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,9 +37,8 @@ def run_stretch(source: Path, data: str, out: Path, balance: float, report: Call
 
     from hpe.data.faces import load_faces
     from hpe.data.sampling import pose_weights
-    from hpe.model.net import load_model, save_checkpoint
-    from hpe.model.preprocess import centre_crop
-    from hpe.training.loop import predict_all
+    from hpe.model.net import load_model, predict_all, save_checkpoint
+    from hpe.pose.crop import centre_crop
 
     if out.exists():
         raise ConfigError(f"--out {out}: exists; give the folder of a new run")

@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from hpe.io.errors import HpeError
 from hpe.io.files import default_cache_dir, read_json, write_whole
 from hpe.io.progress import standard_output
 
@@ -26,7 +27,7 @@ WEIGHTS = "model.safetensors"
 """The weights in a run folder."""
 
 
-class ModelNameError(ValueError):
+class ModelNameError(HpeError, ValueError):
     """No such model, or a card that does not hold; the message lists what there is."""
 
 

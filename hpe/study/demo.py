@@ -13,11 +13,14 @@ from pathlib import Path
 from hpe.deploy.bench import run_bench
 from hpe.deploy.pipeline import run_evaluate, run_export
 from hpe.inference.predictor import load_predictor
+from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_whole
-from hpe.model.preprocess import AugmentConfig, centre_crop
+from hpe.model.config import ModelConfig
 from hpe.model.zoo import cards
+from hpe.pose.crop import centre_crop
 from hpe.study.report import Row, print_table, write_report
-from hpe.training.config import ChannelConfig, ConfigError, MaskConfig, ModelConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.augment import AugmentConfig
+from hpe.training.config import ChannelConfig, MaskConfig, PruneConfig, Recipe, TrainConfig
 from hpe.training.runs import run_prune, run_train
 
 START = "b0"

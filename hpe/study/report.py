@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpe.io.errors import HpeError
 from hpe.io.files import read_json, write_csv, write_text, write_whole
 from hpe.io.progress import standard_output
 
@@ -45,7 +46,7 @@ FAMILIES = {"dense": "#4c566a", "magnitude": "#d9822b", "channel": "#2b6cb0"}
 """Colour of each family in the plots."""
 
 
-class ReportError(ValueError):
+class ReportError(HpeError, ValueError):
     """Runs that cannot be tabled; the message names the run and the missing step."""
 
 

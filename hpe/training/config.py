@@ -3,47 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from hpe.model.preprocess import AugmentConfig
-
-C = TypeVar("C")
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be used; the message names the flag and what it may be."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The network: a timm EfficientNet-B0 for 64x64 faces and a head of three angles."""
-
-    head: Literal["gap", "paper"] = "gap"
-    """gap: global average pool, one dense layer. paper: flatten, dense 1024, dense 256, as in the TENCON 2022 study."""
-    act: Literal["silu", "relu6", "hard_swish"] = "silu"
-    """Activation. silu as in the paper; relu6 loses least in int8 and is fastest on a microcontroller."""
-    se: bool = True
-    """Squeeze-and-excitation blocks; without them the int8 graph is half as long."""
-    padding: Literal["symmetric", "same"] = "symmetric"
-    """same: TensorFlow's padding, which saves the PAD operators in TFLite."""
-    width: float = 1.0
-    """All channels times this, rounded to multiples of 8 as EfficientNet does (stem aside): the small net that is
-    trained from scratch, against which pruning has to show itself."""
-    pretrained: bool = False
-    """Start from timm's ImageNet weights (downloaded on first use)."""
-
-    def __post_init__(self) -> None:
-        _require(0 < self.width <= 4, f"--width is {self.width}; it must lie above 0 and be at most 4")
-        _require(self.width == 1 or not self.pretrained, "--pretrained: there are no ImageNet weights for --width")
+from hpe.io.errors import require
+from hpe.training.augment import AugmentConfig
 
 
 @dataclass(frozen=True)
@@ -76,14 +41,14 @@ class TrainConfig:
     """Use torch.compile: about 20 % faster a step on CPU, after some two minutes of compiling."""
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, f"--epochs is {self.epochs}; it must be 1 or more")
-        _require(self.batch_size >= 2, f"--batch-size is {self.batch_size}; batch normalisation needs 2 or more")
-        _require(self.lr > 0, f"--lr is {self.lr}; it must be above 0")
-        _require(self.patience >= 0, f"--patience is {self.patience}; it must be 0 or more")
-        _require(0 < self.factor < 1, f"--factor is {self.factor}; it must lie between 0 and 1")
-        _require(0 <= self.min_lr <= self.lr, f"--min-lr is {self.min_lr}; it must lie between 0 and --lr ({self.lr})")
-        _require(0 <= self.ema < 1, f"--ema is {self.ema}; it must be 0 (off) or below 1")
-        _require(0 <= self.balance <= 3, f"--balance is {self.balance}; it must be 0 (off) to 3")
+        require(self.epochs >= 1, f"--epochs is {self.epochs}; it must be 1 or more")
+        require(self.batch_size >= 2, f"--batch-size is {self.batch_size}; batch normalisation needs 2 or more")
+        require(self.lr > 0, f"--lr is {self.lr}; it must be above 0")
+        require(self.patience >= 0, f"--patience is {self.patience}; it must be 0 or more")
+        require(0 < self.factor < 1, f"--factor is {self.factor}; it must lie between 0 and 1")
+        require(0 <= self.min_lr <= self.lr, f"--min-lr is {self.min_lr}; it must lie between 0 and --lr ({self.lr})")
+        require(0 <= self.ema < 1, f"--ema is {self.ema}; it must be 0 (off) or below 1")
+        require(0 <= self.balance <= 3, f"--balance is {self.balance}; it must be 0 (off) to 3")
 
 
 @dataclass(frozen=True)
@@ -105,14 +70,14 @@ class DistillConfig:
     arXiv:1904.05068): widths may differ. 0 leaves it out."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             0 <= self.teacher_weight <= 1, f"--teacher-weight is {self.teacher_weight}; it must lie between 0 and 1"
         )
-        _require(self.feature_weight >= 0, f"--feature-weight is {self.feature_weight}; it must be 0 or more")
-        _require(self.teacher is not None or self.feature_weight == 0, "--feature-weight needs --teacher RUN")
-        _require(self.teacher is not None or not self.teacher_flip, "--teacher-flip needs --teacher RUN")
-        _require(self.teacher is not None or not self.teacher_once, "--teacher-once needs --teacher RUN")
-        _require(
+        require(self.feature_weight >= 0, f"--feature-weight is {self.feature_weight}; it must be 0 or more")
+        require(self.teacher is not None or self.feature_weight == 0, "--feature-weight needs --teacher RUN")
+        require(self.teacher is not None or not self.teacher_flip, "--teacher-flip needs --teacher RUN")
+        require(self.teacher is not None or not self.teacher_once, "--teacher-once needs --teacher RUN")
+        require(
             not self.teacher_once or self.feature_weight == 0,
             "--feature-weight reads the teacher's features at every step; leave --teacher-once out",
         )
@@ -156,8 +121,8 @@ class ChannelConfig:
     """Fade the channels out by a growing penalty and cut them at the end of the schedule (Wang et al. 2021)."""
 
     def __post_init__(self) -> None:
-        _require(self.round_to >= 1, f"--round-to is {self.round_to}; it must be 1 or more")
-        _require(self.min_channels >= 1, f"--min-channels is {self.min_channels}; it must be 1 or more")
+        require(self.round_to >= 1, f"--round-to is {self.round_to}; it must be 1 or more")
+        require(self.min_channels >= 1, f"--min-channels is {self.min_channels}; it must be 1 or more")
 
 
 TARGETS = ("params", "macs", "int8_bytes")
@@ -198,20 +163,20 @@ class PruneConfig:
     def __post_init__(self) -> None:
         for name in ("initial_sparsity", "final_sparsity"):
             value = getattr(self, name)
-            _require(0 <= value < 1, f"--{name.replace('_', '-')} is {value}; it must be 0 or more and below 1")
+            require(0 <= value < 1, f"--{name.replace('_', '-')} is {value}; it must be 0 or more and below 1")
         if self.schedule == "polynomial":
-            _require(
+            require(
                 self.initial_sparsity <= self.final_sparsity,
                 f"--initial-sparsity ({self.initial_sparsity}) is above --final-sparsity ({self.final_sparsity})",
             )
-        _require(self.begin_epoch >= 0, f"--begin-epoch is {self.begin_epoch}; it must be 0 or more")
+        require(self.begin_epoch >= 0, f"--begin-epoch is {self.begin_epoch}; it must be 0 or more")
         if self.end_epoch is not None:
-            _require(
+            require(
                 self.end_epoch > self.begin_epoch,
                 f"--end-epoch ({self.end_epoch}) must lie behind --begin-epoch ({self.begin_epoch})",
             )
-        _require(self.frequency >= 1, f"--frequency is {self.frequency}; it must be 1 or more")
-        _require(self.blocks >= 1, f"--blocks is {self.blocks}; it must be 1 or more")
+        require(self.frequency >= 1, f"--frequency is {self.frequency}; it must be 1 or more")
+        require(self.blocks >= 1, f"--blocks is {self.blocks}; it must be 1 or more")
         self._check_targets()
         self._check_method("magnitude", self.masks, MaskConfig())
         self._check_method("channel", self.channels, ChannelConfig())
@@ -220,12 +185,12 @@ class PruneConfig:
         targets = [name for name in (*TARGETS, "board") if getattr(self, f"target_{name}") is not None]
         if targets:
             flag = "--target-" + targets[0].replace("_", "-")
-            _require(self.method == "channel", f"{flag} needs --method channel: masks do not make the net smaller")
-            _require(
+            require(self.method == "channel", f"{flag} needs --method channel: masks do not make the net smaller")
+            require(
                 len(targets) == 1,
                 "give one target only: --target-params, --target-macs, --target-int8-bytes or --target-board",
             )
-            _require(
+            require(
                 targets[0] == "board" or getattr(self, f"target_{targets[0]}") > 0,
                 f"{flag} is {getattr(self, f'target_{targets[0]}')}; it must be above 0",
             )
@@ -234,7 +199,7 @@ class PruneConfig:
         """A flag of the other family would be silently ignored."""
         changed = [f.name for f in dataclasses.fields(given) if getattr(given, f.name) != getattr(default, f.name)]
         if changed:
-            _require(self.method == method, f"--{changed[0].replace('_', '-')} needs --method {method}")
+            require(self.method == method, f"--{changed[0].replace('_', '-')} needs --method {method}")
 
 
 @dataclass(frozen=True)
@@ -252,7 +217,7 @@ class FinetuneConfig:
     """Lottery-ticket rewinding: start from the weights of this run (say, trained for one epoch), masked as RUN is."""
 
     def __post_init__(self) -> None:
-        _require(self.clusters == 0 or self.clusters >= 2, f"--clusters is {self.clusters}; it must be 2 or more, or 0")
+        require(self.clusters == 0 or self.clusters >= 2, f"--clusters is {self.clusters}; it must be 2 or more, or 0")
 
 
 @dataclass(frozen=True)
@@ -269,27 +234,3 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain JSON values: nested ones as dicts, tuples as lists, paths as text."""
-    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
-
-
-def from_dict(kind: type[C], values: dict[str, Any]) -> C:
-    """The reverse of `to_dict`; an unknown or missing key raises ConfigError."""
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    _require(
-        not unknown, f"{kind.__name__}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-    )
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ConfigError(f"{kind.__name__}: {error}") from None
-
-
-def run_id(*configs: Any) -> str:
-    """Ten hex digits that name a run: the SHA-256 of its configs, key order aside."""
-    text = json.dumps([to_dict(c) if dataclasses.is_dataclass(c) else c for c in configs], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from hpe.data.faces import Faces
 from hpe.data.sampling import epoch_order
-from hpe.deploy.evaluate import PoseMetrics, evaluate
 from hpe.io.files import write_csv
 from hpe.io.progress import progress_bar
-from hpe.model.net import HeadPoseNet
-from hpe.model.preprocess import AugmentConfig, TrainAugment, preprocess_torch
+from hpe.model.net import HeadPoseNet, predict_all
+from hpe.pose.crop import centre_crop
+from hpe.pose.metrics import PoseMetrics, pose_metrics
+from hpe.training.augment import AugmentConfig, TrainAugment
 from hpe.training.config import TrainConfig
 from hpe.training.losses import Objective, supervised
 from hpe.training.state import Pruner, TrainError, TrainState
@@ -57,14 +58,6 @@ def steps_per_epoch(samples: int, batch_size: int) -> int:
     if samples < batch_size:
         raise TrainError(f"--batch-size {batch_size} is more than the {samples} training images; give a smaller one")
     return samples // batch_size
-
-
-@torch.inference_mode()
-def predict_all(model: torch.nn.Module, crops: np.ndarray) -> np.ndarray:
-    """Poses in degrees (N, 3) of uint8 crops (N, 64, 64, 3), on the model's device."""
-    device = next(model.parameters()).device
-    images = preprocess_torch(torch.from_numpy(np.ascontiguousarray(crops)).to(device))  # (N, 3, 64, 64)
-    return model(images).float().cpu().numpy()
 
 
 def fit(
@@ -153,7 +146,8 @@ def _validate(state: TrainState, val: Faces | None) -> PoseMetrics | None:
     live = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(state.weights())
     state.network.eval()
-    metrics = evaluate(lambda crops: predict_all(state.network, crops), val)
+    predicted = predict_all(state.network, centre_crop(val.images))
+    metrics = pose_metrics(predicted, val.pose_deg, val.dropped)
     model.load_state_dict(live)
     return metrics
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
+from hpe.io.errors import ConfigError
 from hpe.model.net import OUTPUT_SCALE_DEG, HeadPoseNet
 from hpe.pose.rotation import flip_pose
-from hpe.training.config import ConfigError, DistillConfig
+from hpe.training.config import DistillConfig
 
 Objective = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(network, images (B, 3, 64, 64), poses in degrees (B, 3)) -> the loss to minimise, and the poses that it answered."""

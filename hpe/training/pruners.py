@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from export.micro.boards import find_board, planned_limits
 from hpe.data.faces import Faces
+from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input, load_model
-from hpe.model.preprocess import centre_crop, preprocess_torch
-from hpe.training.config import TARGETS, ConfigError, PruneConfig
+from hpe.model.preprocess import preprocess_torch
+from hpe.pose.crop import centre_crop
+from hpe.training.config import TARGETS, PruneConfig
 from pruning.blocks import drop_blocks
 from pruning.channels.growing import GrowingRegPruner
 from pruning.channels.observed import AttentionImportance, SensitivityImportance

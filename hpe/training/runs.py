@@ -12,9 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpe.io.configs import run_id, to_dict
 from hpe.io.environment import environment
+from hpe.io.errors import ConfigError, HpeError
 from hpe.io.files import read_json, write_json
-from hpe.training.config import ConfigError, FinetuneConfig, ModelConfig, PruneConfig, Recipe, run_id, to_dict
+from hpe.model.config import ModelConfig
+from hpe.training.config import FinetuneConfig, PruneConfig, Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +32,7 @@ GATE_SAMPLES = 512
 """Faces by which `--simplify` measures what squeeze-excitation lets through."""
 
 
-class RunError(RuntimeError):
+class RunError(HpeError, RuntimeError):
     """A run folder that cannot be used as asked; the message names it and the remedy."""
 
 

@@ -10,16 +10,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hpe.io.configs import to_dict
+from hpe.io.errors import HpeError
 from hpe.io.files import write_whole
 from hpe.model.net import HeadPoseNet
-from hpe.training.config import TrainConfig, to_dict
+from hpe.training.config import TrainConfig
 from pruning.channels.pruner import apply_widths, widths
 
 KEPT = ("epoch", "step_count", "seconds", "stalled", "lr", "history")
 """The plain numbers of TrainState that a checkpoint holds as they are."""
 
 
-class TrainError(RuntimeError):
+class TrainError(HpeError, RuntimeError):
     """Training that cannot start, go on or converge; the message names the flag or file and the remedy."""
 
 

@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpe.data.crop import Box
 from hpe.data.sources.items import BadItem, Chunk, Item, Source, fingerprint, read_items
 from hpe.data.spec import DataError, Fault, Part
+from hpe.pose.crop import Box
 from hpe.pose.rotation import matrix_to_euler
 
 SEQUENCES = tuple(f"{number:02d}" for number in range(1, 25))
@@ -33,7 +33,7 @@ SPLITS = {"": SEQUENCES, "train": tuple(s for s in SEQUENCES if s not in TEST_SE
 
 FACE_WIDTH_MM, FACE_HEIGHT_MM = 140.0, 130.0
 CROP_CENTRE = (1 + 0.6 * 0.2 - 2 * 0.2) / 2
-"""How far below the top of the face box the k = 0.2 crop has its middle, in box heights (hpe.data.crop.widen)."""
+"""How far below the top of the face box the k = 0.2 crop has its middle, in box heights (hpe.pose.crop.widen)."""
 AXES = np.diag([1.0, -1.0, -1.0])
 """Camera axes (x right, y down, z away) to ours (x right, y up, z to the camera) and back."""
 

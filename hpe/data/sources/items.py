@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hpe.data.crop import Box, crop_face, fit_stored
 from hpe.data.spec import DataError, Fault, Part
-from hpe.model.preprocess import STORED_SIZE
+from hpe.pose.crop import STORED_SIZE, Box, crop_face, fit_stored
 
 MAX_PIXELS = 100_000_000
 """A larger image is refused unread: it would take more than 300 MB."""
@@ -101,7 +100,7 @@ def list_synthetic(part: Part) -> Source:
 
 def read_synthetic(items: Sequence[tuple[str, int, int]]) -> Chunk:
     """Render the heads of (preset, seed, index); all items share preset and seed."""
-    from hpe.model.preprocess import IMAGE_SIZE, MARGIN
+    from hpe.pose.crop import IMAGE_SIZE, MARGIN
     from hpe.synthetic import render
 
     preset, seed, _ = items[0]

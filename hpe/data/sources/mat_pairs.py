@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hpe.data.crop import Box
 from hpe.data.sources.items import BadItem, Chunk, Item, Source, fingerprint, read_items
 from hpe.data.sources.matfile import MatError, read_arrays
 from hpe.data.spec import DataError, Fault, Part
+from hpe.pose.crop import Box
 
 SUBSETS = ("AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip")
 """The folders of 300W-LP that hold samples; its other folders (Code, landmarks) do not."""

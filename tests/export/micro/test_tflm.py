@@ -151,9 +151,10 @@ def test_real_networks_agree_and_are_planned(variant: str, tmp_path: Path):
     torch = pytest.importorskip("torch")
     from export import convert, export_onnx
     from hpe.data.faces import load_faces
+    from hpe.model.config import ModelConfig
     from hpe.model.net import build_model
-    from hpe.model.preprocess import centre_crop, preprocess
-    from hpe.training.config import ModelConfig
+    from hpe.model.preprocess import preprocess
+    from hpe.pose.crop import centre_crop
     from pruning.channels.pruner import prune_channels
 
     here = (SHARED / "data" / "faces").is_dir()

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hpe.data import cache
-from hpe.data.crop import crop_face
 from hpe.data.faces import DataError, Faces, Part, check_data, load_faces, parse_spec
 from hpe.data.sources import items as readers
 from hpe.io import files
+from hpe.pose.crop import crop_face
 from hpe.synthetic import render
 from tests.face_files import csv_rows, picture, write_csv_folder, write_mat_pair
 

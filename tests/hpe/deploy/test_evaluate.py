@@ -3,7 +3,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from hpe.data.faces import Faces
-from hpe.deploy.evaluate import evaluate, pose_metrics
+from hpe.deploy.evaluate import evaluate
+from hpe.pose.metrics import pose_metrics
 
 RANDOM = np.random.default_rng(0)
 

@@ -17,11 +17,14 @@ from hpe.deploy.pipeline import (
     with_split,
 )
 from hpe.inference.predictor import HeadPosePredictor, load_predictor
+from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_json
+from hpe.model.config import ModelConfig
 from hpe.model.net import build_model, load_model
-from hpe.model.preprocess import centre_crop, preprocess
+from hpe.model.preprocess import preprocess
+from hpe.pose.crop import centre_crop
 from hpe.study.report import write_report
-from hpe.training.config import ConfigError, ModelConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.config import PruneConfig, Recipe, TrainConfig
 from hpe.training.pruners import make_pruner
 from hpe.training.runs import RunError, run_prune, run_train
 from tests.conftest import TINY_DATA
@@ -141,7 +144,7 @@ def test_evaluate_bench_and_report_fill_one_table(small_run, tmp_path):
 
 
 def test_predictor_crops_by_the_rule(small_run):
-    from hpe.data.crop import widen
+    from hpe.pose.crop import widen
 
     frame = np.random.default_rng(0).integers(0, 255, (128, 160, 3), np.uint8)
     predictor = HeadPosePredictor(small_run / "model_int8.tflite")

@@ -10,11 +10,12 @@ import torch
 from hpe.cli.main import main
 from hpe.deploy.release import ShipOptions, page, ship
 from hpe.inference.predictor import load_predictor
+from hpe.io.configs import to_dict
 from hpe.io.files import read_json, write_json
 from hpe.model import zoo as registry
+from hpe.model.config import ModelConfig
 from hpe.model.net import build_model, load_model, save_checkpoint
 from hpe.model.zoo import ModelNameError, resolve_model, resolve_run
-from hpe.training.config import ModelConfig, to_dict
 from pruning.channels.pruner import prune_channels
 from tests.drawn_faces import MODEL
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from export.run.runtime import load_runtime
-from hpe.data.crop import crop_face
 from hpe.inference.predictor import HeadPosePredictor, PredictError, load_predictor, read_image
 from hpe.model.preprocess import preprocess
+from hpe.pose.crop import crop_face
 from tests.drawn_faces import MODEL, picture
 
 

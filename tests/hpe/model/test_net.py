@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from hpe.model.config import ModelConfig
 from hpe.model.net import ModelError, build_model, example_input, fold_output_scale, load_model, save_checkpoint
-from hpe.training.config import ModelConfig
 from pruning.channels.pruner import prune_channels
 
 

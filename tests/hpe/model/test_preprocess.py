@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from hpe.data.crop import Box, crop_face, widen
 from hpe.model import preprocess as tf
+from hpe.pose.crop import Box, crop_face, widen
 from hpe.pose.overlay import axis_ends
 from hpe.pose.rotation import rotate_in_plane
 

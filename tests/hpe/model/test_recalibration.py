@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_json
+from hpe.model.config import ModelConfig
 from hpe.model.net import build_model, load_model, save_checkpoint
 from hpe.model.recalibration import fit_lines, run_stretch, stretch, weighted_median
 from hpe.pose.rotation import flip_pose
-from hpe.training.config import ConfigError, ModelConfig
 
 RANDOM = np.random.default_rng(0)
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from hpe.model.config import ModelConfig
 from hpe.model.net import HeadPoseNet, build_model
 from hpe.model.simplify import mean_gates, simplified
 from hpe.pose.rotation import flip_pose
-from hpe.training.config import ModelConfig
 from pruning.channels.pruner import prune_channels
 
 IMAGES = torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_json
 from hpe.model import zoo as registry
 from hpe.study import demo
-from hpe.training.config import ConfigError, TrainConfig
+from hpe.training.config import TrainConfig
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from hpe.data.faces import load_faces
+from hpe.model.config import ModelConfig
 from hpe.model.net import build_model
-from hpe.model.preprocess import AugmentConfig
-from hpe.training.config import ModelConfig, PruneConfig, TrainConfig
+from hpe.training.augment import AugmentConfig
+from hpe.training.config import PruneConfig, TrainConfig
 from hpe.training.loop import LAST, fit, steps_per_epoch
 from hpe.training.pruners import make_pruner
 from hpe.training.state import TrainError, TrainState, WeightAverage, one_cycle

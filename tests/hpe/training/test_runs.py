@@ -7,18 +7,13 @@ import pytest
 import torch
 
 from hpe.data.faces import Faces, load_faces
+from hpe.io.errors import ConfigError
 from hpe.io.files import read_json
+from hpe.model.config import ModelConfig
 from hpe.model.net import build_model, example_input, load_model
-from hpe.model.preprocess import centre_crop, preprocess
-from hpe.training.config import (
-    ConfigError,
-    DistillConfig,
-    FinetuneConfig,
-    ModelConfig,
-    PruneConfig,
-    Recipe,
-    TrainConfig,
-)
+from hpe.model.preprocess import preprocess
+from hpe.pose.crop import centre_crop
+from hpe.training.config import DistillConfig, FinetuneConfig, PruneConfig, Recipe, TrainConfig
 from hpe.training.distillation import relabelled
 from hpe.training.loop import fit
 from hpe.training.pruners import make_pruner

@@ -11,10 +11,10 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 from scipy.spatial.transform import Rotation
 
-from hpe.data.crop import crop_face
 from hpe.data.faces import DataError, check_data, load_faces, prepare
 from hpe.data.sources.biwi import SEQUENCES, SPLITS, face_box, read_camera, read_pose
 from hpe.data.sources.mat_pairs import SUBSETS
+from hpe.pose.crop import crop_face
 from hpe.pose.rotation import euler_to_matrix
 from tests.face_files import (
     biwi_rotation,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpe.data.crop import crop_face, fit_stored, widen
+from hpe.pose.crop import crop_face, fit_stored, widen
 
 
 def ramp(width: int, height: int) -> Image.Image:

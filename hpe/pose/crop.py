@@ -11,7 +11,13 @@ import math
 import numpy as np
 from PIL import Image
 
-from hpe.model.preprocess import BASE_K, IMAGE_SIZE, MARGIN, STORED_SIZE
+IMAGE_SIZE = 64
+MARGIN = 8
+STORED_SIZE = IMAGE_SIZE + 2 * MARGIN
+
+BASE_K = 0.2
+"""The crop margin at which faces are stored and evaluated."""
+
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
@@ -80,3 +86,8 @@ def fit_stored(image: Image.Image, central: float) -> np.ndarray:
     pixels = _resample(image, region, available)
     border = (STORED_SIZE - available) // 2
     return np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="reflect")
+
+
+def centre_crop(images: np.ndarray) -> np.ndarray:
+    """The standard crops (N, 64, 64, 3) of stored ones (N, 80, 80, 3); a view, nothing is copied."""
+    return images[:, MARGIN : MARGIN + IMAGE_SIZE, MARGIN : MARGIN + IMAGE_SIZE]
