@@ -114,7 +114,7 @@ def _item(folder: Path, where: str, row: Mapping[str, str], central: float) -> I
     if not file:
         raise BadItem(where, "the column file is empty", "name the image or remove the row")
     image = folder / file
-    if not image.is_file():
+    if not image.exists():
         raise BadItem(where, f"the image {image} is missing", "restore it or remove the row")
     yaw, pitch, roll = (_angle(where, name, row.get(name)) for name in ANGLES)
     return Item(file, image, where, pose_deg=(yaw, pitch, roll), box=_box(where, row), central=central)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,8 @@ import numpy as np
 from PIL import Image
 
 from hpe.data.spec import DataError, Fault, Part
+from hpe.io.images import ImageError, open_image
 from hpe.pose.crop import STORED_SIZE, Box, crop_face, fit_stored
-
-MAX_PIXELS = 100_000_000
-"""A larger image is refused unread: it would take more than 300 MB."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def read_items(items: Sequence[Item], read_label: Callable[[Item], tuple[Any, Bo
     for row, item in enumerate(items):
         try:
             pose_deg, box = read_label(item)
-            image = open_image(item)
+            image = read_image(item)
             chunk.images[row] = fit_stored(image, item.central) if box is None else crop(item, image, box)
             chunk.pose_deg[row] = pose_deg
         except BadItem as bad:
@@ -133,22 +130,12 @@ class BadItem(Exception):
         super().__init__(str(self.fault))
 
 
-def open_image(item: Item) -> Image.Image:
-    """The decoded image of an item; BadItem where it is missing, no image, cut short or enormous."""
+def read_image(item: Item) -> Image.Image:
+    """The decoded, upright image of an item; BadItem where it cannot be used."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own warning about large images; refused below
-            opened = Image.open(item.image)
-        with opened as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadItem(item.where, f"{item.image} has {image.width}x{image.height} pixels", "shrink the image")
-            image.load()
-        return image
-    except FileNotFoundError:
-        raise BadItem(item.where, f"the image {item.image} is missing", "restore it or remove the sample") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        what = f"the image {item.image} cannot be decoded ({_first_line(error)})"
-        raise BadItem(item.where, what, "it may be cut short: copy it again or remove the sample") from None
+        return open_image(item.image)
+    except ImageError as error:
+        raise BadItem(item.where, f"{item.image}: {error.what}", f"{error.remedy}, or remove the sample") from None
 
 
 def crop(item: Item, image: Image.Image, box: Box) -> np.ndarray:
@@ -157,11 +144,6 @@ def crop(item: Item, image: Image.Image, box: Box) -> np.ndarray:
         return crop_face(image, box)
     except ValueError as error:
         raise BadItem(item.where, str(error), "correct the box or the landmarks, or remove the sample") from None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].removesuffix(".") if lines else type(error).__name__
 
 
 def fingerprint(files: Sequence[Path], *texts: str) -> str:
