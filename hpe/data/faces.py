@@ -142,9 +142,7 @@ def _refusal(spec: str, faults: Sequence[Fault]) -> str:
     shown = "\n".join(f"  {fault}" for fault in faults[:5])
     more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
     count = "1 sample" if len(faults) == 1 else f"{len(faults)} samples"
-    return (
-        f"'{spec}': {count} cannot be used; mend them (`hpe data check` lists all) or pass --skip-bad:\n{shown}{more}"
-    )
+    return f"'{spec}': {count} cannot be used; fix them (`hpe data check` lists all) or pass --skip-bad:\n{shown}{more}"
 
 
 def _join(parts: Sequence[Cached]) -> Faces:

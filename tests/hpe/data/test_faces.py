@@ -33,7 +33,18 @@ def test_specifications():
     assert mixed == [Part("csv", Path("with+plus"), "val"), Part("synthetic", preset="easy", count=12, seed=7)]
     assert parse_spec("csv:me@home/faces") == [Part("csv", Path("me@home/faces"))]
     assert parse_spec("csv:me@home/faces@test") == [Part("csv", Path("me@home/faces"), "test")]
+    assert parse_spec("csv:me@home/") == [Part("csv", Path("me@home"))]
     assert [str(part) for part in mixed] == ["csv:with+plus@val", "synthetic:easy:12:7"]
+
+
+def test_a_folder_whose_name_holds_an_at_sign_or_a_plus(tmp_path):
+    folder = write_csv_folder(tmp_path / "a+b@home+1", csv_rows(2, split="val"))
+    for spec in (f"csv:{folder}", f"csv:{folder}/", f"csv:{folder}@val", f"csv:{folder}+synthetic:easy:1:11"):
+        assert len(load_faces(spec)) == 2 + ("synthetic" in spec)
+        assert parse_spec("+".join(str(part) for part in parse_spec(spec))) == parse_spec(spec)
+    write_csv_folder(tmp_path / "a+b", csv_rows(1, split="home+1"))
+    assert len(load_faces(f"csv:{folder}")) == 1  # two meanings: the split of a folder that is there
+    assert len(load_faces(f"csv:{folder}/")) == 2
 
 
 @pytest.mark.parametrize(
@@ -44,6 +55,7 @@ def test_specifications():
         ("csv:", "no data specification"),
         ("png:folder", "no data specification"),
         ("csv:a@", "name the split"),
+        ("csv:~nobody-of-that-name/a", "no user"),
         ("synthetic:easy", "COUNT"),
         ("synthetic:easy:many", "COUNT"),
         ("synthetic:easy:-3", "COUNT"),
@@ -109,6 +121,34 @@ def test_a_spreadsheets_byte_order_mark_and_spaces_are_no_obstacle(tmp_path):
     np.testing.assert_array_equal(load_faces(f"csv:{folder}").pose_deg, [[5, -6, 7]])
 
 
+def test_blanks_in_the_header_are_no_obstacle(tmp_path):
+    folder = write_csv_folder(tmp_path / "faces", csv_rows(2))
+    (folder / "labels.csv").write_text("file , yaw, pitch ,\troll, split\n000.png,5,-6,7,train\n001.png,1,2,3, val \n")
+    assert load_faces(f"csv:{folder}@val").pose_deg.tolist() == [[1, 2, 3]]
+    assert load_faces(f"csv:{folder}").pose_deg.tolist() == [[5, -6, 7], [1, 2, 3]]
+
+
+def test_decimal_commas_give_no_wrong_labels(tmp_path):
+    folder = write_csv_folder(tmp_path / "faces", csv_rows(3))
+    rows = "000.png,1,5,2,5,3,5\n001.png,1,2,3,,\n002.png,1.5,2.5,3.5,4\n"
+    (folder / "labels.csv").write_text("file,yaw,pitch,roll\n" + rows)
+    faults = check_data(f"csv:{folder}")
+    assert [fault.source[-1] for fault in faults] == ["2", "4"]
+    assert "7 cells under 4 columns" in faults[0].what
+    assert load_faces(f"csv:{folder}", skip_bad=True).ids == ["001.png"]  # blank cells at the end are nothing
+    (folder / "labels.csv").write_text("file,yaw,pitch,roll,split\n000.png,1,5,2,3,val\n001.png,1,2,3,val\n")
+    with pytest.raises(DataError, match="6 cells under 5 columns"):  # and not left out as of split 3
+        load_faces(f"csv:{folder}@val")
+
+
+@pytest.mark.parametrize("header", ["file,yaw,pitch,roll,yaw", "file,yaw,pitch,roll, yaw "])
+def test_a_doubled_column_is_refused(tmp_path, header):
+    folder = write_csv_folder(tmp_path / "faces", csv_rows(1))
+    (folder / "labels.csv").write_text(f"{header}\n000.png,1,2,3,40\n")
+    with pytest.raises(DataError, match="yaw more than once"):
+        load_faces(f"csv:{folder}")
+
+
 def test_every_bad_row_is_listed_with_its_line(tmp_path):
     rows = csv_rows(9)
     rows[1]["yaw"] = "left"
@@ -161,6 +201,15 @@ def test_a_labels_file_that_is_none(tmp_path, text, what):
     with pytest.raises(DataError, match=what):
         load_faces(f"csv:{tmp_path}")
     assert len(check_data(f"csv:{tmp_path}")) == 1
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "dataset.json"])
+def test_a_pipe_in_place_of_a_list_does_not_hang(tmp_path, name):
+    folder = write_csv_folder(tmp_path / "faces", csv_rows(1))
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(DataError, match="not a file"):
+        load_faces(f"csv:{folder}")
 
 
 def test_a_labels_file_of_bytes(tmp_path):
