@@ -10,7 +10,7 @@ import numpy as np
 
 from hpe.data.cache import Cached, open_or_build, read_faults
 from hpe.data.catalog import describe, missing_samples
-from hpe.data.sources.items import list_source
+from hpe.data.sources import list_source
 from hpe.data.spec import DataError, Fault, Part, parse_spec
 from hpe.io.files import default_cache_dir
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hpe.data.spec import DataError, Fault, Part
+from hpe.data.spec import Fault
 from hpe.io.images import ImageError, open_image
 from hpe.pose.crop import STORED_SIZE, Box, crop_face, fit_stored
 
@@ -68,42 +68,6 @@ class Source:
     """Items to read at a time; an interruption loses no more than this for each process."""
     prepare: Callable[[], None] | None = None
     """Run once before several processes start to read."""
-
-
-def list_source(part: Part) -> Source:
-    """List the samples of one part of a specification; raises DataError where there is nothing to list."""
-    if part.kind == "synthetic":
-        return list_synthetic(part)
-    if not part.path.is_dir():
-        raise DataError(f"{part.path}: there is no such folder; check the path in '{part}'.")
-    from hpe.data.sources.biwi import list_biwi
-    from hpe.data.sources.csv_folder import list_csv
-    from hpe.data.sources.mat_pairs import list_300w_lp, list_aflw2000
-
-    readers = {"csv": list_csv, "aflw2000": list_aflw2000, "300w-lp": list_300w_lp, "biwi": list_biwi}
-    return readers[part.kind](part)
-
-
-def list_synthetic(part: Part) -> Source:
-    """The heads of `synthetic:PRESET:COUNT:SEED`; the renderer's source code is part of the fingerprint."""
-    from hpe import synthetic
-
-    items = [(part.preset, part.seed, index) for index in range(part.count)]
-    folder = Path(synthetic.__file__).parent
-    code = b"".join(path.read_bytes() for path in sorted(folder.glob("**/*.py")))
-    ids = [f"synthetic:{preset}:{seed}:{index}" for preset, seed, index in items]
-    return Source(items, read_synthetic, ids, hashlib.sha256(code).hexdigest(), chunk=64, prepare=synthetic.prepare)
-
-
-def read_synthetic(items: Sequence[tuple[str, int, int]]) -> Chunk:
-    """Render the heads of (preset, seed, index); all items share preset and seed."""
-    from hpe.pose.crop import IMAGE_SIZE, MARGIN
-    from hpe.synthetic import render
-
-    preset, seed, _ = items[0]
-    indices = np.array([index for _, _, index in items])
-    images, pose_deg = render(indices, seed, preset, size=IMAGE_SIZE, margin=MARGIN)
-    return Chunk(np.asarray(images), np.asarray(pose_deg, np.float32))
 
 
 def read_items(items: Sequence[Item], read_label: Callable[[Item], tuple[Any, Box | None]]) -> Chunk:

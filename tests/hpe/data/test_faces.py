@@ -16,7 +16,7 @@ from PIL import Image
 
 from hpe.data import cache
 from hpe.data.faces import DataError, Faces, Part, check_data, load_faces, parse_spec
-from hpe.data.sources import items as readers
+from hpe.data.sources import items, list_source
 from hpe.inference.predictor import read_image
 from hpe.io import files
 from hpe.pose.crop import crop_face
@@ -265,7 +265,7 @@ class Interrupted(Exception):
     pass
 
 
-def counted(source: readers.Source, fail_after: int = 10**9, chunk: int = 2) -> tuple[readers.Source, list[int]]:
+def counted(source: items.Source, fail_after: int = 10**9, chunk: int = 2) -> tuple[items.Source, list[int]]:
     """The source with small chunks, and a list that grows with each chunk that is read."""
     calls: list[int] = []
 
@@ -282,7 +282,7 @@ def counted(source: readers.Source, fail_after: int = 10**9, chunk: int = 2) -> 
 def source(tmp_path):
     """Eight csv faces; their number of chunks (4) is too small for a pool."""
     folder = write_csv_folder(tmp_path / "faces", csv_rows(8))
-    return readers.list_source(Part("csv", folder))
+    return list_source(Part("csv", folder))
 
 
 def test_the_cache_is_read_once_and_memory_mapped(tmp_path, source):
@@ -352,9 +352,9 @@ def test_a_script_without_a_guard_is_told_so_instead_of_waiting_for_itself(tmp_p
         "from dataclasses import replace\n"
         "from pathlib import Path\n"
         "from hpe.data import cache\n"
-        "from hpe.data.sources import items\n"
+        "from hpe.data.sources import list_source\n"
         "from hpe.data.faces import Part\n"
-        f"source = replace(items.list_source(Part('csv', Path({str(tmp_path / 'faces')!r}))), chunk=1)\n"
+        f"source = replace(list_source(Part('csv', Path({str(tmp_path / 'faces')!r}))), chunk=1)\n"
         f"cache.open_or_build(Path({str(tmp_path / 'cache')!r}), 'csv:x', source, 99)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(cache.__file__).parents[2])}
