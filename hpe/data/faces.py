@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hpe.data.cache import Cached, open_or_build, read_faults
+from hpe.data.cache import Cached, open_or_build
 from hpe.data.catalog import describe, missing_samples
+from hpe.data.reading import read_faults
 from hpe.data.sources import list_source
 from hpe.data.spec import DataError, Fault, Part, parse_spec
 from hpe.io.files import default_cache_dir

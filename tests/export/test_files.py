@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from export import files
 from export.files import remove_stale, whole_file, work_folder, write_all, write_whole
 from export.process import command
+from tests.processes import ended
 
 
 def dead_pid() -> int:
@@ -95,20 +95,6 @@ def test_a_killed_write_is_cleaned_by_the_next(tmp_path):
     assert len(names(tmp_path)) == 1
     write_all({tmp_path / "a.txt": "whole"})
     assert names(tmp_path) == ["a.txt"]
-
-
-def ended(pid: int, within_s: float = 20.0) -> bool:
-    """Whether the process ends in time (a zombie has ended)."""
-    limit = time.monotonic() + within_s
-    while time.monotonic() < limit:
-        try:
-            with open(f"/proc/{pid}/stat") as file:
-                if file.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except FileNotFoundError:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
