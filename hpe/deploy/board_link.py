@@ -144,7 +144,7 @@ class SerialLink:
         self.close()
 
     def _await_reading(self) -> Reading | None:
-        """The answer to the last frame; None when the time is up or the board reports an error, so that it is resent."""
+        """The answer to the last frame; None when the time is up or the board reports an error: it is resent then."""
         for line in self._lines(time.monotonic() + self.answer_timeout_s):
             reading = parse_line(line)
             if reading is not None and reading.frame == self._sequence:
