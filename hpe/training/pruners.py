@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input, load_model
 from hpe.model.preprocess import preprocess_torch
 from hpe.pose.crop import centre_crop
-from hpe.training.config import TARGETS, PruneConfig
+from hpe.training.config import TARGETS, ChannelConfig, PruneConfig, Recipe
 from pruning.blocks import drop_blocks
 from pruning.channels.growing import GrowingRegPruner
+from pruning.channels.importance import Importance
 from pruning.channels.observed import AttentionImportance, SensitivityImportance
 from pruning.channels.pruner import ChannelPruner
+from pruning.channels.target import Criteria, Target
 from pruning.schedule import ConstantSparsity, PolynomialDecay
 from pruning.stats import stats
 from pruning.weights.magnitude import MagnitudePruner
@@ -33,12 +36,22 @@ LOOKED_AT_FOR_SENSITIVITY = 256
 """Faces by which channels are ranked by sensitivity: a mean of squares needs more."""
 
 
+NORM_BATCHES = 8
+"""Training batches on which batch-norms are re-estimated after channels were cut."""
+
+
 def make_pruner(
-    network: HeadPoseNet, prune: PruneConfig, epochs: int, steps: int, faces: Faces | None = None
+    network: HeadPoseNet,
+    prune: PruneConfig,
+    epochs: int,
+    steps: int,
+    faces: Faces | None = None,
+    batches: Callable[[], Iterator[Tensor]] | None = None,
 ) -> Pruner:
     """The pruner of a config: epochs become optimiser steps, `steps` of them an epoch.
 
-    `faces` are what some rankings look at; the others need none.
+    `faces` are what some rankings look at; the others need none. On `batches` (`training_batches`) batch-norms are
+    re-estimated after each cut.
     """
     begin, end = _pruning_steps(prune, epochs, steps)
     masks, channels = prune.masks, prune.channels
@@ -52,21 +65,48 @@ def make_pruner(
     if prune.method == "magnitude":
         places = {"include": masks.include, "exclude": masks.exclude, "depthwise": masks.depthwise}
         return MagnitudePruner(network, schedule, masks.scope, score=masks.score, **places)
-    options = {"importance": channels.importance, "ranking": channels.ranking, "round_to": channels.round_to}
-    options |= {"min_channels": channels.min_channels, "ignored": channels.ignored}
-    if channels.importance in ("attention", "sensitivity"):
-        if faces is None:
-            raise ConfigError(f"--importance {channels.importance} looks at faces, and none were given")
-        if channels.importance == "attention":
-            options["importance"] = AttentionImportance(network, some_crops(faces))
-        else:
-            crops = some_crops(faces, LOOKED_AT_FOR_SENSITIVITY)
-            options["importance"] = SensitivityImportance(network, crops, limits)
+    criteria = Criteria(
+        importance=_importance(network, channels, limits, faces),
+        ranking=channels.ranking,
+        round_to=channels.round_to,
+        min_channels=channels.min_channels,
+        ignored=channels.ignored,
+    )
     if channels.grow:
-        goal = limits or {"ratio": final}
-        return GrowingRegPruner(network, example_input(), begin_step=begin, end_step=end, **goal, **options)
+        target = Target(**limits) if limits else Target(ratio=final)
+        return GrowingRegPruner(network, example_input(), target, (begin, end), criteria)
     measure = {name: share / final for name, share in shares.items()} or "channels"
-    return ChannelPruner(network, example_input(), schedule, measure=measure, **options)
+    return ChannelPruner(network, example_input(), schedule, criteria, measure, batches)
+
+
+def _importance(
+    network: HeadPoseNet, channels: ChannelConfig, limits: dict[str, int], faces: Faces | None
+) -> str | Importance:
+    """A name that `pruning` knows, or what looks at faces."""
+    if channels.importance not in ("attention", "sensitivity"):
+        return channels.importance
+    if faces is None:
+        raise ConfigError(f"--importance {channels.importance} looks at faces, and none were given")
+    if channels.importance == "attention":
+        return AttentionImportance(network, some_crops(faces))
+    return SensitivityImportance(network, some_crops(faces, LOOKED_AT_FOR_SENSITIVITY), limits)
+
+
+def training_batches(faces: Faces, recipe: Recipe) -> Iterator[Tensor]:
+    """Some batches of inputs float32 (B, 3, 64, 64), drawn and augmented as in training; the same at each call."""
+    import numpy as np
+    import torch
+
+    from hpe.data.sampling import epoch_order
+    from hpe.training.augment import TrainAugment
+
+    generator = torch.Generator().manual_seed(recipe.train.seed)
+    poses = torch.from_numpy(np.asarray(faces.pose_deg, dtype=np.float32))  # (N, 3) degrees
+    vary = TrainAugment(recipe.augment)
+    order = epoch_order(poses, recipe.train.balance, generator)
+    for batch in order.split(recipe.train.batch_size)[:NORM_BATCHES]:
+        if len(batch) > 1:
+            yield vary(torch.from_numpy(np.asarray(faces.images[batch.numpy()])), poses[batch], generator)[0]
 
 
 def _pruning_steps(prune: PruneConfig, epochs: int, steps: int) -> tuple[int, int]:

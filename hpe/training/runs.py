@@ -9,6 +9,7 @@ RUN/result.json        what was measured, by every later step too
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def run_prune(
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model
     from hpe.training.loop import steps_per_epoch
-    from hpe.training.pruners import drop_least_blocks, make_pruner
+    from hpe.training.pruners import drop_least_blocks, make_pruner, training_batches
 
     _check_source(source, out)
     network = load_model(source)
@@ -63,7 +64,8 @@ def run_prune(
         pruner = None
     else:
         steps = steps_per_epoch(len(faces), recipe.train.batch_size)
-        pruner = make_pruner(network, prune, recipe.train.epochs, steps, faces)
+        batches = partial(training_batches, faces, recipe)
+        pruner = make_pruner(network, prune, recipe.train.epochs, steps, faces, batches)
     return _run(out, config, network, recipe, faces, pruner, resume=resume, report=report)
 
 
