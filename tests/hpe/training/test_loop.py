@@ -48,7 +48,7 @@ class Constant:
 
 
 def test_plateau_forgets_the_error_from_before_pruning():
-    """A cut raises the error for good: measured against the best before it, recovery would run at an ever lower rate."""
+    """Against the best from before a cut, no error of the recovery is better, and the rate only falls."""
     state = TrainState(build_model(SMALL), Constant({3}), TrainConfig(patience=0), 1)
     rates = []
     for error in (2.0, 1.9, 9.0, 8.0, 7.0, 6.5):
