@@ -252,7 +252,7 @@ def once(study: Study, note: Path, prune: PruneConfig) -> dict[str, float]:
         test = load_faces(study.test)
         before = evaluate(lambda crops: predict_all(network.eval(), crops), test).mean_deg
         crops = torch.from_numpy(np.ascontiguousarray(random_crops(load_faces(study.data), NORM_IMAGES)))
-        reestimate_norms(network, [preprocess_torch(batch) for batch in crops.split(128)])
+        reestimate_norms(network, [preprocess_torch(batch) for batch in crops.split(128)], keep_function=False)
         after = evaluate(lambda crops: predict_all(network.eval(), crops), test).mean_deg
         write_json(note, {"once_deg": before, "once_new_norms_deg": after})
     return read_json(note)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,20 +13,22 @@ from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input, load_model
 from hpe.model.preprocess import preprocess_torch
 from hpe.pose.crop import centre_crop
-from hpe.training.config import TARGETS, MaskConfig, PruneConfig
+from hpe.training.config import TARGETS, ChannelConfig, MaskConfig, PruneConfig, Recipe
 from hpe.training.timing import settled
+from hpe.training.zeros import KeepingZeros, check_masked_parent, zero_share
 from pruning.blocks import drop_blocks
 from pruning.channels.growing import GrowingRegPruner
+from pruning.channels.importance import Importance
 from pruning.channels.observed import AttentionImportance, SensitivityImportance
 from pruning.channels.pruner import ChannelPruner
+from pruning.channels.target import Criteria, Target
+from pruning.errors import PruningError
 from pruning.schedule import ConstantSparsity, PolynomialDecay, Schedule
 from pruning.stats import stats
-from pruning.weights.frozen import ZeroKeeper
 from pruning.weights.magnitude import MagnitudePruner
 from pruning.weights.masks import prunable_weights, rewind
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from hpe.training.state import Pruner
@@ -33,51 +36,26 @@ if TYPE_CHECKING:
 LOOKED_AT = 64
 """Faces by which the blocks that add least are found, and channels ranked by attention maps."""
 
-MASKED = 0.001
-"""A network with a larger share of exact zeros was masked."""
-
 LOOKED_AT_FOR_SENSITIVITY = 256
 """Faces by which channels are ranked by sensitivity: a mean of squares needs more."""
 
 
-class KeepingZeros:
-    """A pruner, and the zeros that the network came with: they stay zero, whatever the pruner does."""
-
-    def __init__(self, network: HeadPoseNet, pruner: Pruner) -> None:
-        self.network, self.pruner = network, pruner
-        self._parameters = list(network.parameters())
-        self._zeros = ZeroKeeper(network)
-
-    def step(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Zero what was zero, then let the pruner act; True where that changed the network."""
-        self._zeros.step(optimizer)
-        changed = self.pruner.step(optimizer)
-        if changed:
-            self._follow()
-        return changed
-
-    def state_dict(self) -> dict[str, Tensor | int | float]:
-        """The pruner's: the zeros are in the weights."""
-        return self.pruner.state_dict()
-
-    def load_state_dict(self, state: dict[str, Tensor | int | float]) -> None:
-        """Go on where `state_dict` was taken. Load the network's weights first."""
-        self.pruner.load_state_dict(state)
-        self._follow()
-
-    def _follow(self) -> None:
-        """Where channels were cut, the weights are new objects: what is zero in them now is what was zero before."""
-        parameters = list(self.network.parameters())
-        if any(new is not old for new, old in zip(parameters, self._parameters, strict=True)):
-            self._parameters, self._zeros = parameters, ZeroKeeper(self.network)
+NORM_BATCHES = 8
+"""Training batches on which batch-norms are re-estimated after channels were cut."""
 
 
 def make_pruner(
-    network: HeadPoseNet, prune: PruneConfig, epochs: int, steps: int, faces: Faces | None = None, seed: int = 0
+    network: HeadPoseNet,
+    prune: PruneConfig,
+    epochs: int,
+    steps: int,
+    faces: Faces | None = None,
+    recipe: Recipe | None = None,
 ) -> Pruner:
     """The pruner of a config: epochs become optimiser steps, `steps` of them an epoch.
 
-    `faces` are what some rankings look at; the others need none. `seed` is for random scores.
+    `faces` are what some rankings look at; the others need none. By the `recipe` random scores are seeded, and batches
+    of these faces are drawn on which batch-norms are re-estimated after each cut; without it they stay.
 
     Raises:
         ConfigError: if the config does not suit the network or the length of the run.
@@ -85,11 +63,10 @@ def make_pruner(
     prune = settled(prune, epochs, steps)
     try:
         if prune.method == "magnitude":
+            seed = 0 if recipe is None else recipe.train.seed
             return _mask_pruner(network, prune, make_schedule(prune, steps), seed)
-        return _channel_pruner(network, prune, steps, faces)
-    except ConfigError:
-        raise
-    except ValueError as error:
+        return _channel_pruner(network, prune, steps, faces, recipe)
+    except PruningError as error:
         raise ConfigError(str(error)) from error
 
 
@@ -110,7 +87,7 @@ def make_schedule(prune: PruneConfig, steps: int, final: float | None = None) ->
 
 def _mask_pruner(network: HeadPoseNet, prune: PruneConfig, schedule: Schedule, seed: int) -> Pruner:
     masks = prune.masks
-    _check_masked_parent(prune, zero_share(_prunable(network, masks)))
+    check_masked_parent(prune, zero_share(_prunable(network, masks)))
     places = {"include": masks.include, "exclude": masks.exclude, "depthwise": masks.depthwise}
     pruner = MagnitudePruner(network, schedule, masks.scope, score=masks.score, seed=seed, **places)
     return KeepingZeros(network, pruner)
@@ -121,40 +98,26 @@ def _prunable(network: HeadPoseNet, masks: MaskConfig) -> Mapping[str, Tensor]:
     return prunable_weights(network, masks.include, masks.exclude, masks.depthwise)
 
 
-def _check_masked_parent(prune: PruneConfig, share: float) -> None:
-    """Zeros of the network to prune stay; what cannot be met with them is refused."""
-    if share < MASKED:
-        return
-    has = f"{share:.1%} of these weights are zero already, and stay so"
-    if prune.falls:
-        raise ConfigError(f"{has}: a falling schedule would bring them back; start from a dense run")
-    if prune.masks.score != "magnitude":
-        raise ConfigError(f"{has}: --score {prune.masks.score} would drop others besides; take --score magnitude")
-    if prune.final_sparsity <= share:
-        raise ConfigError(f"{has}: --final-sparsity {prune.final_sparsity} leaves nothing to prune; give more")
-
-
-def zero_share(weights: Mapping[str, Tensor]) -> float:
-    """The share of weights that are exactly zero."""
-    total = sum(weight.numel() for weight in weights.values())
-    return 1 - sum(int(weight.count_nonzero()) for weight in weights.values()) / total
-
-
-def _channel_pruner(network: HeadPoseNet, prune: PruneConfig, steps: int, faces: Faces | None) -> Pruner:
+def _channel_pruner(
+    network: HeadPoseNet, prune: PruneConfig, steps: int, faces: Faces | None, recipe: Recipe | None
+) -> Pruner:
     channels, limits = prune.channels, channel_limits(network, prune)
     shares = _shares_to_go(network, limits)
     final = max(shares.values(), default=prune.final_sparsity)
-    options = {"importance": channels.importance, "ranking": channels.ranking, "round_to": channels.round_to}
-    options |= {"min_channels": channels.min_channels, "ignored": channels.ignored}
-    if channels.importance in ("attention", "sensitivity"):
-        options["importance"] = _observed(network, channels.importance, faces, limits)
+    seed = 0 if recipe is None else recipe.train.seed
+    criteria = Criteria(
+        importance=_importance(network, channels, limits, faces),
+        ranking=channels.ranking,
+        round_to=channels.round_to,
+        min_channels=channels.min_channels,
+        ignored=channels.ignored,
+        seed=seed,
+    )
     if channels.grow:
         assert prune.end_epoch is not None
-        goal, end = limits or {"ratio": final}, prune.end_epoch * steps
-        growing = GrowingRegPruner(
-            network, example_input(), begin_step=prune.begin_epoch * steps, end_step=end, **goal, **options
-        )
-        return KeepingZeros(network, growing)
+        target = Target(**limits) if limits else Target(ratio=final)
+        first_and_last = prune.begin_epoch * steps, prune.end_epoch * steps
+        return KeepingZeros(network, GrowingRegPruner(network, example_input(), target, first_and_last, criteria))
     if prune.initial_sparsity > final:
         raise ConfigError(
             f"--initial-sparsity {prune.initial_sparsity} is more than the target takes ({final:.3f}): "
@@ -162,30 +125,48 @@ def _channel_pruner(network: HeadPoseNet, prune: PruneConfig, steps: int, faces:
         )
     measure = {name: share / final for name, share in shares.items()} or "channels"
     schedule = make_schedule(prune, steps, final)
-    return KeepingZeros(network, ChannelPruner(network, example_input(), schedule, measure=measure, **options))
+    batches = None if faces is None or recipe is None else partial(training_batches, faces, recipe)
+    return KeepingZeros(network, ChannelPruner(network, example_input(), schedule, criteria, measure, batches))
 
 
-def _observed(
-    network: HeadPoseNet, importance: str, faces: Faces | None, limits: dict[str, int]
-) -> AttentionImportance | SensitivityImportance:
-    """A ranking by what faces show."""
+def _importance(
+    network: HeadPoseNet, channels: ChannelConfig, limits: dict[str, int], faces: Faces | None
+) -> str | Importance:
+    """A name that `pruning` knows, or what looks at faces."""
+    if channels.importance not in ("attention", "sensitivity"):
+        return channels.importance
     if faces is None:
-        raise ConfigError(f"--importance {importance} looks at faces, and none were given")
-    if importance == "attention":
+        raise ConfigError(f"--importance {channels.importance} looks at faces, and none were given")
+    if channels.importance == "attention":
         return AttentionImportance(network, some_crops(faces))
     return SensitivityImportance(network, some_crops(faces, LOOKED_AT_FOR_SENSITIVITY), limits)
+
+
+def training_batches(faces: Faces, recipe: Recipe) -> Iterator[Tensor]:
+    """Some batches of inputs float32 (B, 3, 64, 64), drawn and augmented as in training; the same at each call."""
+    import numpy as np
+    import torch
+
+    from hpe.data.sampling import epoch_order
+    from hpe.training.augment import TrainAugment
+
+    generator = torch.Generator().manual_seed(recipe.train.seed)
+    poses = torch.from_numpy(np.asarray(faces.pose_deg, dtype=np.float32))  # (N, 3) degrees
+    vary = TrainAugment(recipe.augment)
+    order = epoch_order(poses, recipe.train.balance, generator)
+    for batch in order.split(recipe.train.batch_size)[:NORM_BATCHES]:
+        if len(batch) > 1:
+            yield vary(torch.from_numpy(np.asarray(faces.images[batch.numpy()])), poses[batch], generator)[0]
 
 
 def check_network(network: HeadPoseNet, prune: PruneConfig) -> None:
     """Refuse what does not suit the network, before any data are read: patterns, its zeros, a target that is met."""
     try:
         if prune.method == "magnitude":
-            _check_masked_parent(prune, zero_share(_prunable(network, prune.masks)))
+            check_masked_parent(prune, zero_share(_prunable(network, prune.masks)))
         elif prune.method == "channel":
             channel_limits(network, prune)
-    except ConfigError:
-        raise
-    except ValueError as error:
+    except PruningError as error:
         raise ConfigError(str(error)) from error
 
 

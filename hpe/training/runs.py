@@ -93,7 +93,7 @@ def run_prune(
     else:
         steps = steps_per_epoch(len(faces), recipe.train.batch_size)
         prune = settled(prune, recipe.train.epochs, steps)
-        pruner = make_pruner(network, prune, recipe.train.epochs, steps, faces, recipe.train.seed)
+        pruner = make_pruner(network, prune, recipe.train.epochs, steps, faces, recipe)
     what = request.what | {"model": to_dict(network.config), "prune": to_dict(prune)}
     return _run(replace(request, what=what), network, faces, pruner)
 
@@ -117,7 +117,8 @@ def run_finetune(
     from hpe.model.net import example_input, load_model
     from hpe.model.simplify import simplified
     from hpe.training.loop import choose_device
-    from hpe.training.pruners import KeepingZeros, rewind_to, some_crops
+    from hpe.training.pruners import rewind_to, some_crops
+    from hpe.training.zeros import KeepingZeros
     from pruning.quantise.qat import quantisation_aware
     from pruning.weights.clustering import WeightClusterer
     from pruning.weights.frozen import ZeroKeeper

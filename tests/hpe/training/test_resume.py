@@ -69,6 +69,7 @@ CASES = {
     "masks on a masked run": (prune("magnitude", final_sparsity=0.7), PLATEAU, "masked"),
     "channels, plateau": (prune("channel"), PLATEAU, "dense"),
     "channels by gradients, raw weights": (prune("channel", channels=ChannelConfig("taylor", "global")), RAW, "dense"),
+    "random channels": (prune("channel", channels=ChannelConfig("random", "global")), ONECYCLE, "dense"),
     "channels of a masked run": (prune("channel", final_sparsity=0.3), ONECYCLE, "masked"),
     "growing": (prune("channel", channels=ChannelConfig(grow=True)), ONECYCLE, "dense"),
     "blocks of a masked run": (prune("block"), PLATEAU, "masked"),

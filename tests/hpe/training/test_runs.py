@@ -24,8 +24,9 @@ from hpe.training.config import (
 )
 from hpe.training.distillation import relabelled
 from hpe.training.loop import fit
-from hpe.training.pruners import make_pruner, zero_share
+from hpe.training.pruners import make_pruner
 from hpe.training.runs import run_finetune, run_prune, run_train
+from hpe.training.zeros import zero_share
 from pruning.stats import stats
 from pruning.weights.masks import prunable_weights
 from tests.conftest import TINY_DATA
@@ -289,7 +290,8 @@ def test_random_masks_differ_by_seed(tiny_run):
     found = []
     for seed in (0, 0, 1):
         model = load_model(tiny_run)
-        make_pruner(model, prune, 1, 1, seed=seed).step(torch.optim.SGD(model.parameters(), lr=0.0))
+        pruner = make_pruner(model, prune, 1, 1, recipe=Recipe(TINY_DATA, train=TrainConfig(seed=seed)))
+        pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
         found.append(model.backbone.conv_head.weight == 0)
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
