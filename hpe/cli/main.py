@@ -16,7 +16,7 @@ from hpe.cli import data as cli_data
 from hpe.cli import device as cli_device
 from hpe.cli.output import Data, Json, Model, Run, say, write
 from hpe.model.config import ModelConfig
-from hpe.training.config import FinetuneConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.config import FINETUNING_RECIPE, PRUNING_RECIPE, FinetuneConfig, PruneConfig, Recipe
 
 
 def demo(out: Path = Path("demo")) -> None:
@@ -52,7 +52,7 @@ def prune(
     run: Positional[Run],
     out: Run,
     prune: OmitArgPrefixes[PruneConfig],
-    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=TrainConfig(epochs=20, lr=5e-4)),  # noqa: B008
+    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=PRUNING_RECIPE),  # noqa: B008
     resume: bool = False,
 ) -> None:
     """Prune a trained network while it trains on. Example: hpe prune RUN --method channel --data SPEC --out SMALL
@@ -74,7 +74,7 @@ def finetune(
     run: Positional[Run],
     out: Run,
     tune: OmitArgPrefixes[FinetuneConfig] = FinetuneConfig(),  # noqa: B008
-    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=TrainConfig(epochs=5, lr=2e-4)),  # noqa: B008
+    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=FINETUNING_RECIPE),  # noqa: B008
     resume: bool = False,
 ) -> None:
     """Train a finished run further, pruned or not. Example: hpe finetune SMALL --qat --data SPEC --out SMALL-QAT
