@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hpe.io.errors import FileError
 from hpe.io.files import read_json
-from hpe.io.records import RecordError, from_json, read_record
+from hpe.io.records import from_json, read_record
 from hpe.model.config import ModelConfig
 from hpe.model.lineage import Ancestor, RunOrigin
 from hpe.model.zoo import ModelNameError, released_card
@@ -65,14 +66,14 @@ def stage(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_recipe(card: dict[str, Any]) -> None:
-    """Raise RecordError unless every stage of a card could be asked for again as it stands there."""
+    """Raise FileError unless every stage of a card could be asked for again as it stands there."""
     for number, values in enumerate([*card["parents"], card["config"]], 1):
         where = f"card of {card['name']}: stage {number}"
         unknown = sorted(set(values) - {"command", "stopped_after_epochs", *SECTIONS})
         if unknown or not isinstance(values.get("command"), str):
-            raise RecordError(f"{where}: unknown section {', '.join(unknown)}" if unknown else f"{where}: no command")
+            raise FileError(f"{where}: unknown section {', '.join(unknown)}" if unknown else f"{where}: no command")
         for name, kind in SECTIONS.items():
             if name in values:
-                from_json(kind, values[name], f"{where}: {name}", strict=True)
+                from_json(kind, values[name], f"{where}: {name}")
         if not isinstance(values.get("stopped_after_epochs", 1), int):
-            raise RecordError(f"{where}: stopped_after_epochs is {values['stopped_after_epochs']!r}, not int")
+            raise FileError(f"{where}: stopped_after_epochs is {values['stopped_after_epochs']!r}, not int")

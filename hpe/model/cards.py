@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpe.io.files import read_json
-from hpe.io.records import from_json
+from hpe.io.records import from_json, known_part
 from hpe.model.lineage import Lineage
 
 FOLDER = Path(__file__).parent / "releases"
@@ -119,5 +119,5 @@ def read_card(path: Path) -> dict[str, Any]:
     """One card, checked: RecordError names what is missing in it or of a wrong type."""
     card = read_json(path)
     for part in PARTS:
-        from_json(part, card, str(path))
+        from_json(part, known_part(part, card), str(path))
     return card

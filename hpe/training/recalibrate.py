@@ -98,7 +98,7 @@ def _is_free(out: Path) -> bool:
     if (out / "config.json").exists():
         config = read_json(out / "config.json")
         return isinstance(config, dict) and config.get("command") == "recalibrate"
-    return all(path.name.startswith(".config-") for path in out.iterdir())  # killed while it wrote its first file
+    return all(path.name.startswith(".config.") for path in out.iterdir())  # killed while it wrote its first file
 
 
 def _weights(faces: Faces, balance: float) -> np.ndarray:

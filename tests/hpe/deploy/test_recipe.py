@@ -6,8 +6,8 @@ import pytest
 
 from hpe.deploy.recipe import check_recipe, recipe
 from hpe.io.configs import to_dict
+from hpe.io.errors import FileError
 from hpe.io.files import read_json, write_json
-from hpe.io.records import RecordError
 from hpe.model import cards as released
 from hpe.model.cards import cards
 from hpe.model.config import ModelConfig
@@ -75,8 +75,8 @@ def test_every_released_card_can_be_asked_for_again():
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        ({"command": "train", "train": {"epochs": "4 of 12, then stopped"}}, "stage 1: train: epochs is '4 of 12"),
-        ({"command": "train", "train": {"speed": 3}}, "stage 1: train: unknown setting speed"),
+        ({"command": "train", "train": {"epochs": "4 of 12, then stopped"}}, 'stage 1: train: epochs is "4 of 12'),
+        ({"command": "train", "train": {"speed": 3}}, "stage 1: train: TrainConfig: unknown setting speed"),
         ({"command": "train", "weather": {}}, "stage 1: unknown section weather"),
         (
             {"command": "train", "train": {}, "stopped_after_epochs": "4"},
@@ -86,5 +86,5 @@ def test_every_released_card_can_be_asked_for_again():
     ],
 )
 def test_a_stage_that_cannot_be_asked_for_is_named(stage, message):
-    with pytest.raises(RecordError, match=f"card of b0: {message}"):
+    with pytest.raises(FileError, match=f"card of b0: {message}"):
         check_recipe(card(config=stage))

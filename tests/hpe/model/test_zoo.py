@@ -9,8 +9,8 @@ import pytest
 
 from hpe.cli.main import main
 from hpe.inference.predictor import HeadPosePredictor
+from hpe.io.errors import FileError
 from hpe.io.files import read_json, write_json
-from hpe.io.records import RecordError
 from hpe.model import cards as released
 from hpe.model.cards import cards
 from hpe.model.zoo import ModelNameError, resolve_model, resolve_run
@@ -72,19 +72,19 @@ def test_the_command_line_keeps_the_separator_that_means_a_path(folder, tmp_path
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("size_bytes", "4,860,080", r"b0\.json: size_bytes is '4,860,080', not int"),
-        ("n", 4.5, "n is 4.5, not int"),
-        ("mae_deg", {"mean": "3"}, "mae_deg\\['mean'\\] is '3', not float"),
-        ("boards", "pi4", "boards is 'pi4', not list"),
-        ("parents", {}, "parents is {}, not list"),
-        ("checkpoint", {"folder": "b0"}, "checkpoint: sha256 is missing"),
+        ("size_bytes", "4,860,080", r'b0\.json: size_bytes is "4,860,080"; it must be a whole number'),
+        ("n", 4.5, "n is 4.5; it must be a whole number"),
+        ("mae_deg", {"mean": "3"}, r'mae_deg\.mean is "3"; it must be a number'),
+        ("boards", "pi4", 'boards is "pi4"; it must be a list'),
+        ("parents", {}, "parents is {}; it must be a list"),
+        ("checkpoint", {"folder": "b0"}, "checkpoint: sha256, size_bytes is missing"),
         ("protocol", ..., "protocol is missing"),
     ],
 )
 def test_a_card_of_wrong_types_is_refused_with_the_key(folder, key, value, message):
     values = {k: v for k, v in (read_json(folder / "b0.json") | {key: value}).items() if v is not ...}
     write_json(folder / "b0.json", values)
-    with pytest.raises(RecordError, match=message):
+    with pytest.raises(FileError, match=message):
         cards()
 
 

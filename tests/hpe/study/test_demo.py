@@ -37,20 +37,20 @@ def exported(monkeypatch):
     return calls
 
 
-def test_demo_starts_from_the_shipped_b0(exported, tmp_path, monkeypatch):
+def test_demo_starts_from_the_released_b0(exported, tmp_path, monkeypatch):
     write_json(tmp_path / "models" / "b0.json", card())
     monkeypatch.setattr(released, "FOLDER", tmp_path / "models")
     lines = []
     assert demo._make_dense(tmp_path / "dense", lines.append) == Path("b0")
-    assert "the shipped b0" in lines[0]
+    assert "the released b0" in lines[0]
     assert exported == [(Path("b0"), tmp_path / "dense")]
 
 
-def test_demo_trains_a_network_where_b0_does_not_ship(small, exported, tmp_path, monkeypatch):
+def test_demo_trains_a_network_where_b0_is_not_released(small, exported, tmp_path, monkeypatch):
     monkeypatch.setattr(released, "FOLDER", tmp_path)
     lines = []
     assert demo._make_dense(tmp_path / "dense", lines.append) == tmp_path / "dense"
-    assert "from nothing" in lines[0]
+    assert "from scratch" in lines[0]
     assert read_json(tmp_path / "dense" / "config.json")["command"] == "train"
     assert exported == [(tmp_path / "dense", None)]
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from hpe.io.configs import to_dict
+from hpe.io.errors import FileError
 from hpe.io.files import read_json
-from hpe.io.records import RecordError
 from hpe.model.lineage import Lineage
 from hpe.study.report import COLUMNS, markdown, pareto, plot_pareto, pruned_to, table_rows, write_report
 from hpe.study.report import print_table as print_rows
@@ -135,24 +135,24 @@ def test_a_folder_that_is_no_run_and_a_run_without_errors_are_named(save, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (None, "None where an object belongs"),
-        ({"macs": "many"}, "macs is 'many', not int"),
-        ({"params": True}, "params is True, not int"),
-        ({"config": []}, r"config: \[\] where an object belongs"),
+        (None, "RunResult is null; it must be an object"),
+        ({"macs": "many"}, 'macs is "many"; it must be a whole number'),
+        ({"params": True}, "params is true; it must be a whole number"),
+        ({"config": []}, r"config is \[\]; it must be an object"),
         ({"config": {"command": "train", "data": "x"}}, "config: lineage is missing"),
         (
             {"config": {"command": "train", "lineage": {"target": {"macs": [1]}}}},
-            r"config: lineage: target\['macs'\] is \[1\]",
+            r"config\.lineage\.target\.macs is \[1\]",
         ),
-        ({"evaluations": {"a": {"file": "f", "data": "d", "mae_deg": 3.0}}}, r"evaluations\['a'\]: mae_deg is 3.0"),
-        ({"files": {"f": {"size_bytes": 3}}}, r"files\['f'\]: gzip_bytes is missing"),
-        ({"latency": {"f": {"median_ms": None, "valid": True}}}, r"latency\['f'\]: median_ms is None, not float"),
+        ({"evaluations": {"a": {"file": "f", "data": "d", "mae_deg": 3.0}}}, r"evaluations\.a\.mae_deg is 3.0"),
+        ({"files": {"f": {"size_bytes": 3}}}, r"files\.f: gzip_bytes is missing"),
+        ({"latency": {"f": {"median_ms": None, "valid": True}}}, r"latency\.f\.median_ms is null"),
         ({"environment": ["linux"]}, "environment is"),
     ],
 )
 def test_a_result_of_wrong_types_is_one_message_that_names_the_key(save, tmp_path, change, message):
     run = save("bad", None if change is None else result() | change)
-    with pytest.raises(RecordError, match=rf"bad/result\.json: {message}"):
+    with pytest.raises(FileError, match=rf"bad/result\.json: {message}"):
         write_report([run], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -160,7 +160,7 @@ def test_a_result_of_wrong_types_is_one_message_that_names_the_key(save, tmp_pat
 def test_a_key_that_is_missing_is_named(save, tmp_path):
     values = result()
     del values["nonzeros"]
-    with pytest.raises(RecordError, match="nonzeros is missing"):
+    with pytest.raises(FileError, match="nonzeros is missing"):
         write_report([save("bad", values)], tmp_path / "out")
     run = save("cut", values)
     (run / "result.json").write_text("{")

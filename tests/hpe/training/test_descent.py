@@ -3,9 +3,8 @@
 import pytest
 
 from hpe.io.configs import to_dict
-from hpe.io.errors import ConfigError
+from hpe.io.errors import ConfigError, FileError
 from hpe.io.files import read_json, write_json
-from hpe.io.records import RecordError
 from hpe.model.lineage import Ancestor, Lineage, pruned
 from hpe.study.report import table_rows
 from hpe.study.results import read_results
@@ -48,7 +47,7 @@ def test_a_parent_that_tells_nothing_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"absent: no result\.json"):
         lineage_after({"command": "finetune", "parent": str(tmp_path / "absent")})
     write_json(tmp_path / "old" / "result.json", {"id": "x", "config": {"command": "train"}})
-    with pytest.raises(RecordError, match=r"old/result\.json: config: lineage is missing"):
+    with pytest.raises(FileError, match=r"old/result\.json: config: lineage is missing"):
         lineage_after({"command": "finetune", "parent": str(tmp_path / "old")})
 
 

@@ -9,9 +9,8 @@ import torch
 
 from hpe.data.faces import Faces, load_faces
 from hpe.io.configs import to_dict
-from hpe.io.errors import ConfigError
+from hpe.io.errors import ConfigError, FileError
 from hpe.io.files import read_json, write_json
-from hpe.io.records import RecordError
 from hpe.model import net
 from hpe.model.config import ModelConfig
 from hpe.model.lineage import Lineage
@@ -104,7 +103,7 @@ def test_a_folder_that_is_taken_and_one_that_a_kill_left(run, made, tmp_path):
     assert read_json(again(out) / "result.json") == read_json(made[0] / "result.json")
     first = tmp_path / "first"
     first.mkdir()
-    (first / ".config-x1y2.json").write_text("{")  # killed while it wrote its first file
+    (first / ".config.1@here.x1.json").write_text("{")  # killed while it wrote its first file
     assert (again(first) / "result.json").exists()
     training = tmp_path / "training"
     write_json(training / "config.json", {"command": "train"})
@@ -123,7 +122,7 @@ def test_a_folder_that_is_taken_and_one_that_a_kill_left(run, made, tmp_path):
 def test_a_result_of_wrong_types_is_one_message(run, tmp_path, result):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "result.json").write_text(json.dumps(result))
-    with pytest.raises(RecordError, match=r"run/result\.json: "):
+    with pytest.raises(FileError, match=r"run/result\.json: "):
         run_recalibrate(tmp_path / "run", DATA, tmp_path / "out", 1.5)
 
 
