@@ -80,7 +80,7 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
 
     trained = sum(read_json(run / "result.json").get("train_seconds", 0.0) for run in runs)
     note = (
-        f"Trained for {trained / 60:.1f} minutes in all, on synthetic heads: a demonstration that everything works, not "
+        f"Trained for {trained / 60:.1f} minutes in all, on synthetic heads: a demonstration that all works, not "
         "a model to use. Every number was measured on this machine just now."
     )
     sheet = _sheet(runs[-1] / "model_int8.tflite", out / "samples.png")
