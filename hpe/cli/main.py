@@ -144,7 +144,6 @@ def export(
 def evaluate(
     model: Positional[Model],
     data: Data,
-    split: str | None = None,
     skip_bad: bool = False,
     json: Json = None,
 ) -> None:
@@ -153,16 +152,15 @@ def evaluate(
     Args:
         model: A run folder, a .onnx or .tflite file, or the name of a shipped model (see hpe models).
         data: What to evaluate on (as in hpe train); samples with an angle beyond 99 degrees are left out.
-        split: The split of the data, where SPEC names none.
         skip_bad: Leave out samples that cannot be read instead of refusing.
         json: Write the result here.
     """
     from hpe.deploy.pipeline import run_evaluate
 
-    metrics = run_evaluate(model, data, split, skip_bad)
+    metrics = run_evaluate(model, data, skip_bad)
     angles = ", ".join(f"{name} {metrics.mae_deg[name]:.2f}" for name in ("yaw", "pitch", "roll"))
     say(f"{model}: MAE {metrics.mean_deg:.2f} deg ({angles}), geodesic {metrics.geodesic_deg:.2f} deg")
-    say(f"{metrics.n} faces, {metrics.dropped} left out")
+    say(f"{metrics.n} faces; left out: {metrics.dropped} beyond 99 degrees, {metrics.skipped} that cannot be used")
     write(json, metrics.to_dict())
 
 

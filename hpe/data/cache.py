@@ -28,7 +28,7 @@ from hpe.data.spec import DataError, Fault
 from hpe.io.progress import progress_bar
 from hpe.pose.crop import STORED_SIZE
 
-VERSION = 1
+VERSION = 2
 """Goes up when what is stored changes, so that older caches are built again."""
 POOL_FROM = 5
 """With fewer chunks than this, starting processes takes longer than reading."""

@@ -143,22 +143,15 @@ def model_metadata(calibration: str) -> dict[str, Any]:
     }
 
 
-def with_split(spec: str, split: str | None) -> str:
-    """`spec` with `@split` behind every part that names none."""
-    if split is None:
-        return spec
-    return "+".join(part if "@" in part else f"{part}@{split}" for part in spec.split("+"))
-
-
-def run_evaluate(model: str | Path, data: str, split: str | None = None, skip_bad: bool = False) -> PoseMetrics:
+def run_evaluate(model: str | Path, data: str, skip_bad: bool = False) -> PoseMetrics:
     """Errors of a run, model file or shipped model on a data SPEC; noted in the result.json of its run, if any."""
-    spec, model = with_split(data, split), resolve_model(model)
+    model = resolve_model(model)
     predict = load_predictor(model)
-    metrics = evaluate(predict, _load(spec, skip_bad))
+    metrics = evaluate(predict, _load(data, skip_bad))
     run = model if model.is_dir() else model.parent
     if (run / "result.json").exists():
         name = "model.safetensors" if model.is_dir() else model.name
-        merge_result(run, "evaluations", {f"{name} on {spec}": {"file": name, "data": spec, **metrics.to_dict()}})
+        merge_result(run, "evaluations", {f"{name} on {data}": {"file": name, "data": data, **metrics.to_dict()}})
     return metrics
 
 

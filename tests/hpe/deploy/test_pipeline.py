@@ -14,7 +14,6 @@ from hpe.deploy.pipeline import (
     random_crops,
     run_evaluate,
     run_export,
-    with_split,
 )
 from hpe.inference.predictor import HeadPosePredictor, load_predictor
 from hpe.io.errors import ConfigError
@@ -191,18 +190,6 @@ def test_the_last_pruning_step_reaches_the_final_sparsity_exactly(schedule):
         pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
     weight = model.backbone.conv_head.weight
     assert int((weight == 0).sum()) == round(0.75 * weight.numel())
-
-
-@pytest.mark.parametrize(
-    ("spec", "split", "expected"),
-    [
-        ("csv:faces", None, "csv:faces"),
-        ("csv:faces", "test", "csv:faces@test"),
-        ("csv:faces@val+aflw2000:a", "test", "csv:faces@val+aflw2000:a@test"),
-    ],
-)
-def test_split_goes_to_parts_without_one(spec, split, expected):
-    assert with_split(spec, split) == expected
 
 
 def test_config_json_has_plain_values(tiny_run):
