@@ -15,8 +15,8 @@ from hpe.deploy.pipeline import run_evaluate, run_export
 from hpe.inference.predictor import load_predictor
 from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_whole
+from hpe.model.cards import cards
 from hpe.model.config import ModelConfig
-from hpe.model.zoo import cards
 from hpe.pose.crop import centre_crop
 from hpe.study.report import Row, print_table, write_report
 from hpe.training.augment import AugmentConfig

@@ -139,7 +139,10 @@ def test_evaluate_bench_and_report_fill_one_table(small_run, tmp_path):
     assert page.count("data:image/png;base64") == 1
     (line,) = read_csv(tmp_path / "report" / "table.csv")
     assert float(line["int8_mae_deg"]) == row["int8_mae_deg"]
-    assert f"| small | channel | {row['params']:,} |" in (tmp_path / "report" / "table.md").read_text()
+    assert (
+        f"| small | channel | {row['pruned_to']} | {row['params']:,} |"
+        in (tmp_path / "report" / "table.md").read_text()
+    )
 
 
 def test_predictor_crops_by_the_rule(small_run):
