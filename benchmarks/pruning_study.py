@@ -27,8 +27,9 @@ import torch
 import tyro
 
 from hpe.data.faces import load_faces
-from hpe.deploy.evaluate import evaluate
-from hpe.deploy.pipeline import random_crops, run_evaluate, run_export
+from hpe.deploy.evaluate import evaluate, run_evaluate
+from hpe.deploy.export import run_export
+from hpe.deploy.samples import random_crops
 from hpe.io.configs import run_id, to_dict
 from hpe.io.environment import commit, processor
 from hpe.io.files import read_json, write_csv, write_json, write_text

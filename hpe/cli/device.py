@@ -145,7 +145,7 @@ def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> Non
         out: Folder of the sketch; its name becomes the sketch's name.
         board: The board, for instance nano33ble; a wrong name lists them all.
     """
-    from hpe.deploy.pipeline import run_deploy
+    from hpe.deploy.sketch import run_deploy
 
     written = run_deploy(model, out, board)
     for file in written:

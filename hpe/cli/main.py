@@ -128,7 +128,7 @@ def export(
         out: Write the files here instead.
         json: Write the files and their sizes here.
     """
-    from hpe.deploy.pipeline import run_export
+    from hpe.deploy.export import run_export
     from hpe.io.files import read_json
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
@@ -157,7 +157,7 @@ def evaluate(
         skip_bad: Leave out samples that cannot be read instead of refusing.
         json: Write the result here.
     """
-    from hpe.deploy.pipeline import run_evaluate
+    from hpe.deploy.evaluate import run_evaluate
 
     metrics = run_evaluate(model, data, skip_bad)
     angles = ", ".join(f"{name} {metrics.mae_deg[name]:.2f}" for name in ("yaw", "pitch", "roll"))
