@@ -99,7 +99,27 @@ def test_data_preview_and_check(capsys, tmp_path):
     code, out, _ = run(capsys, "data", "check", f"csv:{tmp_path / 'faces'}", "--json", tmp_path / "faults.json")
     assert code == 1
     assert "absent.jpg" in out
-    assert len(json.loads((tmp_path / "faults.json").read_text())) == 2
+    assert len(json.loads((tmp_path / "faults.json").read_text())["bad"]) == 2
+
+
+def test_data_check_against_a_test_set(capsys, tmp_path):
+    here = write_csv_folder(tmp_path / "here", csv_rows(3), size=(64, 64))
+    there = write_csv_folder(tmp_path / "there", csv_rows(1), size=(64, 64))
+    shutil.copyfile(here / "001.png", there / "000.png")
+    arguments = ["data", "check", f"csv:{here}", "--against", f"csv:{there}", "--json", tmp_path / "pairs.json"]
+    code, out, _ = run(capsys, *arguments)
+    assert code == 1
+    assert "001.png looks like 000.png (0 of 288 bits differ)" in out
+    assert json.loads((tmp_path / "pairs.json").read_text()) == {
+        "bad": [],
+        "near_duplicates": [{"id": "001.png", "against": "000.png", "distance": 0, "mirrored": False}],
+    }
+    shutil.copyfile(here / "001.png", there / "000.png")
+    (here / "001.png").unlink()
+    (here / "labels.csv").write_text("file,yaw,pitch,roll\n000.png,1,2,3\n002.png,1,2,3\n")
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0
+    assert "no near-duplicates" in out
 
 
 def test_evaluate_says_what_was_left_out(capsys, tmp_path):
