@@ -96,7 +96,7 @@ def test_a_bad_picture_costs_only_itself(capsys, tmp_path):
     code, out, err = run(capsys, tmp_path / "text.jpg", tmp_path / "empty.png", tmp_path / "good.png")
     assert code == 1
     assert "good.png: yaw" in out
-    assert "text.jpg: not a whole picture" in err
+    assert "text.jpg: the image cannot be decoded" in err
     assert "empty.png: no face found; name it with --box" in err
     code, _, err = run(capsys, tmp_path / "empty.png")
     assert code == 2
