@@ -62,57 +62,6 @@ def predict(
         sys.exit(1 if outcome.rows else 2)
 
 
-def models(json: Json = None) -> None:
-    """List the models that ship: bytes, gzip bytes, multiply-accumulates, arena, error, and the boards they fit.
-
-    Args:
-        json: Write the cards here, with data, protocol and limits.
-    """
-    from hpe.model.cards import cards
-    from hpe.model.zoo import print_models
-
-    known = cards()
-    if known:
-        print_models(known)
-    else:
-        say("no model ships with this version; train one with hpe train")
-    write(json, known)
-
-
-def bench(
-    models: Positional[Annotated[list[str], arg(metavar="MODEL")]],
-    seconds: float = 10.0,
-    threads: int = 1,
-    xnnpack: bool = True,
-    out: Annotated[Path | None, arg(metavar="CSV|FOLDER")] = None,
-    json: Json = None,
-) -> None:
-    """Time models on this machine, one image at a time, in turns; with what TensorFlow Lite's benchmark_model reports.
-
-    Args:
-        models: .onnx and .tflite files, or names of shipped models.
-        seconds: How long each is measured; from 10 on the figures count.
-        threads: Threads of the interpreter.
-        xnnpack: Compute .tflite files with XNNPACK where it can; --no-xnnpack leaves them to the built-in kernels.
-        out: Write the figures and the machine here: a .csv file, or a folder, where the file is named by hardware.
-        json: Write the figures here.
-    """
-    from hpe.deploy.bench import run_bench, write_bench
-
-    table = run_bench(models, seconds, threads, report=say, xnnpack=xnnpack)
-    for model, row in table.items():
-        say(f"{model}: median {row['median_ms']:.3f} ms, mean {row['avg_ms']:.3f} +- {row['std_ms']:.3f}, "
-            f"{row['min_ms']:.3f} to {row['max_ms']:.3f} ({row['runs']} runs)")  # fmt: skip
-        say(f"  init {row['init_ms']:.1f} ms, first {row['first_ms']:.3f}, warm-up {row['warmup_ms']:.3f}; "
-            f"{row['load_memory_bytes'] / 1e6:.1f} MB to load; {threads} thread(s), {row['kernels']}")  # fmt: skip
-        for fact in ("temperature_c", "throttled"):
-            if f"{fact}_after" in row:
-                say(f"  {fact} {row[f'{fact}_before']} before, {row[f'{fact}_after']} after")
-    if out is not None:
-        say(f"written: {write_bench(table, out)}")
-    write(json, table)
-
-
 def fit(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:
     """Does a model fit a board? Flash, RAM, operators, multiply-accumulates, estimated time; exit 1 if it does not.
 
@@ -182,8 +131,6 @@ def serial(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict,
-    "models": models,
-    "bench": bench,
     "fit": fit,
     "deploy": deploy,
     "serial": serial,
