@@ -237,7 +237,7 @@ def test_probabilities_are_kept(name):
     [("flip", 1.5), ("shift", -0.1), ("rotation_deg", 200), ("k_max", 0.1), ("contrast", 2), ("scale", float("nan"))],
 )
 def test_a_senseless_setting_is_named(name, value):
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match="--" + name.replace("_", "-")):
         AugmentConfig(**{name: value})
 
 

@@ -84,7 +84,7 @@ def test_the_papers_head_has_no_pooled_features(nets):
 
 @pytest.mark.parametrize("head", ["gap", "paper"])
 def test_head_and_loss_stay_in_float32_where_the_backbone_runs_in_bfloat16(monkeypatch, batch, head):
-    """The steps of bfloat16 are 0.12 degrees near 30: the head must not run in it. As on a GPU, with a CPU's autocast."""
+    """Near 30 degrees the steps of bfloat16 are 0.12. A CPU's autocast stands for a GPU's."""
     model = build_model(ModelConfig(width=0.3, head=head)).eval()
     images, pose_deg = batch
     with torch.autocast("cpu", dtype=torch.bfloat16):

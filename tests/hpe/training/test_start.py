@@ -27,16 +27,16 @@ def quiet(line):
 @pytest.mark.parametrize(
     "call",
     [
-        "run_train(here / 'finished', ModelConfig(), Recipe('synthetic:easy:9'))",
+        "run_train(here / 'finished', ModelConfig(), SHORT)",
         "run_train(here / 'new', ModelConfig(), Recipe('csv:absent'))",
-        "run_train(here / 'new', ModelConfig(), Recipe('synthetic:easy:9', val='biwi:absent'))",
-        "run_train(here / 'new', ModelConfig(), Recipe('synthetic:easy:9', distill=DistillConfig(here / 'absent')))",
-        "run_prune(here / 'absent', here / 'new', PruneConfig('block'), Recipe('synthetic:easy:9'))",
-        "run_prune(here, here / 'new', PruneConfig('magnitude', end_epoch=99), Recipe('synthetic:easy:9'))",
-        "run_prune(here / 'finished', here / 'new', PruneConfig('channel', target_board='x'), Recipe('synthetic:easy:9'))",
-        "run_finetune(here / 'absent', here / 'new', FinetuneConfig(), Recipe('synthetic:easy:9'))",
-        "run_finetune(here / 'absent', here / 'finished', FinetuneConfig(), Recipe('synthetic:easy:9'))",
-        "run_train(here / 'finished' / 'config.json' / 'new', ModelConfig(), Recipe('synthetic:easy:9'))",
+        "run_train(here / 'new', ModelConfig(), replace(SHORT, val='biwi:absent'))",
+        "run_train(here / 'new', ModelConfig(), replace(SHORT, distill=DistillConfig(here / 'absent')))",
+        "run_prune(here / 'absent', here / 'new', PruneConfig('block'), SHORT)",
+        "run_prune(here, here / 'new', PruneConfig('magnitude', end_epoch=99), SHORT)",
+        "run_prune(here / 'finished', here / 'new', PruneConfig('channel', target_board='x'), SHORT)",
+        "run_finetune(here / 'absent', here / 'new', FinetuneConfig(), SHORT)",
+        "run_finetune(here / 'absent', here / 'finished', FinetuneConfig(), SHORT)",
+        "run_train(here / 'finished' / 'config.json' / 'new', ModelConfig(), SHORT)",
     ],
 )
 def test_refusals_come_before_torch_is_imported(tmp_path, call):
@@ -45,7 +45,8 @@ def test_refusals_come_before_torch_is_imported(tmp_path, call):
     code = (
         "import sys; from pathlib import Path; from hpe.io.errors import HpeError\n"
         "from hpe.model.config import ModelConfig; from hpe.training.runs import *\n"
-        "from hpe.training.config import *; here = Path(sys.argv[1])\n"
+        "from hpe.training.config import *; from dataclasses import replace\n"
+        "here, SHORT = Path(sys.argv[1]), Recipe('synthetic:easy:9')\n"
         f"try: {call}\n"
         "except HpeError: print('torch' in sys.modules)"
     )
@@ -63,9 +64,13 @@ def test_a_target_that_is_met_is_refused_before_data_are_read(tiny_run, tmp_path
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", "null", '"text"', "{}", '{"command": 3}', '{"command": "train"}', '{"command": "prune", "prune": 3}',
-     '{"command": "prune", "prune": {"method": "magnitude", "end_epoch": "two"}}', '{"command": "train", "train": []}'],
-)  # fmt: skip
+    [
+        *("", "[]", "{", "null", '"text"', "{}", '{"command": 3}', '{"command": "train"}'),
+        '{"command": "train", "train": []}',
+        '{"command": "prune", "prune": 3}',
+        '{"command": "prune", "prune": {"method": "magnitude", "end_epoch": "two"}}',
+    ],
+)
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_config_of_other_types_is_one_message(tiny_run, tmp_path, text, finished):
     (tmp_path / "config.json").write_text(text)
