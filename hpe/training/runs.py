@@ -23,6 +23,7 @@ from hpe.io.files import write_json
 from hpe.model.checkpoint import checkpoint_folder
 from hpe.model.config import ModelConfig
 from hpe.training.config import FinetuneConfig, PruneConfig, Recipe
+from hpe.training.descent import lineage_after
 from hpe.training.start import (
     Report,
     Request,
@@ -151,6 +152,8 @@ def _run(
     from hpe.training.losses import distilled, supervised
     from hpe.training.state import TrainState
 
+    lineage = to_dict(lineage_after(request.config))
+    request = replace(request, what=request.what | {"lineage": lineage})
     out, recipe, report = request.out, request.recipe, request.report
     train, distill, device = recipe.train, recipe.distill, choose_device(recipe.train.device)
     steps = steps_per_epoch(len(faces), train.batch_size)
