@@ -166,7 +166,7 @@ def test_nothing_that_is_there_is_overwritten(tiny_run, tmp_path):
         run_prune(tiny_run, tiny_run, PruneConfig("magnitude"), SHORT, report=quiet)
     unfinished = tmp_path / "unfinished"
     write_json(unfinished / "config.json", {"command": "train", "data": "other"})
-    with pytest.raises(RunError, match="unfinished run; .* add --resume"):
+    with pytest.raises(RunError, match=r"unfinished run; .* add --resume"):
         run_train(unfinished, ModelConfig(), SHORT, report=quiet)
     with pytest.raises(RunError, match=r"another .*data"):
         run_train(unfinished, ModelConfig(), SHORT, resume=True, report=quiet)
