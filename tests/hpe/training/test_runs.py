@@ -167,7 +167,9 @@ def test_a_board_as_target_leaves_a_net_within_its_limits(tiny_run, grow):
 
     limits = planned_limits(find_board("nano33ble"))
     model = load_model(tiny_run)
-    prune = PruneConfig("channel", target_board="nano33ble", frequency=1, channels=ChannelConfig(grow=grow))
+    prune = PruneConfig(
+        "channel", target_board="nano33ble", frequency=None if grow else 1, channels=ChannelConfig(grow=grow)
+    )
     pruner = make_pruner(model, prune, 3, 1)
     for _ in range(3):
         pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
@@ -192,7 +194,7 @@ def test_targets_that_ask_for_nothing_are_refused(tiny_run, target, words):
 
 def test_growing_regularisation_meets_its_target(tiny_run):
     model = load_model(tiny_run)
-    prune = PruneConfig("channel", target_macs=8_000_000, frequency=1, channels=ChannelConfig(grow=True))
+    prune = PruneConfig("channel", target_macs=8_000_000, channels=ChannelConfig(grow=True))
     pruner = make_pruner(model, prune, 1, 4)
     optimizer = torch.optim.Adam(model.parameters())
     for _ in range(4):
