@@ -20,13 +20,17 @@ from hpe.model.preprocess import MEAN, STD, preprocess
 from hpe.model.zoo import cards, resolve_model
 from hpe.pose.crop import IMAGE_SIZE, centre_crop
 from hpe.pose.metrics import ANGLES, PoseMetrics
+from hpe.training.runs import RANGES
 
 if TYPE_CHECKING:
+    from export.convert.tflite import KnownRange
     from hpe.data.faces import Faces
 
 CALIBRATION_SAMPLES = 200
 CALIBRATION_BALANCE = 2.0
 """How much likelier rare poses are to be among them (`hpe.data.sampling`): a range that never saw one clips it."""
+KNOWN_BY = 2
+"""Of them, images by whose activations the int8 file's tensors are recognised that have learnt ranges."""
 PARITY_SAMPLES = 64
 QUANTISED_TOLERANCE_DEG = 12.0
 """Mean deviation from torch at which an export fails: about what guessing the median pose costs."""
@@ -66,12 +70,13 @@ def run_export(
         raise ConfigError(f"{run} ships with the package; say where to write with --out, and give --calibration SPEC")
     spec = calibration or read_json(run / "config.json")["data"]
     report(f"exporting {run} to ONNX and TFLite ({', '.join(formats)})")
+    crops = random_crops(_load(spec, skip_bad=True), CALIBRATION_SAMPLES, CALIBRATION_BALANCE)
+    ranges = _learnt_ranges(run, crops[:KNOWN_BY]) if any(name.startswith("int8") for name in formats) else None
     if out is not None:
         _note_origin(run, out)
         run = out
-    crops = random_crops(_load(spec, skip_bad=True), CALIBRATION_SAMPLES, CALIBRATION_BALANCE)
     onnx = export_onnx(network, example_input(), run / "model.onnx")
-    files = {"onnx": onnx, **convert(onnx, run, formats=tuple(formats), calibration=preprocess(crops))}
+    files = {"onnx": onnx, **convert(onnx, run, formats=tuple(formats), calibration=preprocess(crops), ranges=ranges)}
     merge_result(run, "files", {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()})
     for path in files.values():
         write_metadata(path, model_metadata(spec))
@@ -89,6 +94,22 @@ def run_export(
     if "int8" in files:
         report_target_board(run, files["int8"], report)
     return files
+
+
+def _learnt_ranges(run: Path, crops: np.ndarray) -> list[KnownRange] | None:
+    """The int8 ranges that quantisation-aware training left in a run; None where there was none."""
+    import torch
+
+    from hpe.model.net import example_input, load_model
+    from hpe.model.preprocess import preprocess_torch
+    from pruning.quantise.qat import quantisation_aware
+    from pruning.quantise.ranges import learnt_activations, set_ranges
+
+    if not (run / RANGES).is_file():
+        return None
+    view = quantisation_aware(load_model(run), example_input()).eval()
+    set_ranges(view, read_json(run / RANGES))
+    return learnt_activations(view, preprocess_torch(torch.from_numpy(crops)))
 
 
 def report_target_board(run: Path, file: Path, report: Callable[[str], None]) -> None:

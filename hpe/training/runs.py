@@ -3,6 +3,7 @@
 RUN/config.json        what was asked for
 RUN/metrics.csv        one row an epoch
 RUN/model.safetensors  the weights; arch.json beside it holds the widths
+RUN/ranges.json        after `hpe finetune --qat`: the learnt range of every activation, for the int8 file
 RUN/result.json        what was measured, by every later step too
 """
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 Report = Callable[[str], None]
 
+RANGES = "ranges.json"
+"""What quantisation-aware training learnt beside the weights, in the run folder."""
 GATE_SAMPLES = 512
 """Faces by which `--simplify` measures what squeeze-excitation lets through."""
 
@@ -121,6 +124,7 @@ def _run(
     from hpe.training.distillation import relabelled
     from hpe.training.loop import LAST, choose_device, fit
     from hpe.training.losses import distilled, supervised
+    from pruning.quantise.ranges import learnt_ranges
     from pruning.stats import stats
 
     config |= to_dict(recipe)
@@ -137,6 +141,8 @@ def _run(
     result = fit(network, faces, val, recipe.train, out, pruner, recipe.augment, objective, view, resume, report)
     network.cpu()
     save_checkpoint(network, out)
+    if view is not None:
+        write_json(out / RANGES, learnt_ranges(view))
     counts = stats(network, example_input())
     summary: dict[str, Any] = {"id": run_id(config), "config": config, "images": len(faces), "dropped": faces.dropped}
     summary |= {"params": counts.params, "nonzeros": counts.nonzeros, "macs": counts.macs}
