@@ -202,14 +202,14 @@ def test_the_int8_file_computes_what_quantisation_aware_training_computed(tmp_pa
 
     model = small_net()
     view = quantisation_aware(model, X).train()
-    optimizer = torch.optim.Adam(view.parameters(), lr=1e-3)
-    for seed in range(20):
+    optimizer = torch.optim.Adam(view.parameters(), lr=1e-4)
+    for seed in range(5):
         optimizer.zero_grad()
-        (view(images(seed, batch=32)) - images(seed, batch=32).mean((2, 3)) * 30).square().mean().backward()
+        (view(images(seed, batch=32)) - images(seed, batch=32).amax((2, 3))).square().mean().backward()
         optimizer.step()
     for module in view.modules():  # far from what calibration would find
         if isinstance(module, FakeQuantise):
-            module.range.mul_(0.8)
+            module.range.mul_(0.9)
     view.eval()
     samples = images(7, batch=20)
     calibration = samples.permute(0, 2, 3, 1).contiguous().numpy()
