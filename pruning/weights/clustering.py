@@ -61,8 +61,7 @@ class WeightClusterer:
         stored = {name.removeprefix("cluster."): members for name, members in state.items()}
         if {n: m.shape for n, m in stored.items()} != {n: w.shape for n, w in self._weights.items()}:
             raise PruningError("The stored clusters do not fit this model; were other layers included?")
-        self._clusters = stored
-        self._share()
+        self._clusters = stored  # the weights are shared already; to average them again would change their last bit
 
 
 def _cluster(weight: Tensor, clusters: int) -> Tensor:

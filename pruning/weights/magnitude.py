@@ -56,6 +56,7 @@ class MagnitudePruner:
         self.masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in self._weights.items()}
         # The masks in the weights' own type and layout: one fused multiplication a step, no conversion.
         self._factors = {name: torch.ones_like(w, requires_grad=False) for name, w in self._weights.items()}
+        self._changed = False  # since the last step
 
     @torch.no_grad()
     def step(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
@@ -65,7 +66,7 @@ class MagnitudePruner:
             optimizer: only looked at: whether it still trains this model.
 
         Returns:
-            True if the masks were updated.
+            True if the masks changed.
 
         Raises:
             PruningError: if channels of the model were cut since this pruner was made, or without the optimiser.
@@ -78,7 +79,8 @@ class MagnitudePruner:
         for step in due:
             self.update_masks(self.schedule.sparsity(step))
         self._apply()
-        return bool(due)
+        changed, self._changed = self._changed, False
+        return changed
 
     @torch.no_grad()
     def update_masks(self, sparsity: float) -> None:
@@ -110,9 +112,11 @@ class MagnitudePruner:
         for name, movement in self._movement.items():
             movement.copy_(state[f"movement.{name}"])
         self._set_masks({name: stored[name].to(weight.device) for name, weight in self._weights.items()})
+        self._changed = False
         self._apply()
 
     def _set_masks(self, masks: dict[str, Tensor]) -> None:
+        self._changed |= any(not torch.equal(mask, self.masks[name].to(mask.device)) for name, mask in masks.items())
         self.masks = masks
         for name, factor in self._factors.items():
             factor.copy_(masks[name])
