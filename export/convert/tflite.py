@@ -22,6 +22,9 @@ FORMATS = ("fp32", "fp16", "sparse", "dynamic", "dynamic_sparse", "int8", "int8_
 INT8_FORMATS = ("int8", "int8_sparse")
 RANGE_QUANTILE = 0.95
 """The share of the calibration samples that an int8 activation holds without saturating; 1 is plain min-max."""
+KnownRange = tuple[np.ndarray, float, float]
+"""Of one activation: float32 (n, ...) values that the float network has there for the first n calibration samples, by
+which a tensor of the file is recognised whatever its name and layout; and the lowest and highest that int8 holds."""
 WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -32,6 +35,7 @@ def convert(
     calibration: np.ndarray | None = None,
     timeout_s: float = 600.0,
     range_quantile: float = RANGE_QUANTILE,
+    ranges: Sequence[KnownRange] | None = None,
 ) -> dict[str, Path]:
     """Convert ONNX (one float (1, C, H, W) input) to TensorFlow Lite (1, H, W, C) files out_dir/STEM_FORMAT.tflite.
 
@@ -49,6 +53,7 @@ def convert(
         timeout_s: the child process is killed after this long.
         range_quantile: int8 ranges reach to this quantile, over the samples, of each sample's lowest and highest
             value; those of input and output to all. 1.0 is min-max, which a few odd samples can spoil.
+        ranges: int8 ranges that training has learnt (`pruning.learnt_activations`), instead of calibrated ones.
 
     Returns:
         format -> file.
@@ -59,6 +64,8 @@ def convert(
     """
     onnx_path, out_dir = Path(onnx_path), Path(out_dir)
     _check_request(onnx_path, formats, calibration)
+    if ranges is not None and (calibration is None or any(len(v) > len(calibration) for v, _, _ in ranges)):
+        raise ValueError("ranges need the calibration samples that their values were computed from, as the first ones.")
     if not 0.5 <= range_quantile <= 1:
         raise ValueError(f"range_quantile is {range_quantile}; it must lie between 0.5 and 1.")
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -68,12 +75,17 @@ def convert(
         shutil.copyfile(onnx_path, work / "model.onnx")  # onnx2tf writes into its input
         if calibration is not None:
             np.save(work / "calibration.npy", np.asarray(calibration, np.float32))
+        if ranges is not None:
+            limits = np.array([[low, high] for _, low, high in ranges], np.float32)
+            values = {str(i): np.asarray(value, np.float32) for i, (value, _, _) in enumerate(ranges)}
+            np.savez(work / "ranges.npz", limits=limits, **values)  # pyright: ignore[reportArgumentType]
         request = {
             "onnx": str(work / "model.onnx"),
             "out_dir": str(work),
             "formats": list(formats),
             "calibration": str(work / "calibration.npy") if calibration is not None else None,
             "range_quantile": range_quantile,
+            "ranges": str(work / "ranges.npz") if ranges is not None else None,
         }
         _run_worker(request, work, log, timeout_s)
         contents = {fmt: (work / f"{fmt}.tflite").read_bytes() for fmt in formats}

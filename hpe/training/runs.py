@@ -3,6 +3,7 @@
 RUN/config.json        what was asked for
 RUN/metrics.csv        one row per epoch
 RUN/model.safetensors  the weights; arch.json beside it holds the widths
+RUN/ranges.json        after `hpe finetune --qat`: the learnt range of every activation, for the int8 file
 RUN/result.json        what was measured, by every later step too
 """
 
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from hpe.training.loop import FitResult
     from hpe.training.state import Pruner
 
+RANGES = "ranges.json"
+"""What quantisation-aware training learnt beside the weights, in the run folder."""
 GATE_SAMPLES = 512
 """Faces by which `--simplify` measures what squeeze-excitation lets through."""
 
@@ -151,6 +154,7 @@ def _run(
     from hpe.training.loop import LAST, Lesson, choose_device, fit, steps_per_epoch
     from hpe.training.losses import distilled, supervised
     from hpe.training.state import TrainState
+    from pruning.quantise.ranges import learnt_ranges
 
     lineage = to_dict(lineage_after(request.config))
     request = replace(request, what=request.what | {"lineage": lineage})
@@ -176,6 +180,8 @@ def _run(
         result = fit(state, Lesson(faces, val, recipe.augment, objective), out, report)
         network.cpu()
         save_checkpoint(network, out)
+        if view is not None:
+            write_json(out / RANGES, learnt_ranges(view))
         write_json(out / "result.json", _summary(request.config, network, faces, result))
     (out / LAST).unlink(missing_ok=True)
     return out

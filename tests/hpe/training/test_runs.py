@@ -1,12 +1,15 @@
 """The runs that train: what each keeps of the one before, and what is refused."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+import export  # noqa: F401 - so that its modules can be patched
 from hpe.data.faces import Faces, load_faces
+from hpe.deploy.export import run_export
 from hpe.io.errors import ConfigError
 from hpe.io.files import read_json
 from hpe.model.config import ModelConfig
@@ -24,7 +27,7 @@ from hpe.training.config import (
 )
 from hpe.training.distillation import relabelled
 from hpe.training.loop import fit
-from hpe.training.pruners import make_pruner
+from hpe.training.pruners import make_pruner, training_batches
 from hpe.training.runs import run_finetune, run_prune, run_train
 from hpe.training.zeros import zero_share
 from pruning.stats import stats
@@ -66,12 +69,43 @@ def test_finetuning_keeps_the_zeros_and_changes_the_rest(masked, tmp_path, tune)
     assert read_json(tmp_path / "tuned" / "config.json")["finetune"]["qat"] is tune.qat
 
 
-def test_quantisation_aware_finetuning_keeps_widths(small, tiny_run, tmp_path):
+def test_quantisation_aware_finetuning_keeps_widths_and_its_ranges_reach_the_export(
+    small, tiny_run, tmp_path, monkeypatch
+):
     recipe = replace(RECIPE, distill=DistillConfig(tiny_run), val=TINY_DATA)
     out = run_finetune(small, tmp_path / "qat", FinetuneConfig(qat=True), recipe, report=quiet)
     shapes = [{n: t.shape for n, t in load_model(run).state_dict().items()} for run in (small, out)]
     assert shapes[0] == shapes[1]
     assert read_json(out / "result.json")["val"]["n"] == 48
+
+    class Enough(Exception):
+        pass
+
+    def convert(onnx, out, formats, calibration, ranges):
+        given.append((calibration, ranges))
+        raise Enough
+
+    given = []
+    monkeypatch.setattr(sys.modules["export.convert.onnx"], "export_onnx", lambda *_: None)
+    monkeypatch.setattr(sys.modules["export.convert.tflite"], "convert", convert)
+    learnt = read_json(out / "ranges.json")
+    for run in (out, small):
+        with pytest.raises(Enough):
+            run_export(run, report=quiet)
+    calibration, ranges = given[0]
+    assert [[low, high] for _, low, high in ranges] == list(learnt.values())
+    np.testing.assert_allclose(ranges[0][0].transpose(0, 2, 3, 1), calibration[: len(ranges[0][0])], atol=1e-6)
+    assert given[1][1] is None  # no quantisation-aware training there
+
+
+def test_norms_are_re_estimated_on_batches_as_in_training():
+    faces = load_faces(TINY_DATA)
+    first, again = (list(training_batches(faces, RECIPE)) for _ in range(2))
+    assert [tuple(batch.shape) for batch in first] == [(16, 3, 64, 64)] * 3
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    plain = torch.from_numpy(preprocess(centre_crop(faces.images))).permute(0, 3, 1, 2)
+    assert abs(torch.cat(first).mean() - plain.mean()) < 0.3
+    assert (torch.cat(first)[:, None] - plain[None]).abs().amax((2, 3, 4)).min() > 0.01  # augmented
 
 
 def test_a_teacher_asked_once_replaces_doubtful_labels_and_leaves_exact_ones(tiny_run):
