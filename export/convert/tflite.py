@@ -27,6 +27,14 @@ RANGE_QUANTILE = 0.95
 WORKER = Path(__file__).with_name("worker.py")
 
 
+class ConversionError(ExportError):
+    """Some models could not be converted; `files` has those of the others, and {} for each that failed."""
+
+    def __init__(self, message: str, files: list[dict[str, Path]]) -> None:
+        super().__init__(message)
+        self.files = files
+
+
 @dataclass(frozen=True, eq=False)
 class Conversion:
     """One ONNX file and what to make of it."""
@@ -72,7 +80,7 @@ def convert(
 
     Raises:
         ValueError: an unknown format, no calibration for int8, or a quantile outside 0.5 to 1.
-        ExportError: the conversion failed or took too long; the message names the log.
+        ConversionError: the conversion failed or took too long; the message names the log.
     """
     conversion = Conversion(Path(onnx_path), Path(out_dir), tuple(formats), calibration, range_quantile)
     (files,) = convert_all([conversion], timeout_s)
@@ -82,8 +90,8 @@ def convert(
 def convert_all(conversions: Sequence[Conversion], timeout_s: float = 600.0) -> list[dict[str, Path]]:
     """`convert` for several models in one child process, so that TensorFlow, some 10 s, is started once.
 
-    Where one of them fails, the files of the others are written before ExportError is raised. `timeout_s` is the time
-    that the child has for each.
+    Where one of them fails, the files of the others are written before ConversionError is raised. `timeout_s` is the
+    time that the child has for each.
     """
     for conversion in conversions:
         _check_request(conversion)
@@ -103,7 +111,7 @@ def convert_all(conversions: Sequence[Conversion], timeout_s: float = 600.0) -> 
             errors += [error] if error else []
             files.append({} if error else _keep_files(conversion, folder))
     if errors:
-        raise ExportError("\n".join(errors))
+        raise ConversionError("\n".join(errors), files)
     return files
 
 

@@ -83,17 +83,20 @@ def test_planned_limits_leave_room_for_what_a_file_turns_out_to_need():
         ({"board": "crowded"}, ["does not fit", "- Bring the arena from"]),
         ({"macs": 4_000_000}, []),
         ({}, []),
+        ({"int8_bytes": RELU6.stat().st_size}, ["bytes, 0.0% below the target of"]),
+        ({"int8_bytes": 2 * RELU6.stat().st_size}, ["bytes, 50.0% below the target of"]),
+        ({"int8_bytes": 5_000}, ["6,336 bytes, 26.7% above the target of 5,000", "--target-int8-bytes 3945."]),
     ],
 )
-def test_an_export_says_whether_it_fits_the_board_that_an_ancestor_was_pruned_for(tmp_path, monkeypatch, target, words):
-    from hpe.deploy.export import report_target_board
+def test_an_export_says_whether_it_meets_what_an_ancestor_was_pruned_for(tmp_path, monkeypatch, target, words):
+    from hpe.deploy.export import report_target
 
     crowded = replace(BOARDS["nano33ble"], name="crowded", core_ram_bytes=220_000)
     monkeypatch.setitem(BOARDS, "crowded", crowded)
     config = {"command": "finetune", "lineage": {"family": "channel", "target": target}}
     (tmp_path / "result.json").write_text(json.dumps({"id": "x", "config": config}))
     lines: list[str] = []
-    report_target_board(tmp_path, RELU6, lines.append)
+    report_target(tmp_path, RELU6, lines.append)
     assert len(lines) == len(words)
     assert all(word in line for word, line in zip(words, lines, strict=True))
 
