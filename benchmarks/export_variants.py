@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.latency import interleaved
 from export import FORMATS, file_sizes, load_runtime, micro_arena, operators, plan_arena, read_model
 from export.micro.arena import HOST
-from export.micro.footprint import op_macs
+from export.micro.latency import op_macs
 from hpe.data.faces import Faces, load_faces
 from hpe.deploy.export import ExportJob, export_all
 from hpe.io.environment import environment
