@@ -4,7 +4,16 @@ Importing it costs numpy only; torch, onnx, onnxruntime, TensorFlow and LiteRT l
 """
 
 from export.convert.onnx import export_onnx
-from export.convert.tflite import FORMATS, convert, file_sizes, read_metadata, write_metadata
+from export.convert.tflite import (
+    FORMATS,
+    Conversion,
+    ConversionError,
+    convert,
+    convert_all,
+    file_sizes,
+    read_metadata,
+    write_metadata,
+)
 from export.errors import ExportError
 from export.micro.arena import plan_arena
 from export.micro.boards import BOARDS
@@ -17,7 +26,7 @@ from export.run.parity import (
     ParityError,
     check_int8_graph,
     check_parity,
-    first_stray,
+    first_deviating,
     layer_deviations,
     measure_deviation,
     operators,
@@ -27,6 +36,8 @@ from export.run.runtime import Runtime, load_runtime, measure_latency
 __all__ = [
     "BOARDS",
     "FORMATS",
+    "Conversion",
+    "ConversionError",
     "Deviation",
     "ExportError",
     "LayerDeviation",
@@ -36,9 +47,10 @@ __all__ = [
     "check_int8_graph",
     "check_parity",
     "convert",
+    "convert_all",
     "export_onnx",
     "file_sizes",
-    "first_stray",
+    "first_deviating",
     "layer_deviations",
     "load_runtime",
     "measure_deviation",

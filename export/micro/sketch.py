@@ -16,15 +16,13 @@ import numpy as np
 
 from export.errors import ExportError
 from export.files import write_all
-from export.micro.arena import plan_arena
+from export.micro.arena import ARENA_MARGIN, plan_arena, reserved_bytes
 from export.micro.boards import OPS, Board, find_board
 from export.micro.flatbuffer import Model, ModelFileError, read_model
 from export.micro.footprint import fit
 from export.micro.logistic import logistic_table
 from export.micro.tflm import check_int8
 
-ARENA_MARGIN = 0.03
-"""Added to the planned arena: struct sizes differ between releases of TensorFlow Lite Micro."""
 ANGLES = ("yaw", "pitch", "roll")
 WIRED_FOR = "nano33ble"
 """The boards whose camera, core and name the sketch's README speaks of."""
@@ -54,8 +52,7 @@ def write_arduino(model_path: str | Path, out_dir: str | Path, board: str, setti
     verdict = fit(model_path, board)
     if not verdict.fits:
         raise ValueError(f"{model_path} {verdict.verdict}. {' '.join(verdict.advice)}")
-    arena = plan_arena(model, place.target).arena_bytes
-    arena = math.ceil(arena * (1 + ARENA_MARGIN) / 16) * 16
+    arena = reserved_bytes(plan_arena(model, place.target))
     files = {
         "model_data.h": _model_data_h(model),
         "model_data.cpp": _model_data_cpp(model, Path(model_path).read_bytes()),

@@ -77,10 +77,12 @@ def fit(model: Positional[Model], board: str = "nano33ble", json: Json = None) -
     low, high = answer.latency_ms_range
     say(f"{model} {answer.verdict}")
     say(f"flash {answer.flash_bytes:,} of {answer.flash_limit_bytes:,} bytes, {answer.model_bytes:,} of them the model")
-    say(f"RAM {answer.ram_bytes:,} of {answer.ram_limit_bytes:,} bytes, {answer.arena_bytes:,} of them the arena")
+    arena = f"{answer.reserved_arena_bytes:,} of them the arena ({answer.arena_bytes:,} planned)"
+    say(f"RAM {answer.ram_bytes:,} of {answer.ram_limit_bytes:,} bytes, {arena}")
     say(f"{answer.macs:,} multiply-accumulates, {sum(answer.ops.values())} operators, about {low:.0f} to {high:.0f} ms")
-    for advice in answer.advice:
-        say(f"- {advice}")
+    say(f"library: {answer.library}")
+    for line in (*answer.notes, *answer.advice):
+        say(f"- {line}")
     write(json, answer.to_json())
     if not answer.fits:
         sys.exit(1)

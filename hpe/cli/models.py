@@ -25,36 +25,41 @@ def demo(out: Path = Path("demo")) -> None:
 
 
 def export(
-    run: Positional[Run],
+    runs: Positional[tuple[Run, ...]],
     calibration: Annotated[str | None, arg(metavar="SPEC")] = None,
     formats: str = "fp32,int8",
-    tolerance_deg: float = 12.0,
+    tolerance_deg: float = 1.0,
     out: Path | None = None,
     json: Json = None,
 ) -> None:
-    """Convert a trained network to ONNX and TFLite, beside it in its run folder.
+    """Convert trained networks to ONNX and TFLite, beside them in their run folders.
 
     Args:
-        run: Folder of a finished run, or a shipped model that can be trained (b0).
-        calibration: Data whose images set the int8 ranges (200 are taken). Left out: the run's training data.
+        runs: Folders of finished runs, or a released model that can be trained (b0). Several at once take less time.
+        calibration: Data whose images set the int8 ranges (200 are taken; files are compared with torch on 64 others).
+            Left out: the run's training data.
         formats: Any of fp32, fp16, sparse, dynamic, dynamic_sparse, int8, int8_sparse, joined by commas.
-        tolerance_deg: Fail if a quantised file's poses differ from torch's by more than this in the mean.
-        out: Write the files here instead.
+        tolerance_deg: Refuse a quantised file whose poses differ from torch's by more than this in the mean.
+        out: Write the files here instead; for one run only.
         json: Write the files and their sizes here.
     """
-    from hpe.deploy.export import run_export
+    from hpe.deploy.export import ExportJob, export_all
+    from hpe.io.errors import require
     from hpe.io.files import read_json
 
+    require(bool(runs), "give at least one RUN: the folder of a finished `hpe train` or `hpe prune`")
+    require(out is None or len(runs) == 1, "--out takes one RUN; leave it out, so that each is written beside its run")
     names = [name.strip() for name in formats.split(",") if name.strip()]
-    files = run_export(run, calibration, names, tolerance_deg, report=say, out=out)
-    folder = files["onnx"].parent
-    result = read_json(folder / "result.json")
-    entries = {str(path): {**result["files"][path.name], **result["parity"][path.name]} for path in files.values()}
+    entries = {}
+    for files in export_all([ExportJob(run, calibration, out) for run in runs], names, tolerance_deg, report=say):
+        result = read_json(files["onnx"].parent / "result.json")
+        for path in files.values():
+            entries[str(path)] = {**result["files"][path.name], **result["parity"][path.name]}
     for path, entry in entries.items():
         sizes = f"{entry['size_bytes']:,} bytes, {entry['gzip_bytes']:,} after gzip -9"
         say(f"{path}: {sizes}; {entry['mean_deg']:.3f} deg from torch (at most {entry['max_deg']:.3f})")
     write(json, entries)
-    say(f"next: hpe evaluate {files.get('int8', run)} --data SPEC, hpe bench {folder}/*.tflite")
+    say(f"next: hpe evaluate {files.get('int8', runs[-1])} --data SPEC, hpe bench {files['onnx'].parent}/*.tflite")
 
 
 def evaluate(
