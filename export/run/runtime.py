@@ -5,14 +5,18 @@ Needs numpy and ai-edge-litert (or onnxruntime, for ONNX), so that it works on a
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export.errors import ExportError
+from export.micro.flatbuffer import read_model
+from export.run.check import check_sizes, doubt
 
 
 class Runtime(ABC):
@@ -93,6 +97,12 @@ class Runtime(ABC):
     def invoke(self) -> None:
         """Compute, once, on the input last set."""
 
+    def timed_invoke(self) -> float:
+        """Compute once; the milliseconds that it took, measured where it is computed."""
+        start = time.perf_counter()
+        self.invoke()
+        return (time.perf_counter() - start) * 1e3
+
     @abstractmethod
     def get_output(self) -> np.ndarray:
         """(1, K) in the file's own type."""
@@ -106,25 +116,27 @@ class Runtime(ABC):
 class TFLiteRuntime(Runtime):
     """LiteRT. XNNPACK computes where it can; a sparse int8 file, which it refuses, runs on the built-in kernels."""
 
-    def __init__(self, path: Path, threads: int, reference_kernels: bool, xnnpack: bool = True) -> None:
+    def __init__(self, path: Path, threads: int, kernels: Sequence[str], content: bytes | None = None) -> None:
+        """Open `content` (default: the file's) with the first of `kernels` that take it."""
         try:
             from ai_edge_litert.interpreter import OpResolverType
         except ImportError as error:
             raise ExportError(f"{path} needs ai-edge-litert; install it with `pip install ai-edge-litert`.") from error
 
         self.path = path
-        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        attempts = [("xnnpack", OpResolverType.BUILTIN)] if xnnpack else []
-        attempts.append(("builtin", plain))
-        if reference_kernels:
-            attempts = [("reference", OpResolverType.BUILTIN_REF)]
-        for last, (self.kernels, resolver) in enumerate(attempts, start=1):
+        content = path.read_bytes() if content is None else content
+        resolvers = {
+            "xnnpack": OpResolverType.BUILTIN,
+            "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            "reference": OpResolverType.BUILTIN_REF,
+        }
+        for last, self.kernels in enumerate(kernels, start=1):
             start = time.perf_counter()
             try:
-                self._interpreter = _open_tflite(path, threads, resolver)
+                self._interpreter = _open_tflite(content, threads, resolvers[self.kernels])
                 break
             except (ValueError, RuntimeError) as error:
-                if last == len(attempts):
+                if last == len(kernels):
                     raise ExportError(
                         f"{path} is not a TensorFlow Lite model that runs here: {_line(error)}"
                     ) from error
@@ -195,14 +207,20 @@ class OnnxRuntime(Runtime):
         return np.asarray(self._result).reshape(1, -1)  # (1, K)
 
 
-def load_runtime(path: str | Path, threads: int = 1, reference_kernels: bool = False, xnnpack: bool = True) -> Runtime:
+def load_runtime(
+    path: str | Path, threads: int = 1, reference_kernels: bool = False, xnnpack: bool = True, trusted: bool = False
+) -> Runtime:
     """Load a .tflite (LiteRT) or .onnx (onnxruntime) file.
+
+    A .tflite passes our reader's checks first. Where its graph cannot be shown to be safe (export.run.check), it runs
+    in a child process with a memory limit (export.run.child).
 
     Args:
         path: the file; the suffix decides.
-        threads: CPU threads.
+        threads: CPU threads; no more are used than there are cores.
         reference_kernels: use TensorFlow Lite's slow reference kernels, which TensorFlow Lite Micro matches bit by bit.
         xnnpack: False leaves a .tflite to TensorFlow Lite's built-in kernels.
+        trusted: the file was made or verified by this program, so that it runs in this process.
 
     Raises:
         ExportError: not such a file, damaged, with an operator that nothing here computes, or with more than one
@@ -212,11 +230,26 @@ def load_runtime(path: str | Path, threads: int = 1, reference_kernels: bool = F
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}.")
+    threads = usable_threads(threads)
     if path.suffix == ".onnx":
         return OnnxRuntime(path, threads)
     if path.suffix == ".tflite":
-        return TFLiteRuntime(path, threads, reference_kernels, xnnpack)
+        kernels = ("reference",) if reference_kernels else ("xnnpack", "builtin")[not xnnpack :]
+        reason = None if trusted else doubt(check_sizes(read_model(path)))
+        if reason is None:
+            return TFLiteRuntime(path, threads, kernels)
+        from export.run.child import ChildRuntime
+
+        return ChildRuntime(path, threads, kernels, reason)
     raise ExportError(f"{path} is neither .onnx nor .tflite; export the model first.")
+
+
+def usable_threads(threads: int) -> int:
+    """`threads`, but no more than the cores that this process may use."""
+    if threads < 1:
+        raise ExportError(f"{threads} threads cannot compute anything; give 1 or more.")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(threads, cores)
 
 
 def measure_latency(runtime: Runtime, runs: int = 50, seconds: float = 1.0, warmup_runs: int = 10) -> dict[str, float]:
@@ -233,17 +266,12 @@ def measure_latency(runtime: Runtime, runs: int = 50, seconds: float = 1.0, warm
     image = np.random.default_rng(0).normal(size=(1, *runtime.input_shape)).astype(np.float32)
     runtime.set_input(runtime.quantize(image) if runtime.is_int8 else image)
 
-    def timed() -> float:
-        start = time.perf_counter()
-        runtime.invoke()
-        return (time.perf_counter() - start) * 1e3
-
-    first = timed()
-    warmup = [timed() for _ in range(warmup_runs)]
+    first = runtime.timed_invoke()
+    warmup = [runtime.timed_invoke() for _ in range(warmup_runs)]
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < runs or time.perf_counter() < end:
-        times.append(timed())
+        times.append(runtime.timed_invoke())
     return {
         "init_ms": runtime.init_ms,
         "first_ms": first,
@@ -257,10 +285,9 @@ def measure_latency(runtime: Runtime, runs: int = 50, seconds: float = 1.0, warm
     }
 
 
-def _open_tflite(path: Path, threads: int, resolver: Any) -> Any:
+def _open_tflite(content: bytes, threads: int, resolver: Any) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
-    content = path.read_bytes()
     interpreter = Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
     interpreter.allocate_tensors()
     return interpreter
