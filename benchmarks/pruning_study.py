@@ -29,9 +29,11 @@ import tyro
 from hpe.data.faces import load_faces
 from hpe.deploy.evaluate import evaluate
 from hpe.deploy.pipeline import random_crops, run_evaluate, run_export
+from hpe.io.configs import run_id, to_dict
 from hpe.io.environment import commit, processor
 from hpe.io.files import read_json, write_csv, write_json, write_text
 from hpe.model.config import ModelConfig
+from hpe.model.lineage import Lineage
 from hpe.model.net import HeadPoseNet, build_model, example_input, load_model, predict_all
 from hpe.model.preprocess import preprocess_torch
 from hpe.training.config import (
@@ -149,8 +151,9 @@ def save(network: HeadPoseNet, folder: Path, data: str) -> None:
     from hpe.model.net import save_checkpoint
 
     save_checkpoint(network, folder)
-    write_json(folder / "config.json", {"data": data})
-    write_json(folder / "result.json", {"config": {"data": data}})
+    config = {"command": "prune", "data": data, "lineage": to_dict(Lineage("magnitude"))}
+    write_json(folder / "config.json", config)
+    write_json(folder / "result.json", {"id": run_id(config), "config": config})
 
 
 def narrow(bytes_allowed: int, like: ModelConfig) -> ModelConfig:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,32 @@ def test_light_modules_load_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not HEAVY & set(loaded)
+
+
+def modules(root: str) -> dict[str, Path]:
+    """Every module of a folder by its full name."""
+    files = (ROOT / root).rglob("*.py")
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+
+
+def imported(path: Path, known: Container[str]) -> set[str]:
+    """Those of the known modules that a file imports; `from folder import module` means the module."""
+    names = {name for name in imports(path) if name in known}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module in known:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name for name in inside if name in known}
+            if all(name in known for name in inside):
+                names.discard(node.module)
+    return names
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_no_module_imports_itself_in_a_circle(package):
+    """Imports inside functions count: they hide a circle, they do not open it."""
+    known = modules(package)
+    needs = {name: imported(path, known) - {name} for name, path in known.items()}
+    while needs:
+        free = {name for name, others in needs.items() if not others & needs.keys()}
+        assert free, f"circles among {sorted(needs)}"
+        needs = {name: others for name, others in needs.items() if name not in free}

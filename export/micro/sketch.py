@@ -7,16 +7,14 @@ Generated: model_data.{h,cpp} (the model, in flash), model_settings.h (sizes, qu
 from __future__ import annotations
 
 import math
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from export.files import write_all
 from export.micro.arena import plan_arena
 from export.micro.boards import OPS, find_board
 from export.micro.flatbuffer import Model, ModelFileError, read_model
@@ -62,7 +60,7 @@ def write_arduino(model_path: str | Path, out_dir: str | Path, board: str, setti
         relative = source.relative_to(_sketch_folder()).as_posix()
         name = f"{out.resolve().name}.ino" if relative == "head_pose.ino" else relative
         files[name] = source.read_text(encoding="utf-8")
-    return _write_all(out, files)
+    return write_all({out / name: text for name, text in files.items()})
 
 
 def quantize_table(mean: Iterable[float], std: Iterable[float], scale: float, zero_point: int) -> np.ndarray:
@@ -234,19 +232,3 @@ def _sketch_folder() -> Path:
 def _fixed_sources() -> list[Path]:
     folder = _sketch_folder()
     return [folder / "head_pose.ino", folder / "README.md", *sorted((folder / "src").glob("*.*"))]
-
-
-def _write_all(out: Path, files: Mapping[str, str]) -> list[Path]:
-    """Writes all files beside `out` first, then moves each to its place."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        for name, text in files.items():
-            (staging / name).parent.mkdir(exist_ok=True)
-            (staging / name).write_text(text, encoding="utf-8", newline="\n")
-        for name in files:
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staging / name, out / name)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return [out / name for name in files]

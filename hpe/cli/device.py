@@ -68,7 +68,8 @@ def models(json: Json = None) -> None:
     Args:
         json: Write the cards here, with data, protocol and limits.
     """
-    from hpe.model.zoo import cards, print_models
+    from hpe.model.cards import cards
+    from hpe.model.zoo import print_models
 
     known = cards()
     if known:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hpe.data.faces import Faces
@@ -13,4 +15,5 @@ from hpe.pose.metrics import PoseMetrics, pose_metrics
 def evaluate(predict: Predict, faces: Faces, batch_size: int = 256) -> PoseMetrics:
     """Run `predict` over the standard crops of `faces` and compare with their poses."""
     batches = [predict(centre_crop(faces.images[i : i + batch_size])) for i in range(0, len(faces), batch_size)]
-    return pose_metrics(np.concatenate(batches), faces.pose_deg, faces.dropped)
+    metrics = pose_metrics(np.concatenate(batches), faces.pose_deg, faces.dropped)
+    return replace(metrics, skipped=faces.skipped)

@@ -16,8 +16,10 @@ from hpe.deploy.evaluate import evaluate
 from hpe.inference.predictor import load_predictor
 from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result, read_json, write_json, write_whole
+from hpe.io.records import read_record
+from hpe.model.lineage import RunConfig, RunOrigin
 from hpe.model.preprocess import MEAN, STD, preprocess
-from hpe.model.zoo import cards, resolve_model
+from hpe.model.zoo import released_card, resolve_model
 from hpe.pose.crop import IMAGE_SIZE, centre_crop
 from hpe.pose.metrics import ANGLES, PoseMetrics
 
@@ -46,7 +48,7 @@ def run_export(
 ) -> dict[str, Path]:
     """Write model.onnx and model_FORMAT.tflite into the run folder, or into `out`. Returns files by format.
 
-    Sizes and parity go into the result.json there. A shipped model has no folder to write to and knows no data: it
+    Sizes and parity go into the result.json there. A released model has no folder to write to and knows no data: it
     needs `out` and `calibration`.
 
     `calibration` is the data SPEC whose images set the int8 ranges (default: what the run was trained on). Every file
@@ -62,9 +64,11 @@ def run_export(
     if unknown or not formats:
         raise ConfigError(f"--formats {','.join(formats)}: choose from {','.join(FORMATS)}")
     network = fold_output_scale(load_model(run))
-    if not run.exists() and (out is None or calibration is None):  # the name of a shipped model
-        raise ConfigError(f"{run} ships with the package; say where to write with --out, and give --calibration SPEC")
-    spec = calibration or read_json(run / "config.json")["data"]
+    if released_card(run) is not None and (out is None or calibration is None):
+        raise ConfigError(f"{run} is a released model; say where to write with --out, and give --calibration SPEC")
+    spec = calibration or read_record(RunConfig, run / "config.json").data
+    if spec is None:
+        raise ConfigError(f"{run}: its config.json names no training data; give --calibration SPEC")
     report(f"exporting {run} to ONNX and TFLite ({', '.join(formats)})")
     if out is not None:
         _note_origin(run, out)
@@ -95,21 +99,23 @@ def report_target_board(run: Path, file: Path, report: Callable[[str], None]) ->
     """Where a net was pruned for a board, say whether the int8 file fits it: only a file tells operators and arena."""
     from export.micro.footprint import fit
 
-    board = read_json(run / "result.json")["config"].get("prune", {}).get("target_board")
+    board = read_record(RunOrigin, run / "result.json").config.lineage.target.get("board")
     if board is None:
         return
-    answer = fit(file, board)
+    answer = fit(file, str(board))
     for line in (f"{file} {answer.verdict}", *(f"- {advice}" for advice in answer.advice)):
         report(line)
 
 
 def _note_origin(run: Path, out: Path) -> None:
-    """Begin OUT/result.json with what is known of the run, or shipped model, that is exported there."""
-    facts = read_json(run / "result.json") if run.exists() else cards()[str(run)]
+    """Begin OUT/result.json with what is known of the run, or released model, that is exported there."""
+    card = released_card(run)
+    facts = read_json(run / "result.json") if card is None else card
+    config = facts["config"] if card is None else {**card["config"], "lineage": card["lineage"]}
     begun = read_json(out / "result.json") if (out / "result.json").exists() else {"id": facts["id"]}
     if begun.get("id") != facts["id"]:
         raise ConfigError(f"--out {out}: holds another run; give another folder")
-    write_json(out / "result.json", begun | {k: facts[k] for k in ("config", "params", "nonzeros", "macs")})
+    write_json(out / "result.json", begun | {"config": config} | {k: facts[k] for k in ("params", "nonzeros", "macs")})
 
 
 def _load(spec: str, skip_bad: bool = False) -> Faces:
@@ -143,22 +149,15 @@ def model_metadata(calibration: str) -> dict[str, Any]:
     }
 
 
-def with_split(spec: str, split: str | None) -> str:
-    """`spec` with `@split` behind every part that names none."""
-    if split is None:
-        return spec
-    return "+".join(part if "@" in part else f"{part}@{split}" for part in spec.split("+"))
-
-
-def run_evaluate(model: str | Path, data: str, split: str | None = None, skip_bad: bool = False) -> PoseMetrics:
-    """Errors of a run, model file or shipped model on a data SPEC; noted in the result.json of its run, if any."""
-    spec, model = with_split(data, split), resolve_model(model)
+def run_evaluate(model: str | Path, data: str, skip_bad: bool = False) -> PoseMetrics:
+    """Errors of a run, model file or released model on a data SPEC; noted in the result.json of its run, if any."""
+    model = resolve_model(model)
     predict = load_predictor(model)
-    metrics = evaluate(predict, _load(spec, skip_bad))
+    metrics = evaluate(predict, _load(data, skip_bad))
     run = model if model.is_dir() else model.parent
     if (run / "result.json").exists():
         name = "model.safetensors" if model.is_dir() else model.name
-        merge_result(run, "evaluations", {f"{name} on {spec}": {"file": name, "data": spec, **metrics.to_dict()}})
+        merge_result(run, "evaluations", {f"{name} on {data}": {"file": name, "data": data, **metrics.to_dict()}})
     return metrics
 
 
@@ -177,8 +176,7 @@ def run_deploy(model: str | Path, out: Path, board: str) -> list[Path]:
     """Write the Arduino sketch of an int8 file into `out`; its measured errors go into the sketch as a note."""
     from export.micro.sketch import write_arduino
 
-    card, model = cards().get(str(model)), resolve_model(model)
-
+    card, model = released_card(model), resolve_model(model)
     settings: dict[str, Any] = {"mean": MEAN.tolist(), "std": STD.tolist(), "pose_order": list(ANGLES)}
     settings["units"] = "degrees"
     result = model.parent / "result.json"

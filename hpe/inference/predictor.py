@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from hpe.io.errors import HpeError
+from hpe.io.images import open_image
 from hpe.model.preprocess import preprocess
 from hpe.model.zoo import SUFFIXES, resolve_model
 from hpe.pose.crop import IMAGE_SIZE, Box, crop_face
@@ -70,14 +71,8 @@ def _check_head_pose(path: Path, runtime: Runtime) -> None:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """An image file as RGB uint8 (H, W, 3), turned upright where a camera noted how it was held."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError:
-        raise PredictError(f"{path}: no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PredictError(f"{path}: not a whole picture ({error})") from None
+    """An image file as RGB uint8 (H, W, 3), turned upright where a camera noted how it was held; ImageError if bad."""
+    return np.asarray(open_image(path))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,10 @@ class ConfigError(HpeError, ValueError):
     """A setting that cannot be used; the message names the flag and what it may be."""
 
 
+class FileError(HpeError, ValueError):
+    """A file that cannot be used; the message names it and what to do."""
+
+
 def require(condition: bool, message: str) -> None:
     """Raise ConfigError with `message` unless `condition` holds."""
     if not condition:

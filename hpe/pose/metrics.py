@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,18 @@ ANGLES = ("yaw", "pitch", "roll")
 
 @dataclass(frozen=True)
 class PoseMetrics:
-    """Errors in degrees over `n` faces; `dropped` were left out (an angle beyond 99 degrees, or a bad row skipped)."""
+    """Errors in degrees over `n` faces."""
 
     mae_deg: dict[str, float]
     """yaw, pitch, roll and their mean."""
     geodesic_deg: float
     """Mean angle of the rotation that turns the predicted pose into the true one."""
     n: int
+    """Faces measured."""
     dropped: int
+    """Faces left out because an angle is beyond 99 degrees."""
+    skipped: int = 0
+    """Faces left out because their sample cannot be used (with --skip-bad)."""
 
     @property
     def mean_deg(self) -> float:
@@ -29,7 +33,7 @@ class PoseMetrics:
         return self.mae_deg["mean"]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"mae_deg": self.mae_deg, "geodesic_deg": self.geodesic_deg, "n": self.n, "dropped": self.dropped}
+        return asdict(self)
 
 
 def pose_metrics(predicted_deg: np.ndarray, true_deg: np.ndarray, dropped: int = 0) -> PoseMetrics:

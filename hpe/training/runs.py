@@ -18,6 +18,7 @@ from hpe.io.errors import ConfigError, HpeError
 from hpe.io.files import read_json, write_json
 from hpe.model.config import ModelConfig
 from hpe.training.config import FinetuneConfig, PruneConfig, Recipe
+from hpe.training.descent import lineage_after
 
 if TYPE_CHECKING:
     import torch
@@ -122,6 +123,7 @@ def _run(
     from pruning.stats import stats
 
     config |= to_dict(recipe)
+    config["lineage"] = to_dict(lineage_after(config))
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad) if faces is None else faces
     val = load_faces(recipe.val, skip_bad=recipe.skip_bad) if recipe.val else None
     teacher = load_model(recipe.distill.teacher) if recipe.distill.teacher is not None else None

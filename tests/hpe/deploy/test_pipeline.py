@@ -14,7 +14,6 @@ from hpe.deploy.pipeline import (
     random_crops,
     run_evaluate,
     run_export,
-    with_split,
 )
 from hpe.inference.predictor import HeadPosePredictor, load_predictor
 from hpe.io.errors import ConfigError
@@ -140,7 +139,10 @@ def test_evaluate_bench_and_report_fill_one_table(small_run, tmp_path):
     assert page.count("data:image/png;base64") == 1
     (line,) = read_csv(tmp_path / "report" / "table.csv")
     assert float(line["int8_mae_deg"]) == row["int8_mae_deg"]
-    assert f"| small | channel | {row['params']:,} |" in (tmp_path / "report" / "table.md").read_text()
+    assert (
+        f"| small | channel | {row['pruned_to']} | {row['params']:,} |"
+        in (tmp_path / "report" / "table.md").read_text()
+    )
 
 
 def test_predictor_crops_by_the_rule(small_run):
@@ -191,18 +193,6 @@ def test_the_last_pruning_step_reaches_the_final_sparsity_exactly(schedule):
         pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
     weight = model.backbone.conv_head.weight
     assert int((weight == 0).sum()) == round(0.75 * weight.numel())
-
-
-@pytest.mark.parametrize(
-    ("spec", "split", "expected"),
-    [
-        ("csv:faces", None, "csv:faces"),
-        ("csv:faces", "test", "csv:faces@test"),
-        ("csv:faces@val+aflw2000:a", "test", "csv:faces@val+aflw2000:a@test"),
-    ],
-)
-def test_split_goes_to_parts_without_one(spec, split, expected):
-    assert with_split(spec, split) == expected
 
 
 def test_config_json_has_plain_values(tiny_run):
