@@ -27,8 +27,9 @@ import torch
 import tyro
 
 from hpe.data.faces import load_faces
-from hpe.deploy.evaluate import evaluate
-from hpe.deploy.pipeline import random_crops, run_evaluate, run_export
+from hpe.deploy.evaluate import evaluate, run_evaluate
+from hpe.deploy.export import run_export
+from hpe.deploy.samples import random_crops
 from hpe.io.configs import run_id, to_dict
 from hpe.io.environment import commit, processor
 from hpe.io.files import read_json, write_csv, write_json, write_text
@@ -255,7 +256,7 @@ def once(study: Study, note: Path, prune: PruneConfig) -> dict[str, float]:
         test = load_faces(study.test)
         before = evaluate(lambda crops: predict_all(network.eval(), crops), test).mean_deg
         crops = torch.from_numpy(np.ascontiguousarray(random_crops(load_faces(study.data), NORM_IMAGES)))
-        reestimate_norms(network, [preprocess_torch(batch) for batch in crops.split(128)])
+        reestimate_norms(network, [preprocess_torch(batch) for batch in crops.split(128)], keep_function=False)
         after = evaluate(lambda crops: predict_all(network.eval(), crops), test).mean_deg
         write_json(note, {"once_deg": before, "once_new_norms_deg": after})
     return read_json(note)

@@ -50,9 +50,9 @@ def preview(spec: Positional[Data], out: Path, count: int = 64, skip_bad: bool =
         count: How many faces, taken evenly from the data.
         skip_bad: Leave out samples that cannot be read instead of refusing.
     """
-    from hpe.deploy.pipeline import run_preview
+    from hpe.data.preview import write_preview
 
-    shown = run_preview(spec, out, count, skip_bad)
+    shown = write_preview(spec, out, count, skip_bad)
     say(f"{out}: {shown} faces of {spec}")
 
 

@@ -16,7 +16,7 @@ from hpe.cli import data as cli_data
 from hpe.cli import device as cli_device
 from hpe.cli.output import Data, Json, Model, Run, say, write
 from hpe.model.config import ModelConfig
-from hpe.training.config import FinetuneConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.config import FINETUNING_RECIPE, PRUNING_RECIPE, FinetuneConfig, PruneConfig, Recipe
 
 
 def demo(out: Path = Path("demo")) -> None:
@@ -54,7 +54,7 @@ def prune(
     run: Positional[Run],
     out: Run,
     prune: OmitArgPrefixes[PruneConfig],
-    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=TrainConfig(epochs=20, lr=5e-4)),  # noqa: B008
+    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=PRUNING_RECIPE),  # noqa: B008
     resume: bool = False,
 ) -> None:
     """Prune a trained network while it trains on. Example: hpe prune RUN --method channel --data SPEC --out SMALL
@@ -76,7 +76,7 @@ def finetune(
     run: Positional[Run],
     out: Run,
     tune: OmitArgPrefixes[FinetuneConfig] = FinetuneConfig(),  # noqa: B008
-    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=TrainConfig(epochs=5, lr=2e-4)),  # noqa: B008
+    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=FINETUNING_RECIPE),  # noqa: B008
     resume: bool = False,
 ) -> None:
     """Train a finished run further, pruned or not. Example: hpe finetune SMALL --qat --data SPEC --out SMALL-QAT
@@ -128,7 +128,7 @@ def export(
         out: Write the files here instead.
         json: Write the files and their sizes here.
     """
-    from hpe.deploy.pipeline import run_export
+    from hpe.deploy.export import run_export
     from hpe.io.files import read_json
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
@@ -157,7 +157,7 @@ def evaluate(
         skip_bad: Leave out samples that cannot be read instead of refusing.
         json: Write the result here.
     """
-    from hpe.deploy.pipeline import run_evaluate
+    from hpe.deploy.evaluate import run_evaluate
 
     metrics = run_evaluate(model, data, skip_bad)
     angles = ", ".join(f"{name} {metrics.mae_deg[name]:.2f}" for name in ("yaw", "pitch", "roll"))

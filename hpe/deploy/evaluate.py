@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from hpe.data.faces import Faces
-from hpe.inference.predictor import Predict
+from hpe.data.faces import Faces, load_faces
+from hpe.inference.predictor import Predict, load_predictor
+from hpe.io.files import merge_result
+from hpe.model.zoo import resolve_model
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import PoseMetrics, pose_metrics
 
@@ -17,3 +20,15 @@ def evaluate(predict: Predict, faces: Faces, batch_size: int = 256) -> PoseMetri
     batches = [predict(centre_crop(faces.images[i : i + batch_size])) for i in range(0, len(faces), batch_size)]
     metrics = pose_metrics(np.concatenate(batches), faces.pose_deg, faces.dropped)
     return replace(metrics, skipped=faces.skipped)
+
+
+def run_evaluate(model: str | Path, data: str, skip_bad: bool = False) -> PoseMetrics:
+    """Errors of a run, model file or released model on a data SPEC; noted in the result.json of its run, if any."""
+    model = resolve_model(model)
+    predict = load_predictor(model)
+    metrics = evaluate(predict, load_faces(data, skip_bad=skip_bad))
+    run = model if model.is_dir() else model.parent
+    if (run / "result.json").exists():
+        name = "model.safetensors" if model.is_dir() else model.name
+        merge_result(run, "evaluations", {f"{name} on {data}": {"file": name, "data": data, **metrics.to_dict()}})
+    return metrics

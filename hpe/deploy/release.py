@@ -92,7 +92,8 @@ def release(options: ReleaseOptions, folder: Path | None = None, report: Report 
     The errors of file and float network are measured here; MACs, arena and boards come from the file itself.
     """
     from export.convert.tflite import file_sizes
-    from hpe.deploy.pipeline import run_evaluate, run_export
+    from hpe.deploy.evaluate import run_evaluate
+    from hpe.deploy.export import run_export
 
     run, name, folder = options.run, options.name, folder or released.FOLDER
     config, parents = (stages := recipe(run))[-1], stages[:-1]
@@ -122,7 +123,7 @@ def release(options: ReleaseOptions, folder: Path | None = None, report: Report 
 
 def measure(options: MeasureOptions, folder: Path | None = None, report: Report = print) -> None:
     """Measure released models again: their cards get the new errors, and the page is written anew."""
-    from hpe.deploy.pipeline import run_evaluate
+    from hpe.deploy.evaluate import run_evaluate
 
     folder = folder or released.FOLDER
     known = cards(folder)
@@ -158,7 +159,7 @@ def release_checkpoint(run: Path, folder: Path, name: str, data: str) -> dict[st
     from safetensors.torch import load_file, save_file
 
     from hpe.data.faces import load_faces
-    from hpe.deploy.pipeline import PARITY_SAMPLES, random_crops
+    from hpe.deploy.samples import PARITY_SAMPLES, random_crops
     from hpe.model.net import load_model, predict_all
 
     weights = {key: tensor.half() if tensor.dim() > 1 else tensor for key, tensor in load_file(run / WEIGHTS).items()}

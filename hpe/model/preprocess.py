@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,11 +30,11 @@ def preprocess_torch(images: torch.Tensor) -> torch.Tensor:
 
 def normalise(scaled: torch.Tensor) -> torch.Tensor:
     """Network input (B, 3, H, W) from images of the same shape on the scale 0..1."""
-    return (scaled - _channel(MEAN, scaled)) / _channel(STD, scaled)
+    return (scaled - constants(MEAN, scaled).view(1, 3, 1, 1)) / constants(STD, scaled).view(1, 3, 1, 1)
 
 
-def _channel(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    """One number per channel as (1, 3, 1, 1) on the device of `like`."""
+def constants(values: Sequence[float] | np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    """A few numbers (n,) as float32 on the device of `like`; a copy from the host would make a GPU wait."""
     import torch
 
-    return torch.from_numpy(values).to(like.device).view(1, 3, 1, 1)
+    return torch.stack([torch.full((), float(value), device=like.device) for value in values])

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpe.deploy.bench import run_bench
-from hpe.deploy.pipeline import run_evaluate, run_export
+from hpe.deploy.evaluate import run_evaluate
+from hpe.deploy.export import run_export
 from hpe.inference.predictor import load_predictor
 from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_whole

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from hpe.model.preprocess import normalise
+from hpe.io.errors import require
+from hpe.model.preprocess import constants, normalise
 from hpe.pose.crop import BASE_K, IMAGE_SIZE, STORED_SIZE
 from hpe.pose.rotation import flip_pose, rotate_in_plane
 
@@ -50,14 +51,15 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         for name in ("flip", "gray", "blur", "cutout", "black_border"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a probability: {getattr(self, name)} is not between 0 and 1.")
+            self._check(name, 0, 1)
         limits = {"shift": 0.5, "scale": 1.0, "rotation_deg": 180.0, "brightness": 1.0, "contrast": 1.0}
         for name, limit in limits.items():
-            if not 0 <= getattr(self, name) <= limit:
-                raise ValueError(f"{name} must lie between 0 and {limit:g}, not {getattr(self, name)}.")
-        if not BASE_K <= self.k_max <= 0.6:
-            raise ValueError(f"k_max must lie between {BASE_K} and 0.6, not {self.k_max}.")
+            self._check(name, 0, limit)
+        self._check("k_max", BASE_K, 0.6)
+
+    def _check(self, name: str, low: float, high: float) -> None:
+        value, flag = getattr(self, name), "--" + name.replace("_", "-")
+        require(low <= value <= high, f"{flag} is {value}; it must lie between {low:g} and {high:g}")
 
     @classmethod
     def off(cls) -> AugmentConfig:
@@ -146,25 +148,37 @@ def _warp(
 
 
 def _blur(x: torch.Tensor, chosen: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Gaussian blur of the chosen images (B,) by sigma (B,) pixels, at most 1.2: seven separable taps."""
+    """Gaussian blur of the chosen images (B,) by sigma (B,) pixels, at most 1.2.
+
+    A CPU blurs the chosen ones alone. A GPU blurs all and takes the chosen: to pick them, it would have to wait until
+    their number is known.
+    """
+    import torch
+
+    if x.device.type == "cpu":
+        x[chosen] = _gaussian(x[chosen], sigma[chosen])
+        return x
+    return torch.where(chosen[:, None, None, None], _gaussian(x, sigma), x)
+
+
+def _gaussian(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Images (B, 3, H, W) blurred by sigma (B,) pixels: seven separable taps, reflected at the edges."""
     import torch
     from torch.nn.functional import pad
 
     size = x.shape[-1]
     taps = torch.exp(-(torch.arange(-3, 4, device=x.device) ** 2) / (2 * sigma[:, None] ** 2))  # (B, 7)
-    taps = (taps / taps.sum(1, keepdim=True))[chosen][:, :, None, None, None]  # (C, 7, 1, 1, 1)
-    blurred = pad(x[chosen], (3, 3, 3, 3), mode="reflect")
-    blurred = sum(taps[:, i] * blurred[..., i : i + size] for i in range(7))
-    blurred = sum(taps[:, i] * blurred[..., i : i + size, :] for i in range(7))  # type: ignore[index]
-    x[chosen] = blurred  # type: ignore[assignment]
-    return x
+    taps = (taps / taps.sum(1, keepdim=True))[:, :, None, None, None]  # (B, 7, 1, 1, 1)
+    x = pad(x, (3, 3, 3, 3), mode="reflect")
+    x = torch.stack([taps[:, i] * x[..., i : i + size] for i in range(7)]).sum(0)
+    return torch.stack([taps[:, i] * x[..., i : i + size, :] for i in range(7)]).sum(0)
 
 
 def _colour(x: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, gray: torch.Tensor) -> torch.Tensor:
     """Contrast about the image's mean, brightness and gray, then clipped to 0..1; parameters are (B,)."""
     import torch
 
-    luma = torch.tensor(GRAY_WEIGHTS, device=x.device).expand(3, 3)
+    luma = constants(GRAY_WEIGHTS, x).expand(3, 3)
     mix = torch.where(gray[:, None, None], luma, torch.eye(3, device=x.device)) * contrast[:, None, None]  # (B, 3, 3)
     mean = x.mean((1, 2, 3))
     offset = (mean * (1 - contrast) + brightness)[:, None, None].expand(-1, 3, 1)

@@ -86,7 +86,7 @@ def test_planned_limits_leave_room_for_what_a_file_turns_out_to_need():
     ],
 )
 def test_an_export_says_whether_it_fits_the_board_that_an_ancestor_was_pruned_for(tmp_path, monkeypatch, target, words):
-    from hpe.deploy.pipeline import report_target_board
+    from hpe.deploy.export import report_target_board
 
     crowded = replace(BOARDS["nano33ble"], name="crowded", core_ram_bytes=220_000)
     monkeypatch.setitem(BOARDS, "crowded", crowded)

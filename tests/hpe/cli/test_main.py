@@ -137,14 +137,26 @@ def test_evaluate_says_what_was_left_out(capsys, tmp_path):
 
 
 def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
-    tiny = DATA / "tiny_relu6_se.tflite"
+    tiny = tmp_path / "tiny.tflite"
+    tiny.write_bytes((DATA / "tiny_relu6_se.tflite").read_bytes())
     code, out, _ = run(capsys, "fit", tiny, "--board", "nano33ble", "--json", tmp_path / "fit.json")
     assert code == 0
     assert "fits" in out
     answer = json.loads((tmp_path / "fit.json").read_text())
     assert {"flash_bytes", "arena_bytes", "activations_bytes", "macs", "ops", "fits"} <= answer.keys()
+    code, _, err = run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")
+    assert code == 2
+    assert "no tiny.json beside it" in err
+    metadata = {"normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
+    metadata["output"] = {"order": ["pitch", "yaw", "roll"], "unit": "radians"}
+    tiny.with_suffix(".json").write_text(json.dumps(metadata))
     code, out, _ = run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")
     assert code == 0
+    settings = (tmp_path / "sketch" / "model_settings.h").read_text()
+    assert "mean [0.5, 0.5, 0.5]" in settings
+    assert "57.2957802f, 1, 0, 2}" in settings  # degrees per radian; where yaw, pitch and roll stand
+    (tmp_path / "sketch" / "src" / "config.h").write_text("// mine")
+    assert "config.h: kept as it was" in run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")[1]
     assert {"sketch.ino", "model_data.cpp", "model_settings.h", "op_resolver.h", "README.md", "src"} <= {
         path.name for path in (tmp_path / "sketch").iterdir()
     }

@@ -22,6 +22,7 @@ from hpe.model.net import build_model, load_model, save_checkpoint
 from hpe.model.zoo import ModelNameError, resolve_model, resolve_run
 from hpe.training.config import DistillConfig
 from pruning.channels.pruner import prune_channels
+from pruning.channels.target import Target
 from tests.drawn_faces import MODEL
 
 DATA = "synthetic:easy:24:5"
@@ -32,7 +33,7 @@ def run(tmp_path_factory):
     """A narrow untrained network as a finished run with a parent, and a file that stands for its int8 export."""
     folder = tmp_path_factory.mktemp("runs")
     network = build_model(ModelConfig(act="relu6", se=False))
-    prune_channels(network, torch.zeros(1, 3, 64, 64), ratio=0.8)
+    prune_channels(network, torch.zeros(1, 3, 64, 64), Target(ratio=0.8))
     save_checkpoint(network, folder / "small")
     shutil.copyfile(MODEL, folder / "small" / "model_int8.tflite")
     config = {"command": "prune", "parent": "elsewhere/dense", "model": to_dict(network.config), "data": DATA}

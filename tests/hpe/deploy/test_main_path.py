@@ -10,11 +10,9 @@ import torch
 
 from hpe.data.faces import Faces, load_faces
 from hpe.deploy.bench import run_bench
-from hpe.deploy.pipeline import (
-    random_crops,
-    run_evaluate,
-    run_export,
-)
+from hpe.deploy.evaluate import run_evaluate
+from hpe.deploy.export import run_export
+from hpe.deploy.samples import random_crops
 from hpe.inference.predictor import HeadPosePredictor, load_predictor
 from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_json

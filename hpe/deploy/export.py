@@ -1,35 +1,21 @@
-"""The steps behind the commands once a network is trained (`hpe.training.runs`): export, evaluate, look at, deploy.
-
-RUN/model*.tflite      after `run_export`, with model.onnx
-RUN/result.json        what was measured, by every step
-"""
+"""`hpe export`: a run -> model.onnx and model_FORMAT.tflite, checked against torch; sizes and parity in result.json."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from hpe.deploy.evaluate import evaluate
-from hpe.inference.predictor import load_predictor
+from hpe.data.faces import load_faces
+from hpe.deploy.samples import CALIBRATION_BALANCE, CALIBRATION_SAMPLES, PARITY_SAMPLES, random_crops
 from hpe.io.errors import ConfigError
-from hpe.io.files import merge_result, read_json, write_json, write_whole
+from hpe.io.files import merge_result, read_json, write_json
 from hpe.io.records import read_record
 from hpe.model.lineage import RunConfig, RunOrigin
 from hpe.model.preprocess import MEAN, STD, preprocess
-from hpe.model.zoo import released_card, resolve_model
-from hpe.pose.crop import IMAGE_SIZE, centre_crop
-from hpe.pose.metrics import ANGLES, PoseMetrics
+from hpe.model.zoo import released_card
+from hpe.pose.crop import IMAGE_SIZE
 
-if TYPE_CHECKING:
-    from hpe.data.faces import Faces
-
-CALIBRATION_SAMPLES = 200
-CALIBRATION_BALANCE = 2.0
-"""How much likelier rare poses are to be among them (`hpe.data.sampling`): a range that never saw one clips it."""
-PARITY_SAMPLES = 64
 QUANTISED_TOLERANCE_DEG = 12.0
 """Mean deviation from torch at which an export fails: about what guessing the median pose costs."""
 WORRYING_DEG = 1.0
@@ -73,7 +59,7 @@ def run_export(
     if out is not None:
         _note_origin(run, out)
         run = out
-    crops = random_crops(_load(spec, skip_bad=True), CALIBRATION_SAMPLES, CALIBRATION_BALANCE)
+    crops = random_crops(load_faces(spec, skip_bad=True), CALIBRATION_SAMPLES, CALIBRATION_BALANCE)
     onnx = export_onnx(network, example_input(), run / "model.onnx")
     files = {"onnx": onnx, **convert(onnx, run, formats=tuple(formats), calibration=preprocess(crops))}
     merge_result(run, "files", {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()})
@@ -118,27 +104,6 @@ def _note_origin(run: Path, out: Path) -> None:
     write_json(out / "result.json", begun | {"config": config} | {k: facts[k] for k in ("params", "nonzeros", "macs")})
 
 
-def _load(spec: str, skip_bad: bool = False) -> Faces:
-    from hpe.data.faces import load_faces
-
-    return load_faces(spec, skip_bad=skip_bad)
-
-
-def random_crops(faces: Faces, count: int, balance: float = 0.0) -> np.ndarray:
-    """Standard crops uint8 (count, 64, 64, 3) of faces chosen at random, fewer where there are fewer.
-
-    With `balance` above 0 rare poses are likelier (`hpe.data.sampling.pose_weights`). The same faces each time.
-    """
-    import torch
-
-    from hpe.data.sampling import pose_weights
-
-    weights = pose_weights(torch.from_numpy(np.array(faces.pose_deg)), balance).double().numpy()  # (N,)
-    draw = np.random.default_rng(0).choice
-    chosen = draw(len(faces), min(count, len(faces)), replace=False, p=weights / weights.sum())
-    return centre_crop(faces.images)[np.sort(chosen)]
-
-
 def model_metadata(calibration: str) -> dict[str, Any]:
     """What a program needs to know to feed a model file and to read its output."""
     return {
@@ -147,42 +112,3 @@ def model_metadata(calibration: str) -> dict[str, Any]:
         "output": {"order": ["yaw", "pitch", "roll"], "unit": "degrees", "convention": "300W-LP Pose_Para"},
         "calibration": calibration,
     }
-
-
-def run_evaluate(model: str | Path, data: str, skip_bad: bool = False) -> PoseMetrics:
-    """Errors of a run, model file or released model on a data SPEC; noted in the result.json of its run, if any."""
-    model = resolve_model(model)
-    predict = load_predictor(model)
-    metrics = evaluate(predict, _load(data, skip_bad))
-    run = model if model.is_dir() else model.parent
-    if (run / "result.json").exists():
-        name = "model.safetensors" if model.is_dir() else model.name
-        merge_result(run, "evaluations", {f"{name} on {data}": {"file": name, "data": data, **metrics.to_dict()}})
-    return metrics
-
-
-def run_preview(data: str, out: Path, count: int = 64, skip_bad: bool = False) -> int:
-    """Draw `count` faces, evenly taken, with their labels as axes into the picture `out`; returns how many."""
-    from hpe.pose.overlay import contact_sheet
-
-    faces = _load(data, skip_bad)
-    chosen = np.unique(np.linspace(0, len(faces) - 1, max(1, count)).round().astype(int))
-    sheet = contact_sheet(centre_crop(faces.images[chosen]), faces.pose_deg[chosen])
-    write_whole(out, sheet.save)
-    return len(chosen)
-
-
-def run_deploy(model: str | Path, out: Path, board: str) -> list[Path]:
-    """Write the Arduino sketch of an int8 file into `out`; its measured errors go into the sketch as a note."""
-    from export.micro.sketch import write_arduino
-
-    card, model = released_card(model), resolve_model(model)
-    settings: dict[str, Any] = {"mean": MEAN.tolist(), "std": STD.tolist(), "pose_order": list(ANGLES)}
-    settings["units"] = "degrees"
-    result = model.parent / "result.json"
-    evaluations = read_json(result).get("evaluations", {}) if result.exists() else {}
-    measured = [e for e in evaluations.values() if e["file"] == model.name] + ([] if card is None else [card])
-    notes = [f"{e['mae_deg']['mean']:.2f} deg on {e['data']}" for e in measured]
-    if notes:
-        settings["note"] = "Mean absolute error: " + "; ".join(notes)
-    return write_arduino(model, out, board, settings)
