@@ -22,6 +22,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.micro.flatbuffer import ModelFileError
+from export.process import end_with_parent
 from export.run.runtime import Runtime, TFLiteRuntime
 
 ROOM_BYTES = 512 << 20
@@ -40,9 +41,9 @@ class ChildRuntime(Runtime):
         content = path.read_bytes()
         root = str(Path(__file__).resolve().parents[2])
         search = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        command = [sys.executable, "-P", "-m", "export.run.child", str(path), str(threads), ",".join(kernels)]
+        limits = [str(len(content)), str(ROOM_BYTES + 8 * len(content)), str(os.getpid())]
         self._child = subprocess.Popen(
-            [*command, str(len(content)), str(ROOM_BYTES + 8 * len(content))],
+            [sys.executable, "-P", "-m", "export.run.child", str(path), str(threads), ",".join(kernels), *limits],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -156,4 +157,5 @@ def _limit_memory(room_bytes: int) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent(int(sys.argv[6]))
     _main(sys.argv[1], int(sys.argv[2]), sys.argv[3].split(","), int(sys.argv[4]), int(sys.argv[5]))

@@ -92,7 +92,7 @@ def bench(
     Args:
         models: .onnx and .tflite files, or names of shipped models.
         seconds: How long each is measured; from 10 on the figures count.
-        threads: Threads of the interpreter.
+        threads: Threads of the interpreter; no more are used than there are cores.
         xnnpack: Compute .tflite files with XNNPACK where it can; --no-xnnpack leaves them to the built-in kernels.
         out: Write the figures and the machine here: a .csv file, or a folder, where the file is named by hardware.
         json: Write the figures here.
@@ -101,10 +101,11 @@ def bench(
 
     table = run_bench(models, seconds, threads, report=say, xnnpack=xnnpack)
     for model, row in table.items():
+        short = "" if row["valid"] else "; short: does not count"
         say(f"{model}: median {row['median_ms']:.3f} ms, mean {row['avg_ms']:.3f} +- {row['std_ms']:.3f}, "
-            f"{row['min_ms']:.3f} to {row['max_ms']:.3f} ({row['runs']} runs)")  # fmt: skip
+            f"{row['min_ms']:.3f} to {row['max_ms']:.3f} ({row['runs']} runs){short}")  # fmt: skip
         say(f"  init {row['init_ms']:.1f} ms, first {row['first_ms']:.3f}, warm-up {row['warmup_ms']:.3f}; "
-            f"{row['load_memory_bytes'] / 1e6:.1f} MB to load; {threads} thread(s), {row['kernels']}")  # fmt: skip
+            f"{row['load_memory_bytes'] / 1e6:.1f} MB to load; {row['threads']} thread(s), {row['kernels']}")  # fmt: skip
         for fact in ("temperature_c", "throttled"):
             if f"{fact}_after" in row:
                 say(f"  {fact} {row[f'{fact}_before']} before, {row[f'{fact}_after']} after")
