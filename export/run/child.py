@@ -23,7 +23,7 @@ import numpy as np
 from export.errors import ExportError
 from export.micro.flatbuffer import ModelFileError
 from export.process import end_with_parent
-from export.run.runtime import Runtime, TFLiteRuntime
+from export.run.engines import Runtime, TFLiteRuntime
 
 ROOM_BYTES = 512 << 20
 """What a model may take beyond eight times its own size, which covers packed copies of its weights."""

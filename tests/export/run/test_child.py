@@ -13,8 +13,9 @@ import pytest
 from export import ExportError, load_runtime
 from export.micro.flatbuffer import ModelFileError, parse_model, read_model
 from export.run import child
+from export.run import runtime as runtime_module
 from export.run.check import doubt
-from export.run.runtime import TFLiteRuntime
+from export.run.engines import TFLiteRuntime
 from tests.crafted import FLOAT, INT8, INT32, schema, tensor, write_model
 from tests.exported import exported
 
@@ -30,6 +31,7 @@ from pathlib import Path
 import numpy as np
 from export import ExportError, load_runtime
 from export.run import child
+from export.run import runtime as runtime_module
 
 class FewChildren(child.ChildRuntime):
     left = int(sys.argv[3])
@@ -40,7 +42,7 @@ class FewChildren(child.ChildRuntime):
             raise ExportError(f"{path} would run in a child")
         super().__init__(path, *rest)
 
-child.ChildRuntime = FewChildren
+runtime_module.ChildRuntime = FewChildren
 count, work, files = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[4:]
 fates = collections.Counter()
 for number in range(count):
@@ -54,9 +56,9 @@ for number in range(count):
     (work / "mutated.tflite").write_bytes(content)
     print(number, file=sys.stderr, flush=True)
     try:
-        runtime = load_runtime(work / "mutated.tflite")
-        image = np.ones((1, *runtime.input_shape), np.float32)
-        runtime.run_one(runtime.quantize(image) if runtime.is_int8 else image)
+        loaded = load_runtime(work / "mutated.tflite")
+        image = np.ones((1, *loaded.input_shape), np.float32)
+        loaded.run_one(loaded.quantize(image) if loaded.is_int8 else image)
         fates["ran"] += 1
     except ExportError as error:
         assert "mutated.tflite" in str(error), error
@@ -100,7 +102,7 @@ def test_thousands_of_mutations_of_every_format_never_end_the_process(tmp_path: 
 
 
 def test_an_index_that_crashed_and_a_shape_that_took_gigabytes_are_refused(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(child, "ChildRuntime", None)  # the cheap checks decide
+    monkeypatch.setattr(runtime_module, "ChildRuntime", None)  # the cheap checks decide
     crashed = damaged(TINY, tmp_path / "crash.tflite", dict.fromkeys(range(2492, 2496), 0xFF))
     with pytest.raises(ModelFileError, match=r"crash\.tflite is a damaged .* not among the 35"):
         load_runtime(crashed)
