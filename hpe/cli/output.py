@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,11 @@ Json = Annotated[Path | None, arg(metavar="FILE")]
 def say(line: str) -> None:
     """Print a line at once, also into a pipe."""
     print(line, flush=True)
+
+
+def say_aside(line: str) -> None:
+    """Print a line on standard error, where standard output is for data."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def write(path: Path | None, value: Any) -> None:
