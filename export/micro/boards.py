@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from export.errors import ExportError
 from export.micro.arena import CORTEX_M, MCU_32, Target
 
 
@@ -132,7 +133,7 @@ def planned_limits(board: Board) -> dict[str, int]:
 
 
 def find_board(name: str) -> Board:
-    """The board of that name; ValueError lists the names there are."""
+    """The board of that name; ExportError lists the names there are."""
     if name not in BOARDS:
-        raise ValueError(f"There is no board {name!r}; --board takes one of {', '.join(BOARDS)}.")
+        raise ExportError(f"There is no board {name!r}; --board takes one of {', '.join(BOARDS)}.")
     return BOARDS[name]

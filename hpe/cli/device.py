@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from signal import SIGINT
+from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from hpe.cli.output import Json, Model, say, write
+from hpe.cli.output import Json, Model, say, say_aside, write_result
 
 
 def predict(
@@ -22,7 +24,9 @@ def predict(
     draw: Annotated[Path | None, arg(metavar="DIR")] = None,
     smooth: bool = True,
     frames: Annotated[int | None, arg(metavar="N")] = None,
+    reference: Annotated[bool, FlagCreatePairsOff] = False,
     csv: Annotated[Path | None, arg(metavar="FILE")] = None,
+    jsonl: Annotated[Path | None, arg(metavar="FILE")] = None,
     json: Json = None,
 ) -> None:
     """Estimate the head pose of every face in pictures, videos or before a camera. Example: hpe predict selfie.jpg
@@ -32,32 +36,46 @@ def predict(
 
     Args:
         sources: Pictures, videos, and folders of them.
-        model: The name of a shipped model (see hpe models), a .onnx or .tflite file, or a run folder. Left out: the
+        model: The name of a released model (see hpe models), a .onnx or .tflite file, or a run folder. Left out: the
             default model.
         camera: Look through this camera until Ctrl-C; 0 is the first.
         box: The face in every picture, in pixels: left, top, width, height of the box around its landmarks.
         boxes: Face boxes by picture: a CSV with the columns file, x, y, w, h.
         crops: The pictures are face crops already (hpe data preview shows such).
-        draw: Write pictures (.png) and videos (.mp4) with boxes, axes and angles into this folder.
+        draw: Write pictures (.png) and videos (.mp4) with boxes, axes and angles into this folder. Nothing that is
+            there is overwritten but pictures drawn by an earlier call; another name is chosen and told.
         smooth: Filter the poses of a video over time (One Euro).
         frames: End each video, or the camera, after so many frames.
-        csv: Write a row for each face here, with the milliseconds that finding it and the model took.
-        json: Write the same here, and the sources that gave no pose.
+        reference: Compute a .tflite with TensorFlow Lite's reference kernels, slowly, to compare with a board bit by
+            bit; XNNPACK may differ by a step of the output (0.7 degrees).
+        csv: Write a row for each face here as it is found, with the milliseconds that finding it and the model took;
+            - is standard output.
+        jsonl: Write the same as a JSON object per line.
+        json: Write the same here at the end, and the sources that gave no pose.
     """
     from hpe.inference.app import PredictOptions, run_predict
-    from hpe.inference.sources import parse_box, read_boxes
-    from hpe.io.files import write_csv
+    from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct
+    from hpe.inference.sources import expand, parse_box, read_boxes
 
+    inputs = [*expand(sources), *(path for path in (boxes, Path(model) if model else None) if path is not None)]
+    check_distinct({"--csv": csv, "--jsonl": jsonl, "--json": json}, inputs)
     places = read_boxes(boxes) if boxes is not None else None
     if box is not None:
         places = {"": [parse_box(box)]}
-    options = PredictOptions(places, crops, smooth, draw, frames)
-    outcome = run_predict(model, sources, camera, options, report=say)
-    if csv is not None:
-        write_csv(csv, outcome.rows)
-    write(json, {"faces": outcome.rows, "faults": outcome.faults})
+    options = PredictOptions(places, crops, smooth, draw, frames, reference)
+    report = say_aside if STANDARD_OUTPUT in (csv, jsonl) else say
+    rows: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        writers = [] if json is None else [rows.append]
+        for path, as_json in ((csv, False), (jsonl, True)):
+            if path is not None:
+                writers.append(stack.enter_context(RowFile(path, as_json)).write)
+        outcome = run_predict(model, sources, camera, options, lambda row: [write(row) for write in writers], report)
+    write_result(json, {"faces": rows, "faults": outcome.faults})
     for fault in outcome.faults:
-        print(f"hpe: {fault}", file=sys.stderr)
+        say_aside(f"hpe: {fault}")
+    if outcome.stopped_by and (camera is None or outcome.stopped_by != SIGINT):  # Ctrl-C is how a camera ends
+        sys.exit(128 + outcome.stopped_by)
     if outcome.faults:
         sys.exit(1 if outcome.rows else 2)
 
@@ -83,7 +101,7 @@ def fit(model: Positional[Model], board: str = "nano33ble", json: Json = None) -
     say(f"library: {answer.library}")
     for line in (*answer.notes, *answer.advice):
         say(f"- {line}")
-    write(json, answer.to_json())
+    write_result(json, answer.to_json())
     if not answer.fits:
         sys.exit(1)
 
@@ -128,7 +146,7 @@ def serial(
     metrics = run_serial(port, data, camera, count, report=say)
     if metrics is not None:
         say(f"MAE {metrics.mean_deg:.2f} deg over {metrics.n} faces, computed on the board")
-        write(json, metrics.to_dict())
+        write_result(json, metrics.to_dict())
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

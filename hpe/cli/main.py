@@ -93,8 +93,8 @@ def explained(error: Exception) -> str | None:
             return None
         extra = next((name for name, modules in EXTRAS.items() if module in modules), "export")
         return f"this needs {error.name}, which is not installed: pip install '.[{extra}]' in a clone of the project"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if isinstance(error, MemoryError):
         return "there is not enough memory for this; close other programs, or give a smaller --batch-size"
     return None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from hpe.cli.output import Data, Json, Model, Run, say, write
+from hpe.cli.output import Data, Json, Model, Run, say, write_result
 
 
 def demo(out: Path = Path("demo")) -> None:
@@ -58,7 +58,7 @@ def export(
     for path, entry in entries.items():
         sizes = f"{entry['size_bytes']:,} bytes, {entry['gzip_bytes']:,} after gzip -9"
         say(f"{path}: {sizes}; {entry['mean_deg']:.3f} deg from torch (at most {entry['max_deg']:.3f})")
-    write(json, entries)
+    write_result(json, entries)
     say(f"next: hpe evaluate {files.get('int8', runs[-1])} --data SPEC, hpe bench {files['onnx'].parent}/*.tflite")
 
 
@@ -82,7 +82,7 @@ def evaluate(
     angles = ", ".join(f"{name} {metrics.mae_deg[name]:.2f}" for name in ("yaw", "pitch", "roll"))
     say(f"{model}: MAE {metrics.mean_deg:.2f} deg ({angles}), geodesic {metrics.geodesic_deg:.2f} deg")
     say(f"{metrics.n} faces; left out: {metrics.dropped} beyond 99 degrees, {metrics.skipped} that cannot be used")
-    write(json, metrics.to_dict())
+    write_result(json, metrics.to_dict())
 
 
 def report(runs: Positional[Annotated[list[Path], arg(metavar="RUN")]], out: Path, json: Json = None) -> None:
@@ -98,7 +98,7 @@ def report(runs: Positional[Annotated[list[Path], arg(metavar="RUN")]], out: Pat
     tables = write_report(runs, out)
     for spec, rows in tables.items():
         print_table(rows, f"Data: {spec}")
-    write(json, tables)
+    write_result(json, tables)
     say(f"open {out / 'report.html'}")
 
 
@@ -116,7 +116,7 @@ def models(json: Json = None) -> None:
         print_models(known)
     else:
         say("no model ships with this version; train one with hpe train")
-    write(json, known)
+    write_result(json, known)
 
 
 def bench(
@@ -132,7 +132,7 @@ def bench(
     Args:
         models: .onnx and .tflite files, or names of shipped models.
         seconds: How long each is measured; from 10 on the figures count.
-        threads: Threads of the interpreter.
+        threads: Threads of the interpreter; no more are used than there are cores.
         xnnpack: Compute .tflite files with XNNPACK where it can; --no-xnnpack leaves them to the built-in kernels.
         out: Write the figures and the machine here: a .csv file, or a folder, where the file is named by hardware.
         json: Write the figures here.
@@ -141,16 +141,18 @@ def bench(
 
     table = run_bench(models, seconds, threads, report=say, xnnpack=xnnpack)
     for model, row in table.items():
+        short = "" if row["valid"] else "; short: does not count"
         say(f"{model}: median {row['median_ms']:.3f} ms, mean {row['avg_ms']:.3f} +- {row['std_ms']:.3f}, "
-            f"{row['min_ms']:.3f} to {row['max_ms']:.3f} ({row['runs']} runs)")  # fmt: skip
+            f"{row['min_ms']:.3f} to {row['max_ms']:.3f} ({row['runs']} runs){short}")  # fmt: skip
         say(f"  init {row['init_ms']:.1f} ms, first {row['first_ms']:.3f}, warm-up {row['warmup_ms']:.3f}; "
-            f"{row['load_memory_bytes'] / 1e6:.1f} MB to load; {threads} thread(s), {row['kernels']}")  # fmt: skip
+            f"{row['load_memory_bytes'] / 1e6:.1f} MB to load; "
+            f"{row['threads']} thread(s), {row['kernels']}")  # fmt: skip
         for fact in ("temperature_c", "throttled"):
             if f"{fact}_after" in row:
                 say(f"  {fact} {row[f'{fact}_before']} before, {row[f'{fact}_after']} after")
     if out is not None:
         say(f"written: {write_bench(table, out)}")
-    write(json, table)
+    write_result(json, table)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
