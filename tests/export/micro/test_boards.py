@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from export.errors import ExportError
 from export.micro.arena import CORTEX_M, plan_arena
 from export.micro.boards import BOARDS, OPS, find_board, planned_limits
 from export.micro.flatbuffer import read_model
@@ -195,7 +196,7 @@ def test_op_that_the_library_lacks_is_named(tmp_path: Path):
 
 
 def test_unknown_board_lists_the_known():
-    with pytest.raises(ValueError, match="nano33ble, nano33ble-rev2, portenta-h7, rp2040, esp32-s3"):
+    with pytest.raises(ExportError, match="nano33ble, nano33ble-rev2, portenta-h7, rp2040, esp32-s3"):
         find_board("arduino-uno")
 
 
