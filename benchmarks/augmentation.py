@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from hpe.files import write_csv
-from hpe.transforms import BASE_K, STORED_SIZE, AugmentConfig, TrainAugment
+from hpe.io.files import write_csv
+from hpe.model.preprocess import BASE_K, STORED_SIZE, AugmentConfig, TrainAugment
 
 BATCH = 128
 REPEATS = 5

@@ -23,8 +23,8 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export import FORMATS, convert, export_onnx, file_sizes, operators
-from hpe.environment import environment
-from hpe.files import write_csv, write_text
+from hpe.io.environment import environment
+from hpe.io.files import write_csv, write_text
 
 DEFINITIONS = """\
 - parent: tracing to ONNX and comparing it with torch, in the program itself; its imports are not counted.
@@ -60,8 +60,8 @@ def main() -> None:
 
 def measure(options: Options) -> list[dict[str, Any]]:
     """One row a step: seconds, of a format also bytes and operators; of the child as a whole the memory."""
-    from hpe.config import ModelConfig
-    from hpe.model import build_model, example_input, fold_output_scale
+    from hpe.model.net import build_model, example_input, fold_output_scale
+    from hpe.training.config import ModelConfig
 
     network = fold_output_scale(build_model(ModelConfig(act=options.act)))
     calibration = np.random.default_rng(0).normal(size=(options.samples, 64, 64, 3)).astype(np.float32)

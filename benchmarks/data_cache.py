@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hpe.datasets import load_faces
-from hpe.environment import commit, processor
-from hpe.files import write_csv
+from hpe.data.faces import load_faces
+from hpe.io.environment import commit, processor
+from hpe.io.files import write_csv
 
 
 def cpu_seconds() -> float:

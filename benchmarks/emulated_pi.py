@@ -25,9 +25,9 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hpe.environment import environment
-from hpe.files import read_json, write_text
-from hpe.registry import digest, resolve_model
+from hpe.io.environment import environment
+from hpe.io.files import read_json, write_text
+from hpe.model.zoo import digest, resolve_model
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = "cortex-a72"
@@ -57,7 +57,7 @@ SAMPLES = 16
 RAW_OUTPUTS = """
 import sys
 import numpy as np
-from export.runtime import load_runtime
+from export.run.runtime import load_runtime
 answers = {}
 for name, reference in (("reference", True), ("fast", False)):
     runtime = load_runtime(sys.argv[1], reference_kernels=reference)

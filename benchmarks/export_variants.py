@@ -24,14 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.latency import interleaved
 from export import FORMATS, file_sizes, load_runtime, micro_arena, operators, plan_arena, read_model
-from export.arena import HOST
-from export.fit import op_macs
-from hpe.datasets import Faces, load_faces
-from hpe.environment import environment
-from hpe.evaluate import pose_metrics
-from hpe.files import read_json, write_csv, write_text
-from hpe.pipeline import run_export
-from hpe.transforms import centre_crop, preprocess
+from export.micro.arena import HOST
+from export.micro.footprint import op_macs
+from hpe.data.faces import Faces, load_faces
+from hpe.deploy.evaluate import pose_metrics
+from hpe.deploy.pipeline import run_export
+from hpe.io.environment import environment
+from hpe.io.files import read_json, write_csv, write_text
+from hpe.model.preprocess import centre_crop, preprocess
 
 DEFINITIONS = """\
 - raw: as the converter wrote it, with tensor names; stripped: the file that is shipped; gzip -9: of the stripped one.

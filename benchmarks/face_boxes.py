@@ -4,7 +4,7 @@
 
 Fits on half of AFLW's faces in `faces` (split train): their crops are known to be the standard ones, and the black
 border shows the aspect of the source, which the crop squeezed. Tests on the other half, and on whole pictures with
-their .mat files. The constants go into hpe/detect.py by hand.
+their .mat files. The constants go into hpe/inference/detector.py by hand.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hpe.crop import Box, crop_face
-from hpe.detect import LARGEST_YAW_DEG, LOOKS, FaceDetector, Found
-from hpe.mat_faces import read_mat
-from hpe.predict import load_predictor
-from hpe.smooth import overlap
+from hpe.data.crop import Box, crop_face
+from hpe.data.sources.mat_pairs import read_mat
+from hpe.inference.detector import LARGEST_YAW_DEG, LOOKS, FaceDetector, Found
+from hpe.inference.predictor import load_predictor
+from hpe.inference.tracking import overlap
 
 ENLARGED_PX = 240
 """Height of an enlarged 80x80 picture."""
@@ -105,7 +105,7 @@ def best(detector: FaceDetector, sample: Sample, looks: Sequence[int] = LOOKS) -
 
 
 def fit_shape(samples: list[Sample], found: list[Found | None], side: bool) -> None:
-    """Print the constants of hpe/detect.py for the frontal (or profile) cascade."""
+    """Print the constants of hpe/inference/detector.py for the frontal (or profile) cascade."""
     rows = []
     for sample, face in zip(samples, found, strict=True):
         if face is not None:

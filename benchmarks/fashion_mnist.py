@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from torchvision.datasets import FashionMNIST
 
 from benchmarks.drawn_clothes import write_drawn_clothes
-from hpe.environment import environment
-from hpe.files import write_csv, write_text
+from hpe.io.environment import environment
+from hpe.io.files import write_csv, write_text
 from pruning import MagnitudePruner, PolynomialDecay, drop_blocks, reestimate_norms, stats
 
 MIDDLE = [f"base.{i}" for i in range(7, 14)]

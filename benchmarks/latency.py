@@ -25,7 +25,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export import Runtime, file_sizes, load_runtime
-from hpe.files import write_csv
+from hpe.io.files import write_csv
 
 
 @dataclass(frozen=True)

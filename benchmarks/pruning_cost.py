@@ -19,10 +19,10 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hpe.environment import environment
-from pruning.channels import ChannelPruner
-from pruning.magnitude import MagnitudePruner
+from hpe.io.environment import environment
+from pruning.channels.pruner import ChannelPruner
 from pruning.schedule import ConstantSparsity
+from pruning.weights.magnitude import MagnitudePruner
 
 
 def main() -> None:

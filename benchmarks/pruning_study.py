@@ -26,7 +26,14 @@ import numpy as np
 import torch
 import tyro
 
-from hpe.config import (
+from hpe.data.faces import load_faces
+from hpe.deploy.evaluate import evaluate
+from hpe.deploy.pipeline import random_crops, run_evaluate, run_export
+from hpe.io.environment import commit, processor
+from hpe.io.files import read_json, write_csv, write_json, write_text
+from hpe.model.net import HeadPoseNet, build_model, example_input, load_model
+from hpe.model.preprocess import preprocess_torch
+from hpe.training.config import (
     ChannelConfig,
     DistillConfig,
     FinetuneConfig,
@@ -36,17 +43,10 @@ from hpe.config import (
     Recipe,
     TrainConfig,
 )
-from hpe.datasets import load_faces
-from hpe.environment import commit, processor
-from hpe.evaluate import evaluate
-from hpe.files import read_json, write_csv, write_json, write_text
-from hpe.model import HeadPoseNet, build_model, example_input, load_model
-from hpe.pipeline import random_crops, run_evaluate, run_export
-from hpe.pruners import make_pruner
-from hpe.runs import run_finetune, run_prune, run_train
-from hpe.train import predict_all
-from hpe.transforms import preprocess_torch
-from pruning.norms import reestimate_norms
+from hpe.training.loop import predict_all
+from hpe.training.pruners import make_pruner
+from hpe.training.runs import run_finetune, run_prune, run_train
+from pruning.channels.norms import reestimate_norms
 from pruning.stats import stats
 
 SHARES = {"50": 0.5, "75": 0.75, "87": 0.875}
@@ -147,7 +147,7 @@ class Study:
 
 def save(network: HeadPoseNet, folder: Path, data: str) -> None:
     """A run folder of a network that was not trained here."""
-    from hpe.model import save_checkpoint
+    from hpe.model.net import save_checkpoint
 
     save_checkpoint(network, folder)
     write_json(folder / "config.json", {"data": data})

@@ -13,13 +13,13 @@ import numpy as np
 import tyro
 from fsa_net import load_fsa_net
 
-from hpe.datasets import load_faces
-from hpe.environment import commit, processor
-from hpe.files import write_text
-from hpe.predict import load_predictor
-from hpe.registry import cards, resolve_model
-from hpe.rotation import flip_pose, wrap_deg
-from hpe.transforms import centre_crop
+from hpe.data.faces import load_faces
+from hpe.inference.predictor import load_predictor
+from hpe.io.environment import commit, processor
+from hpe.io.files import write_text
+from hpe.model.preprocess import centre_crop
+from hpe.model.zoo import cards, resolve_model
+from hpe.pose.rotation import flip_pose, wrap_deg
 
 SAMPLES = 10_000
 RIVAL = "FSA-Net"

@@ -15,8 +15,8 @@ import numpy as np
 import tyro
 from fsa_net import load_fsa_net
 
-from hpe.environment import commit
-from hpe.files import write_csv
+from hpe.io.environment import commit
+from hpe.io.files import write_csv
 from hpe.synthetic import render
 
 ANGLES = ("yaw", "pitch", "roll")

@@ -15,8 +15,8 @@ import numba
 import numpy as np
 import tyro
 
-from hpe.environment import commit, processor
-from hpe.files import write_csv
+from hpe.io.environment import commit, processor
+from hpe.io.files import write_csv
 from hpe.synthetic import prepare, render
 
 

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hpe.config import ModelConfig, TrainConfig
-from hpe.datasets import Faces
-from hpe.environment import environment
-from hpe.files import write_csv
-from hpe.model import build_model
-from hpe.objective import pose_loss
-from hpe.train import choose_device, fit
-from hpe.transforms import AugmentConfig
+from hpe.data.faces import Faces
+from hpe.io.environment import environment
+from hpe.io.files import write_csv
+from hpe.model.net import build_model
+from hpe.model.preprocess import AugmentConfig
+from hpe.training.config import ModelConfig, TrainConfig
+from hpe.training.loop import choose_device, fit
+from hpe.training.losses import pose_loss
 
 
 def bare_loop(config: TrainConfig, steps: int) -> float:

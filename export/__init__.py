@@ -3,13 +3,15 @@
 Importing it costs numpy only; torch, onnx, onnxruntime, TensorFlow and LiteRT load inside the functions that need them.
 """
 
-from export.arena import plan_arena
-from export.boards import BOARDS
+from export.convert.onnx import export_onnx
+from export.convert.tflite import FORMATS, convert, file_sizes, read_metadata, write_metadata
 from export.errors import ExportError
-from export.flatbuffer import ModelFileError, read_model
-from export.micro import micro_arena, run_micro
-from export.onnx import export_onnx
-from export.parity import (
+from export.micro.arena import plan_arena
+from export.micro.boards import BOARDS
+from export.micro.flatbuffer import ModelFileError, read_model
+from export.micro.sketch import write_arduino
+from export.micro.tflm import micro_arena, run_micro
+from export.run.parity import (
     Deviation,
     LayerDeviation,
     ParityError,
@@ -20,9 +22,7 @@ from export.parity import (
     measure_deviation,
     operators,
 )
-from export.runtime import Runtime, load_runtime, measure_latency
-from export.sketch import write_arduino
-from export.tflite import FORMATS, convert, file_sizes, read_metadata, write_metadata
+from export.run.runtime import Runtime, load_runtime, measure_latency
 
 __all__ = [
     "BOARDS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hpe.predict import HeadPosePredictor, load_predictor
+    from hpe.inference.predictor import HeadPosePredictor, load_predictor
 
 __all__ = ["HeadPosePredictor", "load_predictor"]
 
@@ -13,7 +13,7 @@ __all__ = ["HeadPosePredictor", "load_predictor"]
 def __getattr__(name: str) -> object:
     """Load the public names on first use, so that `hpe --help` does not pay for them."""
     if name in __all__:
-        from hpe import predict
+        from hpe.inference import predictor as predict
 
         return getattr(predict, name)
     raise AttributeError(f"module 'hpe' has no attribute {name!r}")

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning.masks import name_matches
-from pruning.surgery import DroppedBlock
+from pruning.channels.surgery import DroppedBlock
+from pruning.weights.masks import name_matches
 
 
 def residual_blocks(model: nn.Module, images: Tensor) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pruning.graph import traced_cost
+from pruning.channels.graph import traced_cost
 
 if TYPE_CHECKING:
     from rich.table import Table

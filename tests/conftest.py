@@ -25,16 +25,15 @@ def data_cache(tmp_path_factory: pytest.TempPathFactory):
 def without_wheel():
     """The planner alone: asking the real interpreter (as tests/test_micro.py does) takes a process a call."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.fit.has_micro", lambda: False)
+        patch.setattr("export.micro.footprint.has_micro", lambda: False)
         yield
 
 
 @pytest.fixture(scope="module")
 def sketch(tmp_path_factory: pytest.TempPathFactory, without_wheel: None) -> Path:
     """A sketch folder with a tiny model, as `hpe deploy` writes it. Do not change it."""
-    from export.sketch import write_arduino
-
-    from .sketches import SETTINGS, SILU
+    from export.micro.sketch import write_arduino
+    from tests.sketches import SETTINGS, SILU
 
     folder = tmp_path_factory.mktemp("sketch") / "head_pose"
     write_arduino(SILU, folder, "nano33ble", SETTINGS)
@@ -44,8 +43,8 @@ def sketch(tmp_path_factory: pytest.TempPathFactory, without_wheel: None) -> Pat
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of a B0 trained for two epochs on 48 drawn heads. Do not change it."""
-    from hpe.config import ModelConfig, Recipe, TrainConfig
-    from hpe.runs import run_train
+    from hpe.training.config import ModelConfig, Recipe, TrainConfig
+    from hpe.training.runs import run_train
 
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train = TrainConfig(epochs=2, batch_size=16, lr_schedule="onecycle", lr=2e-3)

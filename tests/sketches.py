@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from export.flatbuffer import read_model
-from hpe.transforms import MEAN, STD
+from export.micro.flatbuffer import read_model
+from hpe.model.preprocess import MEAN, STD
 
 TESTS = Path(__file__).parent
 SILU = TESTS / "data" / "tiny_silu_se.tflite"

@@ -9,7 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {"hpe": {"hpe", "pruning", "export"}, "pruning": {"pruning"}, "export": {"export"}}
-LEAVES = {"hpe/config.py": {"hpe.transforms"}, "hpe/rotation.py": set(), "hpe/transforms.py": {"hpe.rotation"}}
+LEAVES = {
+    "hpe/training/config.py": {"hpe.model.preprocess"},
+    "hpe/pose/rotation.py": set(),
+    "hpe/model/preprocess.py": {"hpe.pose.rotation"},
+}
 HEAVY = {"torch", "tensorflow", "timm", "scipy", "matplotlib", "onnx", "onnxruntime", "torch_pruning", "safetensors"}
 
 
@@ -38,11 +42,13 @@ def test_leaves_import_nothing_of_ours(file, allowed):
 
 
 def test_training_knows_no_pruner():
-    for file in ("hpe/train.py", "hpe/train_state.py"):
-        assert not {name for name in imports(ROOT / file) if name.startswith("pruning")} - {"pruning.channels"}
+    for file in ("hpe/training/loop.py", "hpe/training/state.py"):
+        assert not {name for name in imports(ROOT / file) if name.startswith("pruning")} - {"pruning.channels.pruner"}
 
 
-@pytest.mark.parametrize("module", ["hpe", "hpe.cli", "hpe.predict", "hpe.report", "export.runtime"])
+@pytest.mark.parametrize(
+    "module", ["hpe", "hpe.cli", "hpe.inference.predictor", "hpe.study.report", "export.run.runtime"]
+)
 def test_light_modules_load_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

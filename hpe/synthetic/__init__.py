@@ -23,8 +23,8 @@ def render(
     """Render heads: uint8 (N, size + 2 margin, size + 2 margin, 3) RGB and float32 (N, 3) yaw, pitch, roll in degrees.
 
     The middle size x size pixels are the standard crop (k = 0.2 around the 68 landmarks). The pose is in the
-    convention of 300W-LP (see `hpe.rotation`). One image takes 2 to 3 ms on one core; the first of a process takes 2
-    seconds more, and the first ever about 15, to compile the loops (see `compiled`). Run chunks of indices in several
+    convention of 300W-LP (see `hpe.pose.rotation`). One image takes 2 to 3 ms on one core; the first of a process takes
+    2 seconds more, and the first ever about 15, to compile the loops (see `compiled`). Run chunks of indices in several
     processes to use more cores.
     Raises ValueError for an unknown preset, a bad size, or negative seed or index, RuntimeError without numba.
     """

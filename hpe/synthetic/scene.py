@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from hpe.rotation import euler_to_matrix
+from hpe.pose.rotation import euler_to_matrix
 from hpe.synthetic.accessories import Glasses, Hat
 from hpe.synthetic.backdrop import Backdrop, Occluder
 from hpe.synthetic.body import NECK_PIVOT, Body, Ears, Eyes

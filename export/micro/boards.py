@@ -1,0 +1,134 @@
+"""The boards that `hpe fit` and `hpe deploy` know: memory, clock, kernels, and what else takes flash and RAM.
+
+Overheads are planning figures: the Arduino core, the sketch, the camera driver, stack and heap, as compiled programs
+of that kind report them. Rates are MAC a cycle: 0.2 to 0.63 is what MLPerf Tiny results with CMSIS-NN show on a
+Cortex-M4; the others are scaled by the width of the processor's int8 multiply-add.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from export.micro.arena import CORTEX_M, MCU_32, Target
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board; bytes unless the name says otherwise. `target` is None on Linux, where LiteRT runs without an arena."""
+
+    name: str
+    title: str
+    clock_mhz: int
+    flash_bytes: int
+    ram_bytes: int
+    core_flash_bytes: int
+    core_ram_bytes: int
+    """Core, sketch, camera driver, stack and heap; the frame buffer comes on top."""
+    frame_bytes: int
+    macs_per_cycle: tuple[float, float]
+    element_factor: float
+    """Cycles for an element-wise step, relative to a Cortex-M4."""
+    target: Target | None
+    library: str
+
+    @property
+    def is_linux(self) -> bool:
+        return self.target is None
+
+
+_ARDUINO = "Arduino_TensorFlowLite or Chirale_TensorFLowLite"
+_QQVGA_RGB565 = 160 * 120 * 2
+_CORTEX_M4 = (0.2, 0.63)
+
+_TABLE = (
+    Board("nano33ble", "Arduino Nano 33 BLE Sense (nRF52840, Cortex-M4F)", 64, 983_040, 262_144, 110_000, 59_904,
+          _QQVGA_RGB565, _CORTEX_M4, 1.0, CORTEX_M, _ARDUINO),
+    Board("nano33ble-rev2", "Arduino Nano 33 BLE Sense Rev2 (nRF52840, Cortex-M4F)", 64, 983_040, 262_144, 110_000,
+          59_904, _QQVGA_RGB565, _CORTEX_M4, 1.0, CORTEX_M, _ARDUINO),
+    Board("portenta-h7", "Arduino Portenta H7 (STM32H747, Cortex-M7 core)", 480, 786_432, 523_624, 180_000, 90_000,
+          _QQVGA_RGB565, (0.35, 1.1), 0.6, CORTEX_M, _ARDUINO),
+    Board("rp2040", "Raspberry Pi Pico or Nano RP2040 Connect (Cortex-M0+)", 133, 2_097_152, 270_336, 110_000, 50_000,
+          _QQVGA_RGB565, (0.04, 0.12), 2.0, MCU_32, _ARDUINO),
+    Board("esp32-s3", "ESP32-S3 (Xtensa LX7, ESP-NN kernels)", 240, 3_145_728, 327_680, 350_000, 90_000,
+          _QQVGA_RGB565, (0.2, 1.5), 1.0, MCU_32, "esp-tflite-micro or Chirale_TensorFLowLite"),
+    Board("pi-zero2", "Raspberry Pi Zero 2 W (Cortex-A53)", 1000, 8_000_000_000, 512_000_000, 4_000_000_000,
+          300_000_000, 640 * 480 * 3, (0.5, 3.0), 0.1, None, "LiteRT"),
+    Board("pi4", "Raspberry Pi 4 (Cortex-A72)", 1800, 8_000_000_000, 2_000_000_000, 4_000_000_000, 500_000_000,
+          640 * 480 * 3, (1.0, 6.0), 0.05, None, "LiteRT"),
+    Board("pi5", "Raspberry Pi 5 (Cortex-A76)", 2400, 8_000_000_000, 2_000_000_000, 4_000_000_000, 500_000_000,
+          640 * 480 * 3, (3.0, 16.0), 0.04, None, "LiteRT"),
+)  # fmt: skip
+BOARDS = {board.name: board for board in _TABLE}
+
+
+@dataclass(frozen=True)
+class OpSupport:
+    """How a microcontroller runs an op: the resolver's method, planning bytes of kernel code, cycles an element.
+
+    `cycles` is (least, most) for each output element on a Cortex-M4, besides the MACs: the least as measured with the
+    newest kernels at -O2 (2026-10), the most with the Arduino libraries at -Os, on an emulated processor.
+    """
+
+    method: str
+    code_bytes: int
+    cycles: tuple[float, float] = (30, 100)
+
+
+# Kernel code adds up to 68,000 to 167,000 bytes of flash for the models of this project, base included.
+INTERPRETER_CODE_BYTES = 40_000
+OPS = {
+    "CONV_2D": OpSupport("AddConv2D", 22_000, (20, 60)),
+    "DEPTHWISE_CONV_2D": OpSupport("AddDepthwiseConv2D", 18_000, (20, 60)),
+    "FULLY_CONNECTED": OpSupport("AddFullyConnected", 9_000, (20, 60)),
+    "ADD": OpSupport("AddAdd", 7_000, (30, 80)),
+    "MUL": OpSupport("AddMul", 6_000, (60, 115)),
+    "MEAN": OpSupport("AddMean", 9_000, (100, 150)),  # for each input element
+    "LOGISTIC": OpSupport("AddLogistic", 2_000, (8, 15)),  # the sketch's table
+    "HARD_SWISH": OpSupport("AddHardSwish", 5_000, (90, 160)),
+    "PAD": OpSupport("AddPad", 5_000, (50, 100)),
+    "AVERAGE_POOL_2D": OpSupport("AddAveragePool2D", 6_000),
+    "MAX_POOL_2D": OpSupport("AddMaxPool2D", 6_000),
+    "RESHAPE": OpSupport("AddReshape", 2_000, (1, 4)),
+    "RELU": OpSupport("AddRelu", 4_000),
+    "RELU6": OpSupport("AddRelu6", 4_000),
+    "SUB": OpSupport("AddSub", 7_000, (30, 80)),
+    "SUM": OpSupport("AddSum", 9_000, (100, 150)),
+    "CONCATENATION": OpSupport("AddConcatenation", 4_000, (2, 10)),
+    "TANH": OpSupport("AddTanh", 5_000, (300, 1200)),
+    "LEAKY_RELU": OpSupport("AddLeakyRelu", 4_000),
+    "PRELU": OpSupport("AddPrelu", 5_000),
+    "SOFTMAX": OpSupport("AddSoftmax", 9_000, (300, 1200)),
+    "MAXIMUM": OpSupport("AddMaximum", 5_000),
+    "MINIMUM": OpSupport("AddMinimum", 5_000),
+    "TRANSPOSE": OpSupport("AddTranspose", 4_000, (10, 60)),
+    "STRIDED_SLICE": OpSupport("AddStridedSlice", 4_000, (2, 20)),
+    "SQUEEZE": OpSupport("AddSqueeze", 2_000, (1, 4)),
+    "EXPAND_DIMS": OpSupport("AddExpandDims", 2_000, (1, 4)),
+    "QUANTIZE": OpSupport("AddQuantize", 5_000, (20, 60)),
+    "DEQUANTIZE": OpSupport("AddDequantize", 4_000, (20, 60)),
+}
+BROADCAST_MUL_CYCLES = (180, 310)
+"""A MUL of an image by one number a channel (squeeze-excitation) takes the slow reference loop."""
+
+
+LARGEST_KERNELS_BYTES = 167_000
+PLANNED_MS = 100
+
+
+def planned_limits(board: Board) -> dict[str, int]:
+    """What a network may cost before there is a file of it: int8 bytes and multiply-accumulates.
+
+    The bytes leave flash for the core, the sketch and the most that kernels take; the multiply-accumulates are those of
+    PLANNED_MS at the board's best rate. RAM depends on the operators: ask
+    `export.micro.footprint` once there is a file.
+    """
+    flash = board.flash_bytes - board.core_flash_bytes - (0 if board.is_linux else LARGEST_KERNELS_BYTES)
+    macs = board.clock_mhz * 1000 * board.macs_per_cycle[1] * PLANNED_MS
+    return {"int8_bytes": flash, "macs": int(macs)}
+
+
+def find_board(name: str) -> Board:
+    """The board of that name; ValueError lists the names there are."""
+    if name not in BOARDS:
+        raise ValueError(f"There is no board {name!r}; --board takes one of {', '.join(BOARDS)}.")
+    return BOARDS[name]

@@ -1,0 +1,67 @@
+"""`hpe data`: check, look at and prepare data sets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from hpe.cli.output import Data, Json, say, write
+
+
+def check(spec: Positional[Data], json: Json = None) -> None:
+    """List everything that is wrong with a data set; exit 1 if anything is.
+
+    Args:
+        spec: The data (as in hpe train).
+        json: Write the list here.
+    """
+    from dataclasses import asdict
+
+    from hpe.data.faces import check_data
+
+    faults = check_data(spec)
+    for fault in faults:
+        say(str(fault))
+    write(json, [asdict(fault) for fault in faults])
+    say(f"{spec}: {len(faults)} bad" if faults else f"{spec}: nothing wrong")
+    if faults:
+        sys.exit(1)
+
+
+def preview(spec: Positional[Data], out: Path, count: int = 64, skip_bad: bool = False) -> None:
+    """Draw a sheet of the data with each label as axes: red to the subject's left, green up, blue out of the face.
+
+    Args:
+        spec: The data (as in hpe train).
+        out: The picture to write, for instance sheet.png.
+        count: How many faces, taken evenly from the data.
+        skip_bad: Leave out samples that cannot be read instead of refusing.
+    """
+    from hpe.deploy.pipeline import run_preview
+
+    shown = run_preview(spec, out, count, skip_bad)
+    say(f"{out}: {shown} faces of {spec}")
+
+
+def prepare(spec: Positional[Data], json: Json = None) -> None:
+    """Decode a data set into the cache that training reads, in parallel; goes on where an interrupted call stopped.
+
+    Args:
+        spec: The data (as in hpe train). A missing benchmark data set is answered by how to obtain it.
+        json: Write the counts here.
+    """
+    from dataclasses import asdict
+
+    from hpe.data.faces import prepare as prepare_data
+
+    summary = prepare_data(spec)
+    for part in summary:
+        say(str(part))
+    write(json, [asdict(part) for part in summary])
+    say("next: hpe train --data SPEC --out RUN, with the same SPEC")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"check": check, "preview": preview, "prepare": prepare}

@@ -1,0 +1,185 @@
+"""The commands that run a finished model: on this machine, on a board, over a serial line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from hpe.cli.output import Json, Model, say, write
+
+
+def predict(
+    sources: Positional[Annotated[tuple[Path, ...], arg(metavar="[PICTURE|FOLDER|VIDEO ...]")]] = (),
+    model: Annotated[str | None, arg(metavar="MODEL")] = None,
+    camera: Annotated[int | None, arg(metavar="N")] = None,
+    box: Annotated[str | None, arg(metavar="X,Y,W,H")] = None,
+    boxes: Annotated[Path | None, arg(metavar="CSV")] = None,
+    crops: Annotated[bool, FlagCreatePairsOff] = False,
+    draw: Annotated[Path | None, arg(metavar="DIR")] = None,
+    smooth: bool = True,
+    frames: Annotated[int | None, arg(metavar="N")] = None,
+    csv: Annotated[Path | None, arg(metavar="FILE")] = None,
+    json: Json = None,
+) -> None:
+    """Estimate the head pose of every face in pictures, videos or before a camera. Example: hpe predict selfie.jpg
+
+    Exit code 1 where some of the sources gave no pose, 2 where none did. Faces are found with OpenCV (the extra
+    `vision`), unless --box, --boxes or --crops says where they are.
+
+    Args:
+        sources: Pictures, videos, and folders of them.
+        model: The name of a shipped model (see hpe models), a .onnx or .tflite file, or a run folder. Left out: the
+            default model.
+        camera: Look through this camera until Ctrl-C; 0 is the first.
+        box: The face in every picture, in pixels: left, top, width, height of the box around its landmarks.
+        boxes: Face boxes by picture: a CSV with the columns file, x, y, w, h.
+        crops: The pictures are face crops already (hpe data preview shows such).
+        draw: Write pictures (.png) and videos (.mp4) with boxes, axes and angles into this folder.
+        smooth: Filter the poses of a video over time (One Euro).
+        frames: End each video, or the camera, after so many frames.
+        csv: Write a row for each face here, with the milliseconds that finding it and the model took.
+        json: Write the same here, and the sources that gave no pose.
+    """
+    from hpe.inference.app import PredictOptions, run_predict
+    from hpe.inference.sources import parse_box, read_boxes
+    from hpe.io.files import write_csv
+
+    places = read_boxes(boxes) if boxes is not None else None
+    if box is not None:
+        places = {"": [parse_box(box)]}
+    options = PredictOptions(places, crops, smooth, draw, frames)
+    outcome = run_predict(model, sources, camera, options, report=say)
+    if csv is not None:
+        write_csv(csv, outcome.rows)
+    write(json, {"faces": outcome.rows, "faults": outcome.faults})
+    for fault in outcome.faults:
+        print(f"hpe: {fault}", file=sys.stderr)
+    if outcome.faults:
+        sys.exit(1 if outcome.rows else 2)
+
+
+def models(json: Json = None) -> None:
+    """List the models that ship: bytes, gzip bytes, multiply-accumulates, arena, error, and the boards they fit.
+
+    Args:
+        json: Write the cards here, with data, protocol and limits.
+    """
+    from hpe.model.zoo import cards, print_models
+
+    known = cards()
+    if known:
+        print_models(known)
+    else:
+        say("no model ships with this version; train one with hpe train")
+    write(json, known)
+
+
+def bench(
+    models: Positional[Annotated[list[str], arg(metavar="MODEL")]],
+    seconds: float = 10.0,
+    threads: int = 1,
+    xnnpack: bool = True,
+    out: Annotated[Path | None, arg(metavar="CSV|FOLDER")] = None,
+    json: Json = None,
+) -> None:
+    """Time models on this machine, one image at a time, in turns; with what TensorFlow Lite's benchmark_model reports.
+
+    Args:
+        models: .onnx and .tflite files, or names of shipped models.
+        seconds: How long each is measured; from 10 on the figures count.
+        threads: Threads of the interpreter.
+        xnnpack: Compute .tflite files with XNNPACK where it can; --no-xnnpack leaves them to the built-in kernels.
+        out: Write the figures and the machine here: a .csv file, or a folder, where the file is named by hardware.
+        json: Write the figures here.
+    """
+    from hpe.deploy.bench import run_bench, write_bench
+
+    table = run_bench(models, seconds, threads, report=say, xnnpack=xnnpack)
+    for model, row in table.items():
+        say(f"{model}: median {row['median_ms']:.3f} ms, mean {row['avg_ms']:.3f} +- {row['std_ms']:.3f}, "
+            f"{row['min_ms']:.3f} to {row['max_ms']:.3f} ({row['runs']} runs)")  # fmt: skip
+        say(f"  init {row['init_ms']:.1f} ms, first {row['first_ms']:.3f}, warm-up {row['warmup_ms']:.3f}; "
+            f"{row['load_memory_bytes'] / 1e6:.1f} MB to load; {threads} thread(s), {row['kernels']}")  # fmt: skip
+        for fact in ("temperature_c", "throttled"):
+            if f"{fact}_after" in row:
+                say(f"  {fact} {row[f'{fact}_before']} before, {row[f'{fact}_after']} after")
+    if out is not None:
+        say(f"written: {write_bench(table, out)}")
+    write(json, table)
+
+
+def fit(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:
+    """Does a model fit a board? Flash, RAM, operators, multiply-accumulates, estimated time; exit 1 if it does not.
+
+    Args:
+        model: A .tflite file, or the name of a shipped model; microcontrollers need full int8.
+        board: The board, for instance nano33ble, rp2040, esp32-s3, pi4; a wrong name lists them all.
+        json: Write the numbers here.
+    """
+    from export.micro.footprint import fit as fit_board
+    from hpe.model.zoo import resolve_model
+
+    answer = fit_board(resolve_model(model), board)
+    low, high = answer.latency_ms_range
+    say(f"{model} {answer.verdict}")
+    say(f"flash {answer.flash_bytes:,} of {answer.flash_limit_bytes:,} bytes, {answer.model_bytes:,} of them the model")
+    say(f"RAM {answer.ram_bytes:,} of {answer.ram_limit_bytes:,} bytes, {answer.arena_bytes:,} of them the arena")
+    say(f"{answer.macs:,} multiply-accumulates, {sum(answer.ops.values())} operators, about {low:.0f} to {high:.0f} ms")
+    for advice in answer.advice:
+        say(f"- {advice}")
+    write(json, answer.to_json())
+    if not answer.fits:
+        sys.exit(1)
+
+
+def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> None:
+    """Write a complete Arduino sketch that runs a model.
+
+    Args:
+        model: A full-int8 .tflite file, or the name of a shipped model.
+        out: Folder of the sketch; its name becomes the sketch's name.
+        board: The board, for instance nano33ble; a wrong name lists them all.
+    """
+    from hpe.deploy.pipeline import run_deploy
+
+    for file in run_deploy(model, out, board):
+        say(str(file))
+    say(f"next: open {out} in the Arduino IDE, choose the board, upload; {out / 'README.md'} says more")
+
+
+def serial(
+    port: str,
+    data: Annotated[str | None, arg(metavar="SPEC")] = None,
+    camera: int | None = None,
+    count: int = 100,
+    json: Json = None,
+) -> None:
+    """Send faces to a board that runs the sketch, and print the poses that it answers.
+
+    Args:
+        port: The serial port, for instance /dev/ttyACM0 or COM3.
+        data: Faces to send (as in hpe train); the error over them is printed at the end.
+        camera: Send the middle of this camera's pictures instead (0 is the first camera); needs OpenCV.
+        count: How many faces to send.
+        json: Write the error here.
+    """
+    from hpe.deploy.board_run import run_serial
+
+    metrics = run_serial(port, data, camera, count, report=say)
+    if metrics is not None:
+        say(f"MAE {metrics.mean_deg:.2f} deg over {metrics.n} faces, computed on the board")
+        write(json, metrics.to_dict())
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "predict": predict,
+    "models": models,
+    "bench": bench,
+    "fit": fit,
+    "deploy": deploy,
+    "serial": serial,
+}

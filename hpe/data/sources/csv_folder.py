@@ -1,0 +1,148 @@
+"""Anyone's own faces: a folder with images and labels.csv.
+
+Columns file, yaw, pitch, roll (degrees, 300W-LP convention). Optional: split, person, spread (how far the labels may
+be off, degrees) and a face box x0, y0, x1, y1 in pixels, which is cropped by the k = 0.2 rule. Without a box an image
+is taken as a standard crop; an optional dataset.json {"central_crop": 0.8} says that only its central 80 % are, and
+that the border is room for augmentation.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hpe.data.sources.items import BadItem, Chunk, Item, Source, fingerprint, read_items
+from hpe.data.spec import DataError, Fault, Part
+
+ANGLES = ("yaw", "pitch", "roll")
+BOX = ("x0", "y0", "x1", "y1")
+
+
+def list_csv(part: Part) -> Source:
+    """The rows of labels.csv that belong to the split, and a fault for each row that cannot be used."""
+    labels = part.path / "labels.csv"
+    header, rows = read_table(labels)
+    _check_columns(labels, header, part)
+    if part.split:
+        rows = _select_split(labels, rows, part.split)
+    if not rows:
+        raise DataError(f"{labels}: there are no rows; add one line an image below the header.")
+    central = read_central_crop(part.path)
+
+    items: list[Item] = []
+    faults: list[Fault] = []
+    kept: list[Mapping[str, str]] = []
+    for line, row in rows:
+        where = f"{labels}, line {line}"
+        try:
+            items.append(_item(part.path, where, row, central))
+            kept.append(row)
+        except BadItem as bad:
+            faults.append(bad.fault)
+    files = [labels, part.path / "dataset.json", *(item.image for item in items)]
+    extra = {}
+    if "spread" in header:
+        extra["spread"] = np.array([_optional_number(row.get("spread")) for row in kept], np.float32)
+    if "person" in header:
+        extra["person"] = np.array([row.get("person") or "" for row in kept], dtype=str)
+    return Source(items, read_csv_items, [item.id for item in items], fingerprint(files), faults, extra)
+
+
+def read_csv_items(items: Sequence[Item]) -> Chunk:
+    """Read the images of items whose poses and boxes were listed."""
+    return read_items(items, lambda item: (item.pose_deg, item.box))
+
+
+def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Header and (line number, row) pairs of a csv file."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
+            return [name.strip() for name in reader.fieldnames or []], rows
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: the file is missing; a csv folder needs a labels.csv (file,yaw,pitch,roll)."
+        ) from None
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as csv ({error}); save it as UTF-8 text with commas.") from None
+
+
+def read_central_crop(folder: Path) -> float:
+    """The `central_crop` of dataset.json; 1 where there is no such file or entry."""
+    path = folder / "dataset.json"
+    if not path.exists():
+        return 1.0
+    try:
+        central = json.loads(path.read_text(encoding="utf-8")).get("central_crop", 1.0)
+    except (ValueError, AttributeError, OSError) as error:
+        raise DataError(f"{path}: is no JSON object ({error}); mend or remove it.") from None
+    if isinstance(central, bool) or not isinstance(central, (int, float)) or not 0.25 <= central <= 1:
+        raise DataError(f"{path}: central_crop is {central!r}; it must be a number from 0.25 to 1.")
+    return float(central)
+
+
+def _check_columns(labels: Path, header: list[str], part: Part) -> None:
+    missing = [name for name in ("file", *ANGLES) if name not in header]
+    if missing:
+        raise DataError(
+            f"{labels}: column {', '.join(missing)} is missing; the header must name file, yaw, pitch, roll."
+        )
+    if any(name in header for name in BOX) and not all(name in header for name in BOX):
+        raise DataError(f"{labels}: a face box needs all of the columns {', '.join(BOX)}; add the rest or remove them.")
+    if part.split and "split" not in header:
+        raise DataError(f"{labels}: there is no column split; add one or leave '@{part.split}' out.")
+
+
+def _select_split(labels: Path, rows: list[tuple[int, dict[str, str]]], split: str) -> list[tuple[int, dict[str, str]]]:
+    selected = [(line, row) for line, row in rows if (row.get("split") or "").strip() == split]
+    if not selected:
+        known = sorted({(row.get("split") or "").strip() for _, row in rows} - {""})
+        raise DataError(
+            f"{labels}: there is no split '{split}'; the column split has {', '.join(known) or 'no names'}."
+        )
+    return selected
+
+
+def _item(folder: Path, where: str, row: Mapping[str, str], central: float) -> Item:
+    file = (row.get("file") or "").strip()
+    if not file:
+        raise BadItem(where, "the column file is empty", "name the image or remove the row")
+    image = folder / file
+    if not image.is_file():
+        raise BadItem(where, f"the image {image} is missing", "restore it or remove the row")
+    yaw, pitch, roll = (_angle(where, name, row.get(name)) for name in ANGLES)
+    return Item(file, image, where, pose_deg=(yaw, pitch, roll), box=_box(where, row), central=central)
+
+
+def _angle(where: str, name: str, text: str | None) -> float:
+    value = _optional_number(text)
+    if not math.isfinite(value):
+        raise BadItem(where, f"{name} is '{text or ''}', which is no number", "write degrees or remove the row")
+    if abs(value) > 180:
+        raise BadItem(where, f"{name} is {value:g}, beyond 180 degrees", "write degrees from -180 to 180")
+    return value
+
+
+def _box(where: str, row: Mapping[str, str]) -> tuple[float, float, float, float] | None:
+    texts = [(row.get(name) or "").strip() for name in BOX]
+    if not any(texts):
+        return None
+    x0, y0, x1, y1 = (_optional_number(text) for text in texts)
+    if not all(math.isfinite(edge) for edge in (x0, y0, x1, y1)):
+        what = f"the face box is '{','.join(texts)}'"
+        raise BadItem(where, what, "write four numbers x0, y0, x1, y1 in pixels, or none of them")
+    return x0, y0, x1, y1
+
+
+def _optional_number(text: str | None) -> float:
+    """The number, or NaN where there is none."""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan

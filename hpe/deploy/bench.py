@@ -1,0 +1,163 @@
+"""`hpe bench`: latency of model files on this machine, with the figures of TensorFlow Lite's benchmark_model.
+
+Several models take turns, so that a machine that changes its clock slows all alike. A measurement of less than 10
+seconds a model is called short: clocks and temperature have not settled.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.run.runtime import Runtime, load_runtime
+from hpe.io.environment import environment
+from hpe.io.files import merge_result, write_csv
+from hpe.model.zoo import ModelNameError, resolve_model
+
+VALID_S = 10.0
+"""Seconds that a model must be measured for."""
+TURN_S = 0.5
+"""Seconds until the next model has its turn."""
+WARM_UP_RUNS = 10
+THERMAL = Path("/sys/class/thermal")
+THROTTLED = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
+"""What the low bits of `vcgencmd get_throttled` say of this moment; 16 bits up, of the time since the start."""
+
+
+def run_bench(
+    models: Sequence[str | Path],
+    seconds: float = 10.0,
+    threads: int = 1,
+    report: Callable[[str], None] | None = None,
+    xnnpack: bool = True,
+) -> dict[str, dict[str, Any]]:
+    """Latency of models by name, one image at a time; noted in the result.json of their runs.
+
+    For each: init_ms, first_ms, warmup_ms, avg_ms, min_ms, max_ms, std_ms, median_ms, runs, seconds, valid,
+    load_memory_bytes (what loading and warming up added to the process), peak_memory_bytes (of the process since its
+    start), threads, kernels ("xnnpack", "builtin" or "onnxruntime") and what `machine_state` says before and after.
+    """
+    files = [_file(model) for model in models]
+    before = machine_state()
+    runtimes, table = [], []
+    for file in files:
+        resident = memory_bytes()["resident"]
+        runtime = load_runtime(file, threads=threads, xnnpack=xnnpack)
+        first_ms, warm_up_ms = _warm_up(runtime)
+        grown = max(0, memory_bytes()["resident"] - resident)
+        row: dict[str, Any] = {"init_ms": runtime.init_ms, "first_ms": first_ms, "warmup_ms": warm_up_ms}
+        table.append(row | {"load_memory_bytes": grown, "kernels": runtime.kernels, "threads": threads})
+        runtimes.append(runtime)
+    times = _in_turns(runtimes, seconds)
+    after = machine_state()
+    peak = memory_bytes()["peak"]
+    for row, measured in zip(table, times, strict=True):
+        spent = float(np.sum(measured)) / 1e3
+        row |= summary(measured) | {"seconds": spent, "valid": seconds >= VALID_S, "peak_memory_bytes": peak}
+        row |= {f"{key}_before": value for key, value in before.items()}
+        row |= {f"{key}_after": value for key, value in after.items()}
+    for file, row in zip(files, table, strict=True):
+        if (file.parent / "result.json").exists():
+            merge_result(file.parent, "latency", {file.name: {**row, **environment()}})
+    if report is not None and seconds < VALID_S:
+        report(f"{seconds:g} s a model is short: from {VALID_S:g} s on a figure counts")
+    return {str(model): row for model, row in zip(models, table, strict=True)}
+
+
+def write_bench(table: dict[str, dict[str, Any]], out: Path) -> Path:
+    """The table as CSV with the machine in each row: into the file `out`, or the folder `out` named by hardware."""
+    facts = environment()
+    if out.suffix != ".csv":
+        hardware = "".join(c if c.isalnum() or c == "." else "-" for c in str(facts["processor"]).lower())
+        hardware = "-".join(part for part in hardware.split("-") if part)
+        out = out / f"bench_{hardware}_{time.strftime('%Y%m')}.csv"
+    return write_csv(out, [{"model": model, **row, **facts} for model, row in table.items()])
+
+
+def summary(times_ms: Sequence[float]) -> dict[str, float | int]:
+    """Mean, least, most, standard deviation, median and number of times in milliseconds."""
+    values = np.asarray(times_ms, np.float64)
+    numbers = {"avg": values.mean(), "min": values.min(), "max": values.max(), "std": values.std()}
+    numbers["median"] = np.median(values)
+    return {**{f"{name}_ms": float(value) for name, value in numbers.items()}, "runs": len(values)}
+
+
+def machine_state() -> dict[str, float | str]:
+    """temperature_c and throttled, where the system tells them (a Raspberry Pi tells both)."""
+    state: dict[str, float | str] = {}
+    degrees = []
+    for sensor in sorted(THERMAL.glob("thermal_zone*/temp")):
+        try:
+            degrees.append(int(sensor.read_text()) / 1000)
+        except (OSError, ValueError):  # a sensor that sleeps
+            continue
+    if degrees:
+        state["temperature_c"] = max(degrees)
+    if shutil.which("vcgencmd"):
+        try:
+            answer = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5)
+            state["throttled"] = throttled(answer.stdout)
+        except (OSError, subprocess.SubprocessError, ValueError):
+            pass
+    return state
+
+
+def throttled(answer: str) -> str:
+    """`throttled=0x50005` in words; "no" where nothing was the matter."""
+    bits = int(answer.strip().removeprefix("throttled="), 16)
+    now = [words for bit, words in THROTTLED.items() if bits >> bit & 1]
+    earlier = [f"{words} earlier" for bit, words in THROTTLED.items() if bits >> (16 + bit) & 1 and words not in now]
+    return ", ".join(now + earlier) or "no"
+
+
+def memory_bytes() -> dict[str, int]:
+    """Resident memory of this process, now and at its peak; 0 where the system does not tell."""
+    answer = {"resident": 0, "peak": 0}
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in ("VmRSS", "VmHWM"):
+                answer["resident" if name == "VmRSS" else "peak"] = int(value.split()[0]) * 1024
+    return answer
+
+
+def _file(model: str | Path) -> Path:
+    file = resolve_model(model)
+    if file.is_dir():
+        raise ModelNameError(f"{file}: `hpe bench` times .onnx and .tflite files; run `hpe export {file}` first")
+    return file
+
+
+def _warm_up(runtime: Runtime) -> tuple[float, float]:
+    """Set a random input; milliseconds of the first inference, and the mean of the WARM_UP_RUNS after it."""
+    image = np.random.default_rng(0).normal(size=(1, *runtime.input_shape)).astype(np.float32)
+    runtime.set_input(runtime.quantize(image) if runtime.is_int8 else image)
+    times = [_timed(runtime) for _ in range(1 + WARM_UP_RUNS)]
+    return times[0], float(np.mean(times[1:]))
+
+
+def _in_turns(runtimes: Sequence[Runtime], seconds: float) -> list[list[float]]:
+    """Milliseconds of each inference, at least `seconds` of them for each, the models in turns."""
+    times: list[list[float]] = [[] for _ in runtimes]
+    spent = [0.0] * len(runtimes)
+    while min(spent) < seconds:
+        for index, runtime in enumerate(runtimes):
+            end = time.perf_counter() + min(TURN_S, seconds)
+            begin = time.perf_counter()
+            while time.perf_counter() < end:
+                times[index].append(_timed(runtime))
+            spent[index] += time.perf_counter() - begin
+    return times
+
+
+def _timed(runtime: Runtime) -> float:
+    start = time.perf_counter()
+    runtime.invoke()
+    return (time.perf_counter() - start) * 1e3

@@ -1,0 +1,147 @@
+"""Poses from pictures with a run folder (torch), ONNX or TFLite file. Nothing heavy is imported for a .tflite.
+
+from hpe import HeadPosePredictor
+
+predictor = HeadPosePredictor("runs/small/model_int8.tflite")  # or the name of a shipped model
+for face in predictor.faces(image):                            # RGB uint8 (H, W, 3); needs the extra `vision`
+    print(face.box, face.pose_deg)                             # pixels; yaw, pitch, roll in degrees
+predictor(image, box=(120, 80, 300, 290))                      # the face is known: no OpenCV needed
+predictor(crop)                                                # the whole picture is a face crop
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hpe.data.crop import Box, crop_face
+from hpe.model.preprocess import IMAGE_SIZE, preprocess
+from hpe.model.zoo import SUFFIXES, resolve_model
+
+if TYPE_CHECKING:
+    from export.run.runtime import Runtime
+    from hpe.deploy.evaluate import Predict
+    from hpe.inference.detector import FaceDetector, Found
+
+
+class PredictError(ValueError):
+    """A picture or model that cannot be used; the message names the file and the remedy."""
+
+
+def load_predictor(model: str | Path | None, threads: int = 1) -> Predict:
+    """A function from uint8 RGB crops (N, 64, 64, 3) to (yaw, pitch, roll) in degrees (N, 3).
+
+    `model` is the name of a shipped model (None: the default one), a .onnx or .tflite file, or a run folder, which
+    alone needs torch. Anything else raises PredictError or ModelNameError, both ValueErrors; a file that does not run,
+    ExportError, a RuntimeError.
+    """
+    path = resolve_model(model)
+    if path.is_dir():
+        from hpe.model.net import load_model
+        from hpe.training.loop import predict_all
+
+        network = load_model(path)
+        return lambda crops: predict_all(network, crops)
+    if not path.exists():
+        raise PredictError(f"{path}: no such model; give a run folder, or a .onnx or .tflite file")
+    if path.suffix not in SUFFIXES:
+        raise PredictError(f"{path}: not a model this program knows; give a run folder, or a .onnx or .tflite file")
+    from export.run.runtime import load_runtime
+
+    runtime = load_runtime(path, threads=threads)
+    _check_head_pose(path, runtime)
+    return lambda crops: runtime(preprocess(crops))
+
+
+def _check_head_pose(path: Path, runtime: Runtime) -> None:
+    if runtime.input_shape != (IMAGE_SIZE, IMAGE_SIZE, 3) or runtime.output_size != 3:
+        size = "x".join(str(side) for side in runtime.input_shape)
+        raise PredictError(
+            f"{path}: takes {size} and gives {runtime.output_size} numbers; a head-pose model takes "
+            f"{IMAGE_SIZE}x{IMAGE_SIZE}x3 and gives 3"
+        )
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """An image file as RGB uint8 (H, W, 3), turned upright where a camera noted how it was held."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except FileNotFoundError:
+        raise PredictError(f"{path}: no such file") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise PredictError(f"{path}: not a whole picture ({error})") from None
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in a picture."""
+
+    box: Box
+    """Left, top, right, bottom in pixels, as the 68 landmarks would have it."""
+    pose_deg: np.ndarray
+    """Yaw, pitch, roll in degrees: (3,). Positive yaw turns the nose to the picture's left, positive pitch looks up,
+    positive roll is clockwise as seen."""
+
+
+class HeadPosePredictor:
+    """Head pose from pictures, with a model that is loaded once. See the top of the module for how to use it.
+
+    `model` and `threads` are those of `load_predictor`, and so are the errors. Torch is never imported for a file or a
+    shipped model. Not to be shared between threads.
+    """
+
+    def __init__(self, model: str | Path | None = None, threads: int = 1) -> None:
+        self._predict = load_predictor(model, threads)
+        self._detector: FaceDetector | None = None
+
+    def __call__(self, image: np.ndarray, box: Box | None = None) -> np.ndarray:
+        """Yaw, pitch and roll in degrees (3,) of the face in `box` (left, top, right, bottom in pixels).
+
+        The crop rule of training (k = 0.2) is applied to the box; without one the whole image, RGB uint8 (H, W, 3),
+        must be such a crop. An image of another kind raises PredictError, a box that makes no sense ValueError.
+        """
+        check_image(image)
+        return self._predict(face_crop(image, box)[None])[0]
+
+    def faces(self, image: np.ndarray) -> list[Face]:
+        """The faces in an RGB uint8 (H, W, 3) picture, largest first; an empty list where there is none.
+
+        Needs OpenCV: VisionError, a RuntimeError, says what to install where it is missing.
+        """
+        from hpe.inference.detector import FaceDetector
+
+        check_image(image)
+        self._detector = self._detector or FaceDetector()
+        return [self.face(image, found) for found in self._detector(image)]
+
+    def face(self, image: np.ndarray, found: Found, yaw_deg: float | None = None) -> Face:
+        """The pose of a face that a FaceDetector found.
+
+        Where the jaw lies in a detector's square depends on the yaw. Without `yaw_deg`, from the frame before say, a
+        first estimate of it places the box for the second.
+        """
+        if yaw_deg is None:
+            yaw_deg = float(self(image, found.box())[0])
+        box = found.box(yaw_deg)
+        return Face(box, self(image, box))
+
+
+def check_image(image: np.ndarray) -> None:
+    """Raise PredictError unless the image is RGB uint8 (H, W, 3)."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise PredictError(f"an image must be RGB uint8 (H, W, 3), not {image.dtype} {image.shape}")
+
+
+def face_crop(image: np.ndarray, box: Box | None) -> np.ndarray:
+    """The standard crop (64, 64, 3) of an image: around the face box, or the whole image where there is none."""
+    if box is None:
+        if image.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE):
+            return image
+        size = (IMAGE_SIZE, IMAGE_SIZE)
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    return crop_face(image, box, size=IMAGE_SIZE, margin=0)

@@ -1,0 +1,107 @@
+"""Poses over time: the One Euro filter, and which face of a frame is which of the frame before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpe.data.crop import Box
+
+LOST_AFTER_S = 1.0
+"""A face not seen for this long starts anew when it comes back."""
+SAME_FACE = 0.2
+"""Boxes that share this much of their union, or more, are the same face."""
+
+
+class OneEuro:
+    """The One Euro filter (Casiez, Roussel & Vogel, CHI 2012): strong at rest, quick in motion.
+
+    `filter(time_s, values)` takes and returns an array of any one shape; here angles in degrees. The cut-off frequency
+    is `min_cutoff_hz` at rest and rises by `beta` for each degree a second.
+    """
+
+    def __init__(self, min_cutoff_hz: float = 1.0, beta: float = 0.05, speed_cutoff_hz: float = 1.0) -> None:
+        self.min_cutoff_hz, self.beta, self.speed_cutoff_hz = min_cutoff_hz, beta, speed_cutoff_hz
+        self._time_s: float | None = None
+
+    def __call__(self, time_s: float, values: np.ndarray) -> np.ndarray:
+        """The filtered values; a time that does not advance returns the last ones."""
+        values = np.asarray(values, np.float64)
+        if self._time_s is None:
+            self._values, self._speed = values, np.zeros_like(values)
+        elif time_s > self._time_s:
+            period_s = time_s - self._time_s
+            speed = (values - self._values) / period_s
+            self._speed = _low_pass(speed, self._speed, _alpha(self.speed_cutoff_hz, period_s))
+            cutoff_hz = self.min_cutoff_hz + self.beta * np.abs(self._speed)
+            self._values = _low_pass(values, self._values, _alpha(cutoff_hz, period_s))
+        self._time_s = time_s if self._time_s is None else max(time_s, self._time_s)
+        return self._values
+
+
+def _alpha(cutoff_hz: np.ndarray | float, period_s: float) -> np.ndarray | float:
+    """The weight of the new value: 1 / (1 + tau / Te), tau = 1 / (2 pi fc)."""
+    return 1 / (1 + 1 / (2 * math.pi * cutoff_hz * period_s))
+
+
+def _low_pass(new: np.ndarray, old: np.ndarray, alpha: np.ndarray | float) -> np.ndarray:
+    return alpha * new + (1 - alpha) * old
+
+
+@dataclass
+class Track:
+    """One face through a video."""
+
+    number: int
+    box: Box
+    yaw_deg: float
+    seen_s: float
+    smooth: OneEuro
+
+
+class Tracks:
+    """The faces of a video, told apart by where they are."""
+
+    def __init__(self) -> None:
+        self._tracks: list[Track] = []
+        self._count = 0
+
+    def near(self, box: Box) -> Track | None:
+        """The face that was last seen where `box` (left, top, right, bottom in pixels) is."""
+        shares = [(overlap(box, track.box), track) for track in self._tracks]
+        share, track = max(shares, key=lambda pair: pair[0], default=(0.0, None))
+        return track if share >= SAME_FACE else None
+
+    def yaw_near(self, box: Box) -> float | None:
+        """The last yaw in degrees of the face there, None where there was none."""
+        track = self.near(box)
+        return None if track is None else track.yaw_deg
+
+    def update(
+        self, time_s: float, boxes: Sequence[Box], poses_deg: Sequence[np.ndarray]
+    ) -> list[tuple[int, np.ndarray]]:
+        """The number of each face and its filtered pose (3,) in degrees."""
+        self._tracks = [track for track in self._tracks if time_s - track.seen_s <= LOST_AFTER_S]
+        answers = []
+        taken: set[int] = set()
+        for box, pose in zip(boxes, poses_deg, strict=True):
+            track = self.near(box)
+            if track is None or track.number in taken:
+                track = Track(self._count, box, 0.0, time_s, OneEuro())
+                self._count += 1
+                self._tracks.append(track)
+            taken.add(track.number)
+            track.box, track.yaw_deg, track.seen_s = box, float(pose[0]), time_s
+            answers.append((track.number, track.smooth(time_s, pose)))
+        return answers
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes (left, top, right, bottom), 0 to 1."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(width, 0.0) * max(height, 0.0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both
+    return both / union if union > 0 else 0.0

@@ -1,0 +1,87 @@
+"""A network's simpler form for microcontrollers: no squeeze-excitation, ReLU6, TensorFlow's padding, the same weights.
+
+A trained network is a far better start for the simple form than random weights. Each part is replaced by what is
+nearest to it, then a few epochs of `hpe finetune` make up for the rest:
+
+- Squeeze-excitation multiplies each channel by a gate between 0 and 1 that depends on the image. Its mean over images,
+  weighted by what flows through it, becomes a factor in the next convolution's weights.
+- SiLU becomes ReLU6, which it resembles and which a device does for nothing inside the convolution.
+- "symmetric" padding needs an operator of its own before each strided convolution; TensorFlow's "same" pads the other
+  side. Mirrored kernels with "same" padding do on an image what the kernels did on the mirrored image, so they are
+  mirrored left to right, and yaw and roll change sign. Up and down stay a pixel out of step; training mends that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from hpe.model.net import HeadPoseNet, build_model
+from hpe.model.preprocess import IMAGE_SIZE
+from hpe.pose.rotation import flip_pose
+from pruning.channels.pruner import apply_widths, widths
+
+BATCH = 128
+
+
+@torch.no_grad()
+def simplified(model: HeadPoseNet, images: Tensor) -> HeadPoseNet:
+    """A new network without squeeze-excitation, with ReLU6 and "same" padding, of the same widths; `model` stays.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        images: (N, 3, 64, 64) normalised faces, some hundreds, that show what the gates let through.
+    """
+    small = build_model(replace(model.config, act="relu6", se=False, padding="same", pretrained=False))
+    apply_widths(small, {name: width for name, width in widths(model).items() if ".se." not in name})
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items() if ".se." not in name}
+    for name, gate in mean_gates(model, images).items():
+        state[name] *= gate[:, None, None]  # (out, C, 1, 1)
+    small.load_state_dict(state)
+    if model.config.padding != "same":
+        _mirror(small)
+    return small.eval()
+
+
+def mean_gates(model: HeadPoseNet, images: Tensor) -> dict[str, Tensor]:
+    """For each squeeze-excitation of a timm EfficientNet: the name of the weight after it -> (C,) its mean gates.
+
+    The mean over images (N, 3, 64, 64) is weighted by the size of what flows through.
+    """
+    flow: dict[str, list[Tensor]] = {}
+    handles = []
+    for name, block in model.named_modules():
+        gate = getattr(block, "se", None)
+        if gate is None or isinstance(gate, nn.Identity):
+            continue
+
+        def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor, sums: list[Tensor]) -> None:
+            sums.append(torch.stack([output.abs().sum((0, 2, 3)), inputs[0].abs().sum((0, 2, 3))]))  # (2, C)
+
+        after = "conv_pwl" if hasattr(block, "conv_pwl") else "conv_pw"
+        sums = flow[f"{name}.{after}.weight"] = []
+        handles.append(gate.register_forward_hook(partial(add, sums=sums)))
+    try:
+        for batch in images.split(BATCH):
+            model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    totals = {name: torch.stack(sums).sum(0) for name, sums in flow.items()}
+    return {name: left / came.clamp_min(1e-12) for name, (left, came) in totals.items()}
+
+
+def _mirror(model: HeadPoseNet) -> None:
+    """Mirror all kernels left to right, and with them what the network sees as left: yaw and roll change sign."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.copy_(module.weight.flip(3))
+    if model.config.head == "paper":  # (out, C * rows * columns) of a flattened map
+        first, side = model.head[1], IMAGE_SIZE // 32
+        assert isinstance(first, nn.Linear)
+        first.weight.copy_(first.weight.unflatten(1, (-1, side, side)).flip(3).flatten(1))
+    for parameter in model.last_layer.parameters():  # yaw, pitch, roll
+        parameter.copy_(flip_pose(parameter.movedim(0, -1)).movedim(-1, 0))

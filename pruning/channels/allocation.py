@@ -1,0 +1,142 @@
+"""How many channels of each group go: for a ratio, or for a target that is met and never exceeded."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from pruning.channels.graph import ChannelGraph, ChannelGroup
+
+RANKINGS = ("local", "global", "isomorphic")
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The order in which the channels of a graph would go."""
+
+    groups: list[ChannelGroup]
+    pools: list[list[int]]
+    """Groups (by index) whose channels are ranked against each other."""
+    order: list[np.ndarray]
+    """For each pool, the group of each channel that may go, the least important channel first."""
+    first_sizes: list[int]
+    """Width of each group before any pruning: what a ratio is a fraction of."""
+    floors: list[int]
+    """Width that each group keeps at least."""
+    round_to: int
+
+    def removals(self, ratio: float) -> list[int]:
+        """How many channels each group loses from now on, for a ratio of the first widths to be gone in all."""
+        removed = [0] * len(self.groups)
+        for pool, order in zip(self.pools, self.order, strict=True):
+            first = sum(self.first_sizes[i] for i in pool)
+            gone = first - sum(self.groups[i].size for i in pool)
+            count = max(0, round(ratio * first) - gone)
+            for i, n in zip(*np.unique(order[:count], return_counts=True), strict=True):
+                removed[int(i)] = self._rounded(int(i), int(n))
+        return removed
+
+    def _rounded(self, i: int, count: int) -> int:
+        """A removal that leaves the nearest multiple of `round_to`, and never less than the floor."""
+        size = self.groups[i].size
+        width = round((size - count) / self.round_to) * self.round_to
+        return size - min(size, max(width, self.floors[i]))
+
+
+def rank(
+    graph: ChannelGraph,
+    scores: Sequence[Tensor],
+    ranking: str,
+    round_to: int,
+    min_channels: int,
+    first_sizes: Mapping[str, int] | None = None,
+) -> Ranking:
+    """Order the channels of a graph.
+
+    Args:
+        scores: (size,) for each group of the graph.
+        ranking: "local" (the ratio of each group), "global" (all channels in one list), "isomorphic" (one list for all
+            groups built of the same layers; Fang et al. 2024, arXiv:2407.04616).
+        round_to: pruned widths are multiples of this.
+        min_channels: no group falls below this width (nor below `round_to`); narrower ones stay.
+        first_sizes: widths before any pruning, where some was done before.
+    """
+    keys = [_pool_key(graph, group, ranking) for group in graph.groups]
+    pools = [[i for i, key in enumerate(keys) if key == pool] for pool in dict.fromkeys(keys)]
+    lowest_multiple = -(-min_channels // round_to) * round_to
+    floors = [min(group.size, lowest_multiple) for group in graph.groups]
+    first = [(first_sizes or {}).get(group.name, group.size) for group in graph.groups]
+    orders = [_order(pool, graph.groups, scores, floors) for pool in pools]
+    return Ranking(graph.groups, pools, orders, first, floors, round_to)
+
+
+def meet_limits(graph: ChannelGraph, ranking: Ranking, limits: Mapping[str, int]) -> list[int]:
+    """The fewest channels to remove so that each field of Cost in `limits` is at most its limit.
+
+    Bisects the ratio, then gives single channels back while they fit.
+
+    Raises:
+        ValueError: if the floors do not allow it.
+    """
+
+    def fullness(removed: list[int]) -> float:
+        """The cost as a fraction of its limit, of the tightest limit: above 1 it does not fit."""
+        cost = graph.cost(removed)
+        return max(getattr(cost, name) / max(limit, 1) for name, limit in limits.items())
+
+    if fullness(ranking.removals(0.0)) <= 1:
+        return ranking.removals(0.0)
+    smallest = graph.cost(ranking.removals(1.0))
+    for name, limit in limits.items():
+        if getattr(smallest, name) > limit:
+            raise ValueError(
+                f"The target of {limit:,} {name} cannot be reached: the widths that must stay leave "
+                f"{getattr(smallest, name):,}. Lower min_channels or round_to, ignore fewer layers, or raise "
+                "the target."
+            )
+    low, high = 0.0, 1.0  # fullness(low) > 1 >= fullness(high)
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if fullness(ranking.removals(middle)) <= 1 else (middle, high)
+    return _give_back(ranking.removals(high), ranking.round_to, fullness)
+
+
+def _give_back(removed: list[int], unit: int, fullness: Callable[[list[int]], float]) -> list[int]:
+    """Return channels, a unit at a time, always the one that fills the limit most and still fits."""
+    while fullness(removed) <= 0.998:
+        best, best_fullness = None, -1.0
+        for i, count in enumerate(removed):
+            if count:
+                trial = [*removed[:i], max(0, count - unit), *removed[i + 1 :]]
+                trial_fullness = fullness(trial)
+                if best_fullness < trial_fullness <= 1:
+                    best, best_fullness = trial, trial_fullness
+        if best is None:
+            break
+        removed = best
+    return removed
+
+
+def _order(pool: list[int], groups: list[ChannelGroup], scores: Sequence[Tensor], floors: list[int]) -> np.ndarray:
+    """Group indices, the least important channel first; the floor of each group is not in the list.
+
+    Equal scores (an untrained batch-norm) go evenly over the groups: ties are broken by the rank within the group.
+    """
+    owners, values, ranks = [], [], []
+    for i in pool:
+        may_go = groups[i].size - floors[i]
+        ascending = np.sort(scores[i].detach().float().cpu().numpy())[:may_go]
+        owners.append(np.full(may_go, i))
+        values.append(ascending)
+        ranks.append(np.arange(may_go) / groups[i].size)
+    order = np.lexsort((np.concatenate(ranks), np.concatenate(values)))
+    return np.concatenate(owners)[order]
+
+
+def _pool_key(graph: ChannelGraph, group: ChannelGroup, ranking: str) -> object:
+    if ranking == "local":
+        return group.name
+    if ranking == "global":
+        return ""
+    return tuple((graph.layers[s.layer].kind, graph.layers[s.layer].kernel, s.axis) for s in group.slots)

@@ -1,0 +1,102 @@
+"""Growing regularisation: channels that are to go are faded out while training, and cut when there is nothing left."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruning.channels.graph import ChannelGraph
+from pruning.channels.pruner import PruneReport, remove
+from pruning.channels.target import Goal
+
+FADE = 10.0
+"""By the end the weights have been multiplied by exp(-FADE), apart from what the gradients did: 0.00005."""
+
+
+class GrowingRegPruner:
+    """Chooses channels at `begin_step`, shrinks them ever faster, removes them at `end_step`.
+
+    After GReg-1 (Wang et al. 2021, arXiv:2012.09243): an L2 penalty on the chosen channels that grows linearly. The
+    penalty is applied beside the optimiser, as weight decay is in AdamW, so that it works alike with any of them.
+
+    Args:
+        begin_step, end_step: in optimiser steps.
+        goal: the fields of `Goal`, as for `prune_channels`: ratio, or params, macs, int8_bytes; and importance,
+            ranking, round_to, min_channels, ignored.
+    """
+
+    def __init__(self, model: nn.Module, example_input: Tensor, *, begin_step: int, end_step: int, **goal: Any):
+        if not 0 <= begin_step < end_step:
+            raise ValueError(f"begin_step ({begin_step}) must be 0 or more and below end_step ({end_step}).")
+        self.model = model
+        self.example_input = example_input
+        self.begin_step = begin_step
+        self.end_step = end_step
+        self.goal = Goal(**goal)
+        self.steps = 0
+        self.report: PruneReport | None = None
+        self._doomed: dict[str, Tensor] = {}
+        self.goal.check(self._trace())  # fails now if the target cannot be met
+
+    def step(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
+        """Count one optimiser step; choose, shrink or remove channels. Returns True if channels were removed."""
+        self.steps += 1
+        if self.steps < self.begin_step or self.report is not None or self.steps > self.end_step:
+            return False
+        if not self._doomed:
+            graph = self._trace()
+            scores = self.goal.scores(graph)
+            for group, score, count in zip(graph.groups, scores, self.goal.removals(graph, scores), strict=True):
+                doomed = torch.zeros(group.size, dtype=torch.bool)
+                doomed[score.detach().float().cpu().argsort(stable=True)[:count]] = True
+                self._doomed[group.name] = doomed
+            self._find_weights(graph)
+        self._shrink()
+        return self.steps == self.end_step and self._cut(optimizer)
+
+    def state_dict(self) -> dict[str, Tensor | int | float]:
+        """Flat: `step` and `doomed.GROUP` (bool tensors)."""
+        return {"step": self.steps, **{f"doomed.{name}": doomed for name, doomed in self._doomed.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken. Load the model's weights (and widths) first."""
+        self.steps = int(state["step"])
+        self._doomed = {n.removeprefix("doomed."): v.bool() for n, v in state.items() if n.startswith("doomed.")}
+        if self._doomed and self.steps < self.end_step:
+            self._find_weights(self._trace())
+
+    def _trace(self) -> ChannelGraph:
+        return self.goal.trace(self.model, self.example_input)
+
+    def _find_weights(self, graph: ChannelGraph) -> None:
+        """The parameters that make the doomed channels, each with a mask of what to shrink."""
+        self._weights: list[nn.Parameter] = []
+        self._masks: list[Tensor] = []
+        for group in graph.groups:
+            for slot in group.slots:
+                if slot.axis != "out":
+                    continue
+                module = self.model.get_submodule(slot.layer)
+                rows = torch.zeros(graph.layers[slot.layer].out)
+                rows[slot.index[self._doomed[group.name][slot.root]]] = 1.0
+                for parameter in module.parameters(recurse=False):
+                    dim = 1 if getattr(module, "transposed", False) and parameter.dim() > 1 else 0
+                    shape = [-1 if i == dim else 1 for i in range(parameter.dim())]
+                    self._weights.append(parameter)
+                    self._masks.append(rows.to(parameter.device, parameter.dtype).view(shape))
+
+    @torch.no_grad()
+    def _shrink(self) -> None:
+        """Multiply the doomed weights by 1 - rate; the rates grow linearly and add up to FADE."""
+        duration = self.end_step - self.begin_step
+        rate = min(1.0, 2 * FADE * (self.steps - self.begin_step) / duration**2)
+        for weight, mask in zip(self._weights, self._masks, strict=True):
+            weight.addcmul_(weight, mask, value=-rate)
+
+    def _cut(self, optimizer: torch.optim.Optimizer | None) -> bool:
+        graph = self._trace()
+        scores = [(~self._doomed[group.name]).float() for group in graph.groups]
+        removed = [int(self._doomed[group.name].sum()) for group in graph.groups]
+        self.report = remove(self.model, self.example_input, graph, scores, removed, optimizer)
+        return any(removed)

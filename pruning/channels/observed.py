@@ -1,0 +1,170 @@
+"""Scores of channels by what they do on images: to the attention map of their layer, or to the output of the net."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from pruning.channels.graph import ChannelGroup, is_plain_depthwise, trace
+from pruning.channels.surgery import widths
+
+Hook = Callable[[str, Tensor], None]
+"""What is done with a layer's name and output."""
+
+NORM = nn.modules.batchnorm._BatchNorm
+SEEN = (nn.modules.conv._ConvNd, nn.Linear, NORM)
+
+
+class _Observed(ABC):
+    """What was measured on images, anew whenever the model was pruned or trained since.
+
+    Args:
+        model: the model that will be pruned.
+        images: (B, C, H, W) representative inputs; some tens are enough.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor):
+        self.model = model
+        self.images = images
+        self._state: object = None
+        self._scores: dict[str, Tensor] = {}
+
+    def scores(self) -> dict[str, Tensor]:
+        """Layer name -> what was measured for each of its channels."""
+        state = (widths(self.model), sum(parameter._version for parameter in self.model.parameters()))
+        if state != self._state:
+            self._scores = self.measure()
+            self._state = state
+        return self._scores
+
+    @abstractmethod
+    def measure(self) -> dict[str, Tensor]:
+        """Layer name -> what the images show of each of its channels."""
+
+
+class AttentionImportance(_Observed):
+    """How much a layer's spatial attention map changes when the channel is taken out of it.
+
+    After ARPruning (Yuan et al. 2024, doi:10.1016/j.neunet.2024.106220), which ranks the channels of a layer by its
+    attention map; here the map is the sum of squared activations over the channels (Zagoruyko & Komodakis 2017,
+    arXiv:1612.03928), scaled to length 1, and a channel's score is the distance between the map with it and the map
+    without it, averaged over images. Where there is but one position (squeeze-and-excite, dense layers) the score is
+    the channel's share of the energy. The paper's search for the layers' ratios is not part of it.
+    """
+
+    def __call__(self, group: ChannelGroup) -> Tensor:
+        """(size,) scores of a group, to a mean of 1: the mean over its batch-norms, or else its own layer's."""
+        measured = self.scores()
+        norms, outs = _norms(self.model, group)
+        scores = torch.stack([measured[name] for name in norms or outs[:1]]).mean(0)  # (size,)
+        return scores / scores.mean().clamp_min(1e-12)
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, Tensor]:
+        """One forward pass over the images: layer name -> (channels,) scores."""
+        found: dict[str, Tensor] = {}
+        with _watched(self.model, lambda name, output: found.update({name: _attention_change(output)})):
+            self.model(self.images.to(next(self.model.parameters()).device))
+        return found
+
+
+class SensitivityImportance(_Observed):
+    """How far the output moves when the channel is shut, for what that saves: squared change over cost.
+
+    The change is linearised, as in Taylor pruning with gates on batch-norm outputs (Molchanov et al. 2019,
+    arXiv:1906.10771), but of the output instead of a loss, so that it needs no labels and does not vanish in a trained
+    net: activation times gradient of a random combination of the outputs, squared and averaged over images. The cost of
+    a channel is what removing one saves at the present widths, as a share of each limit, as budgets of latency are
+    shared out in HALP (Shen et al. 2021, arXiv:2110.10811). Not normalised over the group: rank globally.
+
+    Args:
+        model, images: as above.
+        limits: the target, by field of `Cost` (params, macs, int8_bytes); without one every channel costs 1.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor, limits: Mapping[str, int] | None = None):
+        super().__init__(model, images)
+        self.limits = dict(limits or {})
+
+    def __call__(self, group: ChannelGroup) -> Tensor:
+        """(size,) scores of a group: squared units of the output, over the share of the target."""
+        measured = self.scores()
+        norms, outs = _norms(self.model, group)
+        names = [name for name in norms if not _feeds_depthwise(self.model, name, outs)] or outs[:1]
+        change = torch.stack([measured[name] for name in names]).sum(0)  # (B, size)
+        return change.square().mean(0) / self._costs[group.name]
+
+    def measure(self) -> dict[str, Tensor]:
+        """A forward and a backward pass: layer name -> (B, channels) changes of the output. Counts the costs, too."""
+        device = next(self.model.parameters()).device
+        found: dict[str, list[Tensor]] = {}
+        generator = torch.Generator().manual_seed(0)
+        for batch in self.images.split(64):
+            outputs: dict[str, Tensor] = {}
+            with torch.enable_grad(), _watched(self.model, outputs.__setitem__):
+                answer = self.model(batch.to(device).requires_grad_())
+            direction = torch.randn(answer.shape, generator=generator).to(answer)
+            gradients = torch.autograd.grad(answer, list(outputs.values()), direction, allow_unused=True)
+            for (name, output), gradient in zip(outputs.items(), gradients, strict=True):
+                if gradient is not None:
+                    change = (output.detach() * gradient).flatten(2).sum(2) if output.dim() > 2 else output * gradient
+                    found.setdefault(name, []).append(change.detach())
+        self._costs = self._count()
+        return {name: torch.cat(changes) for name, changes in found.items()}
+
+    def _count(self) -> dict[str, float]:
+        """Group name -> the cost of one of its channels."""
+        graph = trace(self.model, self.images[:1])
+        whole, costs = graph.cost(), {}
+        for i, group in enumerate(graph.groups):
+            less = graph.cost([int(j == i) for j in range(len(graph.groups))])
+            saved = [(getattr(whole, name) - getattr(less, name)) / limit for name, limit in self.limits.items()]
+            costs[group.name] = max(sum(saved), 1e-9) if saved else 1.0
+        return costs
+
+
+@contextmanager
+def _watched(model: nn.Module, hook: Hook) -> Iterator[None]:
+    """Evaluation mode, and `hook` called with each layer's name and output."""
+    modes = {module: module.training for module in model.modules()}
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, SEEN):
+
+            def call(_: nn.Module, __: tuple, output: Tensor, name: str = name) -> None:
+                hook(name, output)
+
+            handles.append(module.register_forward_hook(call))
+    try:
+        model.eval()
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _norms(model: nn.Module, group: ChannelGroup) -> tuple[list[str], list[str]]:
+    """The batch-norms among the layers that put out a group's channels one by one, and all of these layers."""
+    outs = [slot.layer for slot in group.slots if slot.axis == "out" and group.per_channel(slot) == 1]
+    return [name for name in outs if isinstance(model.get_submodule(name), NORM)], outs
+
+
+def _feeds_depthwise(model: nn.Module, norm: str, outs: list[str]) -> bool:
+    """Whether a depthwise layer of the same group comes next: the channel is then judged behind it, once."""
+    order = [name for name, module in model.named_modules() if name in outs and isinstance(module, SEEN)]
+    after = order[order.index(norm) + 1 :]
+    return bool(after) and is_plain_depthwise(model.get_submodule(after[0]))
+
+
+def _attention_change(output: Tensor) -> Tensor:
+    """(B, C, ...) activations -> (C,) mean change of the attention map without each channel."""
+    energy = output.flatten(2).square() if output.dim() > 2 else output.square()[..., None]  # (B, C, positions)
+    whole = energy.sum(1, keepdim=True)  # (B, 1, positions)
+    if energy.shape[2] == 1:
+        return (energy / whole.clamp_min(1e-12)).mean((0, 2))
+    unit = nn.functional.normalize(whole, dim=2)
+    return (nn.functional.normalize(whole - energy, dim=2) - unit).norm(dim=2).mean(0)

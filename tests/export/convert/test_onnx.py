@@ -1,0 +1,75 @@
+"""export_onnx: the file computes what torch computes, or there is no file."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from export import ExportError, export_onnx, load_runtime
+from tests.exported import SIZE, exported, tiny_net
+
+X = torch.zeros(1, 3, SIZE, SIZE)
+
+
+def test_outputs_are_those_of_torch():
+    made = exported()
+    np.testing.assert_allclose(load_runtime(made.onnx)(made.samples), made.expected, atol=1e-4)
+
+
+def test_file_is_self_contained_opset_18_with_a_batch_of_one():
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(exported().onnx, load_external_data=False)
+    onnx.checker.check_model(model)
+    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [18]
+    assert not any(tensor.data_location for tensor in model.graph.initializer)
+    (source,) = model.graph.input
+    assert [side.dim_value for side in source.type.tensor_type.shape.dim] == [1, 3, SIZE, SIZE]
+
+
+def test_batch_norm_is_folded_and_channels_last_weights_leave_no_gather():
+    onnx = pytest.importorskip("onnx")
+    operators = {node.op_type for node in onnx.load(exported().onnx).graph.node}
+    assert not operators & {"BatchNormalization", "Gather", "Transpose"}
+
+
+def test_callers_model_is_left_as_it_is(tmp_path):
+    net = tiny_net().train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    export_onnx(net, X, tmp_path / "new" / "tiny.onnx")
+    assert net.training
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["tiny.onnx"]
+
+
+class TwoOutputs(nn.Module):
+    def forward(self, x):
+        return x.mean(), x.std()
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x.mean((1, 2, 3)) if x.sum() > 0 else x.std((1, 2, 3))
+
+
+@pytest.mark.parametrize("model", [TwoOutputs(), Branching()])
+def test_what_cannot_be_exported_leaves_the_old_file(model, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"what was there")
+    with pytest.raises(ExportError) as caught:
+        export_onnx(model, X, path)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == b"what was there"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_strays_from_torch_is_refused(tmp_path, monkeypatch):
+    class Noisy(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            Noisy.calls += 1  # a constant to the exporter
+            return x.mean((1, 2, 3), keepdim=True).flatten(1) + float(Noisy.calls)
+
+    with pytest.raises(ExportError, match="differs from torch"):
+        export_onnx(Noisy(), X, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,99 @@
+"""What `hpe deploy` writes: a complete sketch folder, or one sentence and nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.micro.boards import BOARDS
+from export.micro.flatbuffer import ModelFileError
+from export.micro.sketch import quantize_table, write_arduino
+from export.run.runtime import load_runtime
+from hpe.model.preprocess import MEAN, STD, preprocess
+from tests.sketches import SETTINGS, SILU
+
+GENERATED = {"model_data.h", "model_data.cpp", "model_settings.h", "op_resolver.h"}
+pytestmark = pytest.mark.usefixtures("without_wheel")
+
+
+def test_sketch_is_complete(sketch: Path):
+    names = {path.relative_to(sketch).as_posix() for path in sketch.rglob("*") if path.is_file()}
+    assert names >= GENERATED | {"head_pose.ino", "README.md", "src/image.cpp", "src/frame_parser.cpp", "src/pose.cpp"}
+    assert not [path for path in sketch.parent.iterdir() if path.name.startswith(".")]  # no leavings
+
+
+def test_model_data_is_the_file(sketch: Path):
+    text = (sketch / "model_data.cpp").read_text()
+    numbers = text[text.index("{") + 1 : text.index("}")].split(",")
+    assert bytes(map(int, numbers)) == SILU.read_bytes()
+    assert "alignas(16) const unsigned char g_head_pose_model[]" in text
+
+
+def test_resolver_has_the_used_ops_and_no_others(sketch: Path):
+    methods = set(re.findall(r"resolver\.(Add\w+)\(\)", (sketch / "op_resolver.h").read_text()))
+    assert methods == {
+        "AddConv2D",
+        "AddDepthwiseConv2D",
+        "AddLogistic",
+        "AddMul",
+        "AddAdd",
+        "AddMean",
+        "AddFullyConnected",
+    }
+
+
+def test_same_input_gives_the_same_files(sketch: Path, tmp_path: Path):
+    again = tmp_path / "head_pose"
+    for path in write_arduino(SILU, again, "nano33ble", SETTINGS):
+        assert path.read_bytes() == (sketch / path.relative_to(again)).read_bytes()
+    other = write_arduino(SILU, tmp_path / "other_name", "nano33ble", SETTINGS)
+    assert tmp_path / "other_name" / "other_name.ino" in other
+
+
+def test_table_is_preprocessing_and_quantisation_in_one():
+    runtime = load_runtime(SILU)
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    expected = runtime.quantize(preprocess(image))
+    table = quantize_table(MEAN, STD, runtime.input_scale, runtime.input_zero_point)
+    np.testing.assert_array_equal(table[np.arange(3), image], expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mean": [0.5, 0.5]}, "mean"),
+        ({"std": [0.2, 0.2, 0.0]}, "std"),
+        ({"pose_order": ["yaw", "pitch", "pitch"]}, "yaw, pitch and roll once each"),
+        ({"units": "turns"}, "degrees"),
+    ],
+)
+def test_bad_settings_write_nothing(tmp_path: Path, change: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS | change)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_models_and_boards_write_nothing(tmp_path: Path):
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(SILU.read_bytes()[:3000])
+    out = tmp_path / "out"
+    with pytest.raises(ModelFileError, match="Export it again"):
+        write_arduino(cut, out, "nano33ble", SETTINGS)
+    with pytest.raises(ValueError, match="hpe predict"):
+        write_arduino(SILU, out, "pi4", SETTINGS)
+    with pytest.raises(ValueError, match="There is no board"):
+        write_arduino(SILU, out, "uno", SETTINGS)
+    with pytest.raises(ValueError, match="sketch folders"):
+        write_arduino(SILU, tmp_path / "bad name!", "nano33ble", SETTINGS)
+    assert list(tmp_path.iterdir()) == [cut]
+
+
+def test_model_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(BOARDS, "nano33ble", replace(BOARDS["nano33ble"], ram_bytes=120_000))
+    with pytest.raises(ValueError, match=r"RAM is .* bytes short"):
+        write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS)
+    assert list(tmp_path.iterdir()) == []

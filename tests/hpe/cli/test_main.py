@@ -1,0 +1,159 @@
+"""The commands as a script calls them: exit codes, files, sentences."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hpe.cli import main as cli
+from hpe.cli.main import main
+from tests.conftest import TINY_DATA
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+
+
+def run(capsys, *arguments):
+    """(exit code, standard output, standard error) of one command."""
+    try:
+        main([str(argument) for argument in arguments])
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "demo",
+        "data",
+        "data check",
+        "data preview",
+        "train",
+        "prune",
+        "export",
+        "evaluate",
+        "predict",
+        "models",
+        "bench",
+        "report",
+    ],
+)
+def test_every_command_has_help(capsys, command):
+    code, out, _ = run(capsys, *command.split(), "--help")
+    assert code == 0
+    assert f"usage: hpe {command}".strip() in out
+
+
+def test_evaluate_writes_the_contract(capsys, tiny_run, tmp_path):
+    work = tmp_path / "run"
+    shutil.copytree(tiny_run, work)
+    code, out, _ = run(capsys, "evaluate", work, "--data", TINY_DATA, "--json", tmp_path / "out.json")
+    assert code == 0
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result.keys() == {"mae_deg", "geodesic_deg", "n", "dropped"}
+    assert list(result["mae_deg"]) == ["yaw", "pitch", "roll", "mean"]
+    assert f"{result['mae_deg']['mean']:.2f}" in out
+    assert json.loads((work / "result.json").read_text())["evaluations"]
+
+
+def test_train_and_resume(capsys, tmp_path):
+    arguments = [
+        "train",
+        "--data",
+        TINY_DATA,
+        "--out",
+        tmp_path / "r",
+        "--epochs",
+        1,
+        "--batch-size",
+        16,
+        "--act",
+        "relu6",
+    ]
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0
+    assert "epoch   1/1" in out
+    assert "next: hpe evaluate" in out
+    code, _, err = run(capsys, *arguments, "--resume")
+    assert code == 2
+    assert "holds a finished run" in err
+
+
+def test_data_preview_and_check(capsys, tmp_path):
+    code, out, _ = run(capsys, "data", "preview", TINY_DATA, "--out", tmp_path / "sheet.png", "--count", 9)
+    assert code == 0
+    assert "9 faces" in out
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 300
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "labels.csv").write_text("file,yaw,pitch,roll\nabsent.jpg,1,2,3\nalso.jpg,x,2,3\n")
+    code, out, _ = run(capsys, "data", "check", f"csv:{tmp_path / 'faces'}", "--json", tmp_path / "faults.json")
+    assert code == 1
+    assert "absent.jpg" in out
+    assert len(json.loads((tmp_path / "faults.json").read_text())) == 2
+
+
+def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
+    tiny = DATA / "tiny_relu6_se.tflite"
+    code, out, _ = run(capsys, "fit", tiny, "--board", "nano33ble", "--json", tmp_path / "fit.json")
+    assert code == 0
+    assert "fits" in out
+    answer = json.loads((tmp_path / "fit.json").read_text())
+    assert {"flash_bytes", "arena_bytes", "activations_bytes", "macs", "ops", "fits"} <= answer.keys()
+    code, out, _ = run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")
+    assert code == 0
+    assert {"sketch.ino", "model_data.cpp", "model_settings.h", "op_resolver.h", "README.md", "src"} <= {
+        path.name for path in (tmp_path / "sketch").iterdir()
+    }
+    code, _, err = run(capsys, "fit", tiny, "--board", "abacus")
+    assert code == 2
+    assert "nano33ble" in err
+
+
+@pytest.mark.parametrize(("module", "extra"), [("timm", "train"), ("onnx2tf", "export"), ("cv2", "vision")])
+def test_a_missing_extra_is_named(capsys, monkeypatch, module, extra):
+    def handler():
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setitem(cli.COMMANDS, "demo", handler)
+    code, _, err = run(capsys, "demo")
+    assert code == 2
+    assert f"pip install 'head-pose-edge[{extra}]'" in err
+
+
+def test_a_closed_pipe_ends_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "hpe.cli", "models"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["evaluate", "absent", "--data", "csv:x"], "absent: no such model"),
+        (["evaluate", __file__, "--data", TINY_DATA], "not a model this program knows"),
+        (["train", "--data", "csv:absent", "--out", "o"], "absent"),
+        (["train", "--data", "png:absent", "--out", "o"], "no data specification"),
+        (["train", "--data", TINY_DATA, "--out", "o", "--epochs", "0"], "--epochs"),
+        (["report", "absent", "--out", "o"], "no result.json"),
+        (["export", "absent"], "absent: no such run"),
+        (["bench", "absent.tflite"], "absent.tflite"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(capsys, tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert sentence in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []  # a failed command leaves nothing behind

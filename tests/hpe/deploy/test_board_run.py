@@ -1,0 +1,49 @@
+import zlib
+
+import numpy as np
+import pytest
+
+from hpe.data.faces import load_faces
+from hpe.deploy.board_link import LinkError
+from hpe.deploy.board_run import run_serial
+from tests.conftest import TINY_DATA
+
+
+class Board:
+    """A board that answers every whole frame with a fixed pose."""
+
+    def __init__(self):
+        self.images = []
+        self.lines = []
+
+    def write(self, data):
+        magic, length, checksum, payload = data[:4], data[4:8], data[8:12], data[12:]
+        assert magic == b"HPF1"
+        assert int.from_bytes(length, "little") == len(payload)
+        assert int.from_bytes(checksum, "little") == zlib.crc32(payload)
+        self.images.append(np.frombuffer(payload, np.uint8).reshape(64, 64, 3))
+        self.lines.append(b"1.50,-2.00,3.25,812345\n")
+        return len(data)
+
+    def readline(self):
+        return self.lines.pop(0) if self.lines else b""
+
+    def close(self):
+        self.closed = True
+
+
+def test_sends_the_standard_crops_and_measures_the_answers():
+    board, lines = Board(), []
+    metrics = run_serial(board, TINY_DATA, None, 6, report=lines.append)
+    faces = load_faces(TINY_DATA)
+    np.testing.assert_array_equal(np.stack(board.images), faces.images[:6, 8:72, 8:72])
+    assert lines == ["1.50,-2.00,3.25,812345"] * 6
+    assert metrics is not None
+    expected = np.abs(np.array([1.5, -2.0, 3.25]) - faces.pose_deg[:6]).mean()
+    assert metrics.mean_deg == pytest.approx(expected, rel=1e-5)
+    assert board.closed
+
+
+def test_needs_one_source():
+    with pytest.raises(LinkError, match="--data SPEC or --camera"):
+        run_serial(Board(), None, None, 1)

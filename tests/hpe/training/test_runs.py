@@ -1,0 +1,255 @@
+"""The runs that train: what each keeps of the one before, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hpe.data.faces import Faces, load_faces
+from hpe.io.files import read_json
+from hpe.model.net import build_model, example_input, load_model
+from hpe.model.preprocess import centre_crop, preprocess
+from hpe.training.config import (
+    ConfigError,
+    DistillConfig,
+    FinetuneConfig,
+    ModelConfig,
+    PruneConfig,
+    Recipe,
+    TrainConfig,
+)
+from hpe.training.distillation import relabelled
+from hpe.training.loop import fit
+from hpe.training.pruners import make_pruner
+from hpe.training.runs import run_finetune, run_prune, run_train
+from pruning.quantise.qat import quantisation_aware
+from pruning.stats import stats
+from pruning.weights.masks import prunable_weights
+from tests.conftest import TINY_DATA
+
+RECIPE = Recipe(TINY_DATA, train=TrainConfig(epochs=1, batch_size=16, lr=1e-4))
+
+
+def quiet(line):
+    pass
+
+
+def zeros(model):
+    return {name: weight == 0 for name, weight in prunable_weights(model, depthwise=True).items()}
+
+
+@pytest.fixture(scope="module")
+def masked(tiny_run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "masked"
+    return run_prune(tiny_run, out, PruneConfig("magnitude", frequency=1), RECIPE, report=quiet)
+
+
+@pytest.fixture(scope="module")
+def small(tiny_run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "small"
+    recipe = replace(RECIPE, distill=DistillConfig(tiny_run, 0.7, True, 0.5))
+    return run_prune(tiny_run, out, PruneConfig("channel", target_macs=5_000_000, frequency=1), recipe, report=quiet)
+
+
+@pytest.mark.parametrize("tune", [FinetuneConfig(), FinetuneConfig(qat=True), FinetuneConfig(clusters=4)])
+def test_finetuning_keeps_the_zeros_and_changes_the_rest(masked, tmp_path, tune):
+    model = load_model(run_finetune(masked, tmp_path / "tuned", tune, RECIPE, report=quiet))
+    before, after = zeros(load_model(masked)), zeros(model)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert not torch.equal(model.backbone.conv_stem.weight, load_model(masked).backbone.conv_stem.weight)
+    if tune.clusters:
+        assert len(model.backbone.conv_head.weight.unique()) <= 4
+    assert read_json(tmp_path / "tuned" / "config.json")["finetune"]["qat"] is tune.qat
+
+
+def test_quantisation_aware_finetuning_keeps_widths(small, tiny_run, tmp_path):
+    recipe = replace(RECIPE, distill=DistillConfig(tiny_run), val=TINY_DATA)
+    out = run_finetune(small, tmp_path / "qat", FinetuneConfig(qat=True), recipe, report=quiet)
+    shapes = [{n: t.shape for n, t in load_model(run).state_dict().items()} for run in (small, out)]
+    assert shapes[0] == shapes[1]
+    assert read_json(out / "result.json")["val"]["n"] == 48
+
+
+def test_a_teacher_asked_once_replaces_doubtful_labels_and_leaves_exact_ones(tiny_run):
+    crops = load_faces("synthetic:easy:6:3").images
+    truth = np.full((6, 3), 10.0, np.float32)
+    faces = Faces(crops, truth, [*(f"{i}.jpg" for i in range(4)), "synthetic:easy:3:4", "synthetic:easy:3:5"])
+    teacher = load_model(tiny_run).eval()
+    seen = preprocess(centre_crop(crops[:4])).transpose(0, 3, 1, 2)  # (4, 3, 64, 64)
+    with torch.inference_mode():
+        plain = teacher(torch.from_numpy(seen)).numpy()
+        mirrored = teacher(torch.from_numpy(seen[..., ::-1].copy())).numpy() * [-1, 1, -1]
+    for flip, answer in ((False, plain), (True, (plain + mirrored) / 2)):
+        mixed = relabelled(faces, teacher, DistillConfig(tiny_run, 0.75, teacher_flip=flip, teacher_once=True))
+        np.testing.assert_allclose(mixed.pose_deg[:4], 0.25 * truth[:4] + 0.75 * answer, atol=1e-3)
+        np.testing.assert_array_equal(mixed.pose_deg[4:], truth[4:])
+    assert (faces.pose_deg == 10).all()
+
+
+def test_a_run_with_a_teacher_asked_once_equals_one_on_its_labels_where_labels_are_exact(tiny_run, tmp_path):
+    recipe = replace(RECIPE, distill=DistillConfig(tiny_run, teacher_once=True))
+    runs = [
+        run_finetune(tiny_run, tmp_path / name, FinetuneConfig(), r, report=quiet)
+        for name, r in (("once", recipe), ("labels", RECIPE))
+    ]
+    weights = [load_model(run).state_dict() for run in runs]
+    assert all(torch.equal(weights[0][name], tensor) for name, tensor in weights[1].items())
+
+
+def test_a_resumed_quantisation_aware_run_equals_an_unbroken_one(tmp_path):
+    """The ranges of activations are no part of the model's state, and must be restored as well."""
+    faces = load_faces("synthetic:easy:32:5")
+    config = TrainConfig(epochs=2, batch_size=16, lr=1e-4)
+
+    def train(folder, stop=False, resume=False):
+        def report(line):
+            if stop:
+                raise KeyboardInterrupt
+
+        model = build_model(ModelConfig(act="relu6", width=0.3))
+        view = quantisation_aware(model, example_input())
+        try:
+            fit(model, faces, faces, config, folder, view=view, resume=resume, report=report)
+        except KeyboardInterrupt:
+            return None
+        return model.state_dict() | {n: b for n, b in view.named_buffers() if n.endswith(".range")}
+
+    whole = train(tmp_path / "whole")
+    train(tmp_path / "broken", stop=True)
+    resumed = train(tmp_path / "broken", resume=True)
+    assert any(name.endswith(".range") for name in whole)
+    for name, tensor in whole.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def test_rewinding_gives_early_weights_under_late_masks(masked, tiny_run, small, tmp_path, monkeypatch):
+    started = {}
+
+    def remember(model, *arguments, **named):
+        started.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return fit(model, *arguments, **named)
+
+    monkeypatch.setattr("hpe.training.loop.fit", remember)
+    run_finetune(masked, tmp_path / "ticket", FinetuneConfig(rewind_to=tiny_run), RECIPE, report=quiet)
+    early, masks = load_model(tiny_run).state_dict(), zeros(load_model(masked))
+    for name, tensor in early.items():
+        expected = torch.where(masks[name], 0.0, tensor) if name in masks else tensor
+        assert torch.equal(started[name], expected), name
+    with pytest.raises(ConfigError, match="--rewind-to"):
+        run_finetune(masked, tmp_path / "x", FinetuneConfig(rewind_to=small), RECIPE, report=quiet)
+    assert not (tmp_path / "x").exists()
+
+
+def test_blocks_are_dropped_and_stay_dropped(tiny_run, tmp_path):
+    lines = []
+    out = run_prune(tiny_run, tmp_path / "b", PruneConfig("block", blocks=2), RECIPE, report=lines.append)
+    assert lines[0].count("backbone.blocks.") == 2
+    assert stats(load_model(out), example_input()).params < stats(load_model(tiny_run), example_input()).params
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("magnitude", ["scope=global", "score=movement"]),
+        ("magnitude", ["scope=2:4", "final=0.5", "include=backbone.blocks"]),
+        ("magnitude", ["scope=erk", "score=random", "depthwise=1"]),
+        ("channel", ["importance=fpgm", "ranking=isomorphic", "round_to=8"]),
+        ("channel", ["importance=taylor", "ranking=global", "ignored=backbone.conv_head"]),
+        ("channel", ["importance=attention", "ranking=global"]),
+        ("channel", ["importance=sensitivity", "ranking=global"]),
+    ],
+)
+def test_every_kind_of_pruning_runs_from_its_config(tiny_run, method, options):
+    from hpe.training.config import ChannelConfig, MaskConfig
+    from hpe.training.losses import supervised
+
+    values = dict(option.split("=") for option in options)
+    final = float(values.pop("final", 0.4))
+    values = {k: int(v) if v.isdigit() else (v,) if k in ("include", "ignored") else v for k, v in values.items()}
+    family = {"masks": MaskConfig(**values)} if method == "magnitude" else {"channels": ChannelConfig(**values)}
+    model = load_model(tiny_run).train()
+    pruner = make_pruner(
+        model, PruneConfig(method, final_sparsity=final, frequency=1, **family), 2, 1, load_faces(TINY_DATA)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
+    before = stats(model, example_input())
+    for _ in range(2):
+        images = torch.randn(4, 3, 64, 64)
+        loss, _ = supervised(model, images, torch.zeros(4, 3))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        pruner.step(optimizer)
+    after = stats(model, example_input())
+    assert after.nonzeros < 0.9 * before.nonzeros
+
+
+@pytest.mark.parametrize("grow", [False, True])
+def test_a_board_as_target_leaves_a_net_within_its_limits(tiny_run, grow):
+    from export.micro.boards import find_board, planned_limits
+    from hpe.training.config import ChannelConfig
+
+    limits = planned_limits(find_board("nano33ble"))
+    model = load_model(tiny_run)
+    prune = PruneConfig("channel", target_board="nano33ble", frequency=1, channels=ChannelConfig(grow=grow))
+    pruner = make_pruner(model, prune, 3, 1)
+    for _ in range(3):
+        pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
+    shares = [getattr(stats(model, example_input()), name) / limit for name, limit in limits.items()]
+    assert 0.99 <= max(shares) <= 1
+    with pytest.raises(ConfigError, match=r"--target-board nano33ble is met .* nothing to prune"):
+        make_pruner(model, prune, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ({"target_board": "nano"}, "no board 'nano'"),
+        ({"target_board": "pi4"}, "--target-board pi4 is met"),
+        ({"target_params": 5_000_000}, "--target-params 5,000,000 is met"),
+    ],
+)
+def test_targets_that_ask_for_nothing_are_refused(tiny_run, target, words):
+    with pytest.raises(ValueError, match=words):
+        make_pruner(load_model(tiny_run), PruneConfig("channel", **target), 3, 200)
+
+
+def test_growing_regularisation_meets_its_target(tiny_run):
+    from hpe.training.config import ChannelConfig
+
+    model = load_model(tiny_run)
+    prune = PruneConfig("channel", target_macs=8_000_000, frequency=1, channels=ChannelConfig(grow=True))
+    pruner = make_pruner(model, prune, 1, 4)
+    optimizer = torch.optim.Adam(model.parameters())
+    for _ in range(4):
+        pruner.step(optimizer)
+    assert 0.99 * 8e6 < stats(model, example_input()).macs <= 8e6
+
+
+def test_a_narrow_net_trains_saves_and_loads(tmp_path):
+    out = run_train(tmp_path / "narrow", ModelConfig(width=0.25, act="relu6"), RECIPE, report=quiet)
+    model = load_model(out)
+    assert model.backbone.conv_head.out_channels == 320
+    assert read_json(out / "result.json")["params"] < 600_000
+    images = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32))
+    assert model(images).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "flag"),
+    [
+        (lambda: PruneConfig("channel", masks=replace(PruneConfig("magnitude").masks, scope="erk")), "--scope"),
+        (lambda: PruneConfig("magnitude", channels=replace(PruneConfig("channel").channels, grow=True)), "--grow"),
+        (lambda: FinetuneConfig(clusters=1), "--clusters"),
+        (lambda: DistillConfig(teacher_weight=1.5), "--teacher-weight"),
+        (lambda: DistillConfig(feature_weight=1.0), "--feature-weight needs --teacher"),
+        (lambda: DistillConfig(teacher_once=True), "--teacher-once needs --teacher"),
+        (lambda: DistillConfig("teacher", teacher_once=True, feature_weight=1.0), "leave --teacher-once out"),
+        (lambda: ModelConfig(width=0.0), "--width"),
+        (lambda: ModelConfig(width=0.5, pretrained=True), "--pretrained"),
+    ],
+)
+def test_bad_settings_name_their_flag(make, flag):
+    with pytest.raises(ConfigError, match=flag):
+        make()

@@ -1,0 +1,148 @@
+import pytest
+import torch
+from torch import nn
+
+from pruning.channels.graph import trace
+from pruning.channels.importance import make_importance
+from pruning.channels.observed import AttentionImportance, SensitivityImportance
+from pruning.channels.pruner import prune_channels
+from tests.small_nets import X, images, small_net
+
+
+def conv_group(weight):
+    model = nn.Sequential(nn.Conv2d(1, len(weight), 1, bias=False), nn.Conv2d(len(weight), 1, 1, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor(weight).view(-1, 1, 1, 1))
+        model[1].weight.fill_(0.0)
+    return model, trace(model, torch.zeros(1, 1, 4, 4)).groups[0]
+
+
+@pytest.mark.parametrize(("name", "power"), [("magnitude", 2), ("l1", 1)])
+def test_norms_by_hand(name, power):
+    _, group = conv_group([1.0, -2.0, 3.0])
+    expected = torch.tensor([1.0, 2.0, 3.0]) ** power
+    torch.testing.assert_close(make_importance(name)(group), expected / expected.mean())
+
+
+def test_lamp_by_hand():
+    _, group = conv_group([1.0, 2.0, 3.0])
+    halves = torch.tensor([1.0, 4.0, 9.0]) / 2  # the mean over two layers, of which one is zero
+    torch.testing.assert_close(make_importance("lamp")(group), halves / torch.tensor([7.0, 6.5, 4.5]))
+
+
+def test_batch_norm_scale_by_hand():
+    model = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 1, 1))
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([0.5, -2.0, 0.5]))
+    group = trace(model, torch.zeros(1, 1, 4, 4)).groups[0]
+    torch.testing.assert_close(make_importance("bn_scale")(group), torch.tensor([0.5, 2.0, 0.5]))
+
+
+def test_fpgm_drops_the_filter_nearest_to_all_others():
+    _, group = conv_group([0.0, 5.0, 10.0])
+    assert int(make_importance("fpgm")(group).argmin()) == 1
+
+
+def test_taylor_by_hand():
+    model, group = conv_group([1.0, 2.0, 3.0])
+    model[0].weight.grad = torch.tensor([3.0, 0.0, -2.0]).view(3, 1, 1, 1)
+    model[1].weight.grad = torch.zeros(1, 3, 1, 1)
+    expected = torch.tensor([3.0, 0.0, 6.0])
+    torch.testing.assert_close(make_importance("taylor")(group), expected / expected.mean())
+
+
+def test_random_follows_its_seed():
+    _, group = conv_group([1.0, 2.0, 3.0])
+    assert torch.equal(make_importance("random", 1)(group), make_importance("random", 1)(group))
+    assert not torch.equal(make_importance("random", 1)(group), make_importance("random", 2)(group))
+
+
+def test_attention_by_hand():
+    """A channel that looks where no other does changes the map; one with the common pattern, or with none, does not."""
+    model, group = conv_group([1.0, 1.0, 0.0, 1.0])
+
+    class Looks(nn.Module):
+        def forward(self, x):
+            mask = torch.zeros(1, 4, 4, 4)
+            mask[:, :2, 0] = 1.0
+            mask[:, 3, 3] = 1.0
+            return x * mask
+
+    model[0] = nn.Sequential(Looks(), nn.Conv2d(4, 4, 1, bias=False))
+    with torch.no_grad():
+        model[0][1].weight.copy_(torch.diag(torch.tensor([1.0, 1.0, 0.0, 1.0])).view(4, 4, 1, 1))
+    group = next(g for g in trace(model, torch.ones(1, 4, 4, 4)).groups if g.name == "0.1")
+    scores = AttentionImportance(model, torch.ones(2, 4, 4, 4))(group)
+    energy = torch.tensor([[1.0, 0], [1, 0], [0, 0], [0, 1]])  # (channel, row)
+    whole = energy.sum(0)
+    unit = nn.functional.normalize
+    by_hand = torch.stack([(unit(whole - e, dim=0) - unit(whole, dim=0)).norm() for e in energy])
+    torch.testing.assert_close(scores, by_hand / by_hand.mean())
+    assert int(scores.argmax()) == 3
+    assert scores[2] == 0
+
+
+def test_attention_scores_follow_pruning_and_training():
+    model = small_net()
+    importance = AttentionImportance(model, images())
+    for ratio in (0.25, 0.25):
+        prune_channels(model, X, ratio=ratio, importance=importance)
+        with torch.no_grad():
+            model.stem[0].weight.add_(0.1)
+    group = trace(model, X).groups[0]
+    assert torch.equal(importance(group), AttentionImportance(model, images())(group))
+    assert model(images()).shape == (4, 3)
+
+
+def test_sensitivity_by_hand():
+    """A linear net: a channel's part in each output is its activation times the weight that reads it."""
+    model, _ = conv_group([1.0, -2.0, 3.0])
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([2.0, 0.5, 0.0]).view(1, 3, 1, 1))
+    model.append(nn.AdaptiveAvgPool2d(1))
+    group = trace(model, torch.zeros(1, 1, 4, 4)).groups[0]
+    x = torch.rand(70, 1, 4, 4)
+    directions = [torch.randn(64, 1, 1, 1, generator=(g := torch.Generator().manual_seed(0)))]
+    directions.append(torch.randn(6, 1, 1, 1, generator=g))
+    part = x.mean((1, 2, 3))[:, None] * torch.tensor([2.0, -1.0, 0.0]) * torch.cat(directions)[:, 0, 0]
+    kilomacs = 2 * 16 / 1000  # a channel is made and read by one multiplication at each of 16 positions
+    change = part.square().mean(0)
+    torch.testing.assert_close(SensitivityImportance(model, x)(group), change)
+    torch.testing.assert_close(SensitivityImportance(model, x, {"macs": 1000})(group), change / kilomacs)
+    both = SensitivityImportance(model, x, {"macs": 1000, "params": 10})(group)
+    torch.testing.assert_close(both, change / (kilomacs + 2 / 10))
+
+
+def test_sensitivity_judges_a_channel_once_and_leaves_the_model_as_it_was():
+    model = small_net().train()
+    importance = SensitivityImportance(model, images())
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    graph = trace(model, X)
+    scores = [importance(group) for group in graph.groups]
+    assert all(score.isfinite().all() and (score >= 0).all() for score in scores)
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    norm = "blocks.0.depthwise.1"
+    silent = next(group for group in graph.groups if any(slot.layer == norm for slot in group.slots))
+    with torch.no_grad():
+        model.blocks[0].depthwise[1].weight[3] = model.blocks[0].depthwise[1].bias[3] = 0.0  # the norm behind it
+    assert importance(silent)[3] == 0
+
+
+def test_the_least_sensitive_channels_cost_least():
+    """Half the MACs by sensitivity move the output less than by chance."""
+    moved = {}
+    for name in ("sensitivity", "random"):
+        model = small_net().eval()
+        with torch.no_grad():
+            before = model(images())
+            importance = (
+                SensitivityImportance(model, images(), {"macs": 10**6})
+                if name == "sensitivity"
+                else make_importance(name)
+            )
+        prune_channels(model, X, ratio=0.4, importance=importance, ranking="global")
+        with torch.no_grad():
+            moved[name] = float((model.eval()(images()) - before).abs().mean())
+    assert moved["sensitivity"] < moved["random"]

@@ -1,0 +1,223 @@
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from pruning.channels.pruner import prune_channels, widths
+from pruning.quantise.qat import (
+    FakeQuantise,
+    activation_grid,
+    folded,
+    quantisation_aware,
+    quantise_weight,
+    round_sigmoid,
+)
+from pruning.schedule import ConstantSparsity
+from pruning.weights.magnitude import MagnitudePruner
+from tests.small_nets import X, images, params, small_net
+
+
+def roundings(view):
+    return [name for name, module in view.named_modules() if isinstance(module, FakeQuantise)]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale", "zero_point"),
+    [
+        (0.0, 25.5, 0.1, -128),
+        (-12.8, 12.7, 0.1, 0),
+        (-25.5, 0.0, 0.1, 127),
+        (2.0, 25.5, 0.1, -128),
+        (-5.1, 20.4, 0.1, -77),
+    ],
+)
+def test_the_grid_of_activations_by_hand(low, high, scale, zero_point):
+    found, zero = activation_grid(torch.tensor(low), torch.tensor(high))
+    assert float(found) == pytest.approx(scale)
+    assert int(zero) == zero_point
+
+
+def test_an_activation_is_rounded_as_the_specification_says():
+    module = FakeQuantise()
+    x = torch.linspace(-1.0, 3.0, 1001, requires_grad=True)
+    rounded = module(x)
+    scale, zero = 4.0 / 255, round(-128 + 1.0 / (4.0 / 255))
+    by_hand = (torch.clamp(torch.round(x.detach() / scale) + zero, -128, 127) - zero) * scale
+    torch.testing.assert_close(rounded.detach(), by_hand)
+    assert float(module.eval()(torch.zeros(1))) == 0.0
+    rounded.sum().backward()
+    assert x.grad is not None
+    assert float(x.grad[500]) == 1.0  # straight through
+    outside = torch.tensor([9.0], requires_grad=True)
+    module(outside).sum().backward()
+    assert outside.grad is not None
+    assert float(outside.grad) == 0.0
+
+
+def test_ranges_move_in_training_only():
+    module = FakeQuantise()
+    module(torch.tensor([-1.0, 1.0]))
+    module(torch.tensor([-2.0, 1.0]))
+    assert module.range.tolist() == pytest.approx([-1.02, 1.0])
+    module.eval()(torch.tensor([-50.0, 50.0]))
+    assert module.range.tolist() == pytest.approx([-1.02, 1.0])
+
+
+def test_a_sigmoid_has_its_fixed_grid():
+    x = torch.tensor([0.0, 0.25 + 1e-3, 0.999, 1.0])
+    torch.testing.assert_close(round_sigmoid(x), torch.tensor([0.0, 64 / 256, 255 / 256, 255 / 256]))
+
+
+@pytest.mark.parametrize(
+    ("layer", "axis"),
+    [
+        (nn.Conv2d(4, 6, 3), 0),
+        (nn.Conv2d(6, 6, 3, groups=6), 0),
+        (nn.ConvTranspose2d(4, 6, 3), 1),
+        (nn.Linear(4, 6), None),
+    ],
+    ids=["conv", "depthwise", "transposed", "dense"],
+)
+def test_weights_are_symmetric_per_channel_and_dense_ones_per_tensor(layer, axis):
+    weight = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0))
+    weight.flatten()[::3] = 0.0
+    rounded = quantise_weight(layer, weight)
+    others = [d for d in range(weight.dim()) if d != axis]
+    scale = weight.abs().amax(others, keepdim=True) / 127 if axis is not None else weight.abs().max() / 127
+    torch.testing.assert_close(rounded, torch.round(weight / scale) * scale)
+    assert (rounded[weight == 0] == 0).all()
+    assert quantise_weight(layer, torch.zeros_like(weight)).eq(0).all()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("affine", [False, True])
+def test_folding_equals_convolution_then_norm(bias, affine):
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(3, 5, 3, bias=bias), nn.BatchNorm2d(5, affine=affine).eval()
+    nn.init.uniform_(norm.running_var, 0.5, 2.0)
+    nn.init.normal_(norm.running_mean)
+    if affine:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    weight, shift = folded(conv, norm)
+    torch.testing.assert_close(
+        nn.functional.conv2d(images(), weight, shift), norm(conv(images())), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_view_rounds_where_tflite_does():
+    """One scale for the input and for each operator: 4 layers, mean, SiLU's and the gate's products, sum, ..."""
+    view = quantisation_aware(small_net(), X)
+    per_block = 5 + 2 + 1 + 1 + 1  # convolutions, SiLU products, mean, gate's product, residual sum
+    assert len(roundings(view)) == 1 + 1 + 2 * per_block + 2 + 1  # input, stem, blocks, dense layers, scaled output
+    sigmoids = [node for node in view.graph.nodes if node.target is round_sigmoid]
+    assert len(sigmoids) == 2 * 3
+    mobilenet = quantisation_aware(torchvision.models.mobilenet_v2(num_classes=3), torch.zeros(1, 3, 32, 32))
+    assert len(roundings(mobilenet)) == 1 + 52 + 10 + 1 + 1  # input, convolutions with ReLU6 fused, sums, pool, dense
+
+
+def test_a_pool_keeps_the_scale_of_its_input():
+    view = quantisation_aware(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AvgPool2d(2)), X).train()
+    view(images())
+    pooled = view.eval()(images(1))
+    (name,) = [name for name in roundings(view) if name != "round_input_1"]
+    rounding = view.get_submodule(name)
+    assert isinstance(rounding, FakeQuantise)
+    torch.testing.assert_close(rounding.round(pooled), pooled)
+    assert len(roundings(view)) == 2
+
+
+def test_training_the_view_trains_the_model_and_keeps_masks_widths_and_statistics():
+    model = small_net()
+    prune_channels(model, X, ratio=0.25)
+    shape, count, names = widths(model), params(model), list(model.state_dict())
+    pruner = MagnitudePruner(model, ConstantSparsity(0.5, 0))
+    pruner.step()
+    view = quantisation_aware(model, X).train()
+    optimizer = torch.optim.Adam(view.parameters(), lr=1e-3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for seed in range(2):
+        optimizer.zero_grad()
+        view(images(seed)).square().mean().backward()
+        optimizer.step()
+        pruner.step(optimizer)
+    assert {id(p) for p in view.parameters()} == {id(p) for p in model.parameters()}
+    assert list(model.state_dict()) == names
+    assert (widths(model), params(model)) == (shape, count)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) == ("running" in name or "num_batches" in name), name
+    for name, mask in pruner.masks.items():
+        assert (model.get_parameter(name)[~mask] == 0).all()
+
+
+def test_the_view_is_near_the_model_and_leaves_its_modes():
+    model = small_net()
+    model.stem.train()
+    view = quantisation_aware(model, X)
+    assert model.stem.training
+    assert not model.blocks.training
+    model.eval()
+    view.train()(images(1, batch=64))
+    view.eval()
+    difference = (view(images()) - model(images())).abs().mean() / model(images()).std()
+    assert 0 < difference < 0.1
+
+
+def test_ranges_are_saved_apart():
+    view = quantisation_aware(small_net(), X).train()
+    view(images())
+    ranges = {name: value for name, value in view.named_buffers() if name.endswith(".range")}
+    assert len(ranges) == len(roundings(view))
+    again = quantisation_aware(small_net(), X)
+    again.load_state_dict(ranges, strict=False)
+    assert torch.equal(again.eval()(images(1)), view.eval()(images(1)))
+
+
+def test_a_lone_batch_norm_is_refused():
+    with pytest.raises(ValueError, match="'1' is not directly behind"):
+        quantisation_aware(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)), X)
+
+
+@pytest.mark.slow
+def test_with_the_files_ranges_the_view_computes_what_the_int8_file_computes(tmp_path):
+    """LiteRT's reference kernels are the oracle: the scale of every tensor is read from the file."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    from export.convert.onnx import export_onnx
+    from export.convert.tflite import convert
+
+    model = small_net()
+    onnx = export_onnx(model, X, tmp_path / "net.onnx")
+    calibration = images(7, batch=100).permute(0, 2, 3, 1).contiguous().numpy()
+    file = convert(onnx, tmp_path, formats=("int8",), calibration=calibration)["int8"]
+    interpreter = Interpreter(str(file), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    interpreter.allocate_tensors()
+    given, returned = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    grids = {detail["index"]: detail["quantization"] for detail in interpreter.get_tensor_details()}
+    kept = ("PAD", "RESHAPE", "LOGISTIC", "AVERAGE_POOL_2D")  # no range of their own
+    made = [op["outputs"][0] for op in interpreter._get_ops_details() if op["op_name"] not in kept]
+    ranges = [
+        ((-128 - zero) * scale, (127 - zero) * scale) for scale, zero in (grids[i] for i in [given["index"], *made])
+    ]
+    ranges.insert(-1, (ranges[-1][0] / 30, ranges[-1][1] / 30))  # the file has the factor 30 in its last layer
+
+    view = quantisation_aware(model, X).eval()
+    targets = [node.target for node in view.graph.nodes if node.op == "call_module"]
+    modules = [view.get_submodule(str(target)) for target in targets]
+    found = [module for module in modules if isinstance(module, FakeQuantise)]
+    assert len(found) == len(ranges)
+    for rounding, limits in zip(found, ranges, strict=True):
+        rounding.range.copy_(torch.tensor(limits))
+
+    x = images(3, batch=32)  # (32, 3, 16, 16)
+    scale, zero = given["quantization"]
+    inputs = (x.permute(0, 2, 3, 1) / scale).round().add(zero).clamp(-128, 127).to(torch.int8).numpy()
+    outputs = []
+    for sample in inputs:
+        interpreter.set_tensor(given["index"], sample[None])
+        interpreter.invoke()
+        outputs.append(torch.from_numpy(interpreter.get_tensor(returned["index"])).float())
+    scale, zero = returned["quantization"]
+    steps = (torch.cat(outputs) - zero) - view(x).detach() / scale  # (32, 3) in steps of the output
+    assert steps.abs().max() <= 3.01
+    assert steps.abs().mean() < 0.75

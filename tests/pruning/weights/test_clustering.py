@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pruning.weights.clustering import WeightClusterer
+from pruning.weights.masks import apply_masks, make_masks, prunable_weights
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 4))
+
+
+def values(weight):
+    return np.unique(weight.detach().numpy())
+
+
+def test_each_layer_takes_few_values_near_its_own():
+    model, dense = net(), net()
+    WeightClusterer(model, clusters=8)
+    for mine, was in ((model[0].weight, dense[0].weight), (model[3].weight, dense[3].weight)):
+        assert len(values(mine)) <= 8
+        step = (was.max() - was.min()) / 8
+        assert (mine - was).abs().max() < step
+    assert torch.equal(model[0].bias, dense[0].bias)
+
+
+def test_obvious_clusters_are_found_exactly():
+    model = nn.Linear(6, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.0, 1.2, 0.0, -3.0, -3.2, 0.0]]))
+    WeightClusterer(model, clusters=3)
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[1.1, 1.1, 0.0, -3.1, -3.1, 0.0]]))
+
+
+def test_training_keeps_values_shared_and_zeros_zero():
+    model = net()
+    masks = make_masks({n: w.detach().abs() for n, w in prunable_weights(model).items()}, 0.5)
+    apply_masks(model, masks)
+    clusterer = WeightClusterer(model, clusters=8)
+    before = values(model[3].weight)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for seed in range(3):
+        images = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+        optimizer.zero_grad()
+        model(images).square().mean().backward()
+        optimizer.step()
+        clusterer.step(optimizer)
+    assert len(values(model[3].weight)) <= 8
+    assert not np.allclose(values(model[3].weight), before)
+    for name, mask in masks.items():
+        assert (model.get_parameter(name)[~mask] == 0).all()
+
+
+def test_state_goes_on_elsewhere():
+    model = net()
+    clusterer = WeightClusterer(model, clusters=4)
+    again = net()
+    resumed = WeightClusterer(again, clusters=4, include=["*"])
+    with torch.no_grad():
+        model[3].weight.add_(torch.randn(4, 128, generator=torch.Generator().manual_seed(1)))
+    again.load_state_dict(model.state_dict())
+    resumed.load_state_dict(clusterer.state_dict())
+    clusterer.step()
+    assert torch.equal(model[3].weight, again[3].weight)
+    with pytest.raises(ValueError, match="do not fit"):
+        WeightClusterer(net(), exclude=["0"]).load_state_dict(clusterer.state_dict())
+    with pytest.raises(ValueError, match="2 or more"):
+        WeightClusterer(net(), clusters=1)
