@@ -5,8 +5,8 @@
 #include "common.h"
 
 typedef struct {
-    const int16_t *weights; /* [channel][kernel row][words of two], see README.md */
-    const channel_t *channels;
+    const int16_t *weights;    /* [channel][kernel row][words of two], see README.md; doubled */
+    const channel_t *channels; /* biases doubled */
     int16_t count;      /* channels */
     int16_t width;      /* outputs in a row */
     int16_t row_stride; /* halfwords from channel to channel in a row of the input */
@@ -15,8 +15,8 @@ typedef struct {
 } depthwise_t;
 
 typedef struct {
-    const int16_t *weights; /* [channel][4 outputs][4 inputs] */
-    const channel_t *channels;
+    const int16_t *weights;    /* [channel][4 outputs][4 inputs], doubled */
+    const channel_t *channels; /* biases doubled */
     int16_t count;
     int32_t zero_point;
 } map4_t;

@@ -1,11 +1,17 @@
 #include "../dense.h"
 
+/* The weight of the first (0) or second (1) channel of a pair: the bytes are those of 256 * second + first. */
+static inline int32_t dense_weight(const int8_t *pair, int second) {
+    return second ? pair[1] + (pair[0] < 0) : pair[0];
+}
+
 static inline int32_t dense_sum(const dense_t *p, const int16_t *tile, int c, int pixel) {
     int pairs = (p->inputs + 1) / 2;
-    const int8_t *w = p->weights + (c >> 1) * pairs * 4 + (c & 1);
+    const int8_t *w = p->weights + (c >> 1) * pairs * 4;
     int32_t sum = p->channels[c].bias;
-    for (int k = 0; k < pairs; ++k) {
-        sum += tile[k * 8 + pixel * 2] * w[k * 4] + tile[k * 8 + pixel * 2 + 1] * w[k * 4 + 2];
+    for (int k = 0; k < pairs; ++k, w += 4) {
+        const int16_t *x = tile + k * 8 + pixel * 2;
+        sum += x[0] * dense_weight(w, c & 1) + x[1] * dense_weight(w + 2, c & 1);
     }
     return sum;
 }

@@ -1,0 +1,51 @@
+"""Plain numpy twins of the kernels, with TFLite's double rounding, and the tables that the kernels read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def high_product(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
+    """SaturatingRoundingDoublingHighMul of gemmlowp, in 64 bits."""
+    product = np.asarray(a, np.int64) * b
+    nudge = np.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    total = product + nudge
+    return np.where(total >= 0, total >> 31, -(-total >> 31))  # C's division: towards 0
+
+
+def rounding_shift(x: np.ndarray, exponent: np.ndarray | int) -> np.ndarray:
+    """RoundingDivideByPOT of gemmlowp."""
+    mask = (np.int64(1) << exponent) - 1
+    remainder, threshold = x & mask, (mask >> 1) + (x < 0)
+    return (x >> exponent) + (remainder > threshold)
+
+
+def requantise(sums: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, zero_point: int) -> np.ndarray:
+    """int8 outputs of sums whose last axis is the channel; `shift` is a right shift."""
+    left, right = np.maximum(-shift, 0), np.maximum(shift, 0)
+    scaled = rounding_shift(high_product(sums << left, multiplier), right)
+    return np.clip(scaled + zero_point, -128, 127).astype(np.int8)
+
+
+def channel_table(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """channel_t records, (channels, 3) int32."""
+    return np.stack([bias, multiplier, shift], 1).astype(np.int32)
+
+
+def to_even(array: np.ndarray, axis: int, repeat: bool = False) -> np.ndarray:
+    """The array with an even length along an axis: padded with zeros, or with its last entry."""
+    width = [(0, array.shape[i] % 2 if i == axis else 0) for i in range(array.ndim)]
+    return np.pad(array, width, mode="edge" if repeat else "constant")
+
+
+def pack_dense(weights: np.ndarray) -> np.ndarray:
+    """int8 (outputs, inputs) -> the words that dense reads: halfwords 256 * w(c + 1, k) + w(c, k)."""
+    even = to_even(to_even(weights.astype(np.int16), 0), 1)
+    pairs = even[1::2] * 256 + even[0::2]  # (outputs / 2, inputs)
+    return pairs.astype("<i2")
+
+
+def to_tile(image: np.ndarray) -> np.ndarray:
+    """int8 (4 pixels, channels) -> int16 (channels / 2, 4, 2)."""
+    even = to_even(image.astype(np.int16), 1)
+    return even.reshape(len(image), -1, 2).transpose(1, 0, 2)
