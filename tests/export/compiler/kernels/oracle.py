@@ -49,3 +49,13 @@ def to_tile(image: np.ndarray) -> np.ndarray:
     """int8 (4 pixels, channels) -> int16 (channels / 2, 4, 2)."""
     even = to_even(image.astype(np.int16), 1)
     return even.reshape(len(image), -1, 2).transpose(1, 0, 2)
+
+
+def random_channels(rng: np.random.Generator, count: int, inputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Biases, multipliers and right shifts that fill the int8 range, some of them at their ends."""
+    bias = rng.integers(-10000, 10000, count)
+    multiplier = rng.integers(1 << 30, (1 << 31) - 1, count, endpoint=True)
+    multiplier[rng.random(count) < 0.2] = rng.choice([1 << 30, (1 << 31) - 1])
+    shift = rng.integers(6, 11, count) + int(np.log2(max(inputs, 1))) // 2
+    shift[rng.random(count) < 0.1] = rng.choice([1, 2, 22])
+    return bias, multiplier, shift
