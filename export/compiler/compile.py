@@ -1,0 +1,101 @@
+"""From a file to C: read, passes, steps, plan, emit."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.compiler.emit import emit
+from export.compiler.graph import CompileError, Graph, Reshape
+from export.compiler.lower import lower
+from export.compiler.plan import Buffer, Plan, place
+from export.compiler.read import read_graph
+from export.compiler.step import Step
+
+
+@dataclass
+class Compiled:
+    """What was written, and what it takes."""
+
+    name: str
+    files: list[Path]
+    ram_bytes: int
+    flash_bytes: int
+    """Tables only; the code of the kernels depends on the processor."""
+    macs: int
+    steps: list[Step]
+    notes: list[str]
+
+
+def compile_model(model: str | Path, out: str | Path, name: str | None = None) -> Compiled:
+    """Write OUT/NAME.c and OUT/NAME.h: plain C99 that computes what TFLite's reference kernels do, byte for byte.
+
+    Args:
+        model: a full-int8 .tflite file of one input and one output.
+        out: the folder; it is made where it is absent. Nothing is written unless all of it can be.
+        name: begins the names of files and functions; left out, the file's own.
+
+    Raises:
+        CompileError: the model, or an operator of it, is not one that the compiler takes.
+        ModelFileError: no .tflite file, or a damaged one.
+    """
+    name = c_name(name if name is not None else Path(model).stem)
+    graph = read_graph(model)
+    steps, buffers, plan = _arrange(graph)
+    texts = emit(graph, steps, buffers, plan, name)
+    files = _write(Path(out), texts)
+    flash = sum(step.flash for step in steps)
+    return Compiled(name, files, plan.size, flash, sum(step.macs for step in steps), steps, graph.notes)
+
+
+def c_name(text: str) -> str:
+    """A C identifier: b0-nano -> b0_nano"""
+    name = re.sub(r"\W", "_", text, flags=re.ASCII)
+    return f"model_{name}" if not name or name[0].isdigit() or name[0] == "_" else name
+
+
+def _arrange(graph: Graph) -> tuple[list[Step], list[Buffer], Plan]:
+    steps = [lower(graph, op, f"op{i}") for i, op in enumerate(graph.ops)]
+    buffers = _buffers(graph, steps)
+    return steps, buffers, place(buffers, len(steps) + 1)
+
+
+def _buffers(graph: Graph, steps: list[Step]) -> list[Buffer]:
+    """Life spans: the input is there before the first step, the output is read after the last."""
+    last = {graph.output: len(steps)}
+    for i, step in enumerate(steps):
+        for tensor in step.inputs:
+            last[tensor] = max(last.get(tensor, i), i)
+    buffers = [Buffer(graph.input, graph.tensors[graph.input].size, -1, max(last.get(graph.input, 0), 0))]
+    for i, step in enumerate(steps):
+        size = graph.tensors[step.output].size
+        buffers.append(Buffer(step.output, size, i, last.get(step.output, i), dict(step.slack)))
+        if step.scratch:
+            buffers.append(Buffer(f"scratch{i}", step.scratch, i, i))
+    return buffers
+
+
+def _write(out: Path, texts: dict[str, str]) -> list[Path]:
+    """All files or none: each is written under a temporary name first."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        staged = []
+        try:
+            for file, text in texts.items():
+                handle, temporary = tempfile.mkstemp(prefix=f".{file}-", dir=out)
+                staged.append((temporary, out / file))
+                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+                    stream.write(text)
+                os.chmod(temporary, 0o644)
+            for temporary, final in staged:
+                os.replace(temporary, final)
+        except BaseException:
+            for temporary, _ in staged:
+                Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CompileError(f"{out} cannot be written: {error.strerror or error}. Choose another folder.") from error
+    return [final for _, final in staged]

@@ -1,0 +1,63 @@
+"""One call of a kernel, with its tables: what an operator becomes before it is written as C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Table:
+    """A const array in flash."""
+
+    type: str
+    """C's name of an item, for instance int8_t or channel_t."""
+    name: str
+    values: np.ndarray
+    """(items,), or (items, fields) for structs."""
+    words: bool = False
+    """Read as 32-bit words: starts on one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of flash."""
+        item = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2}.get(self.type, 4)
+        return item * self.values.size
+
+
+@dataclass
+class Struct:
+    """A const struct of parameters; field values are C text."""
+
+    type: str
+    name: str
+    fields: dict[str, str | int]
+
+
+@dataclass
+class Step:
+    name: str
+    """The operators' numbers and names in the file."""
+    inputs: tuple[int, ...]
+    """Tensors that are read; {0}, {1} ... in `call`."""
+    output: int
+    """{out} in `call`"""
+    call: str
+    """The C statement; {scratch} is the scratch buffer."""
+    functions: set[str]
+    """Kernel functions that it needs."""
+    tables: list[Table] = field(default_factory=list)
+    structs: list[Struct] = field(default_factory=list)
+    scratch: int = 0
+    """Bytes of RAM while it runs."""
+    slack: dict[int, int] = field(default_factory=dict)
+    """Inputs that the output may be written over, if it starts so many bytes before them at least."""
+    macs: int = 0
+    """Multiply-accumulates as the network has them."""
+    kernel: str = "plain"
+    """Dense, sparse with its share of zeros, plain loop ...: for reports."""
+
+    @property
+    def flash(self) -> int:
+        return sum(table.size for table in self.tables)
