@@ -59,3 +59,31 @@ def random_channels(rng: np.random.Generator, count: int, inputs: int) -> tuple[
     shift = rng.integers(6, 11, count) + int(np.log2(max(inputs, 1))) // 2
     shift[rng.random(count) < 0.1] = rng.choice([1, 2, 22])
     return bias, multiplier, shift
+
+
+def pack_depthwise(weights: np.ndarray, stride: int, pad_left: int) -> np.ndarray:
+    """int8 (channels, size, size) -> the doubled pairs of taps that depthwise reads, (channels, size, 2 * words)."""
+    size = weights.shape[1]
+    if stride == 2:
+        ahead = pad_left % 2
+        return 2 * np.pad(weights.astype(np.int16), ((0, 0), (0, 0), (ahead, 1 - ahead)))
+    order = [0, 1, 1, 2] if size == 3 else [0, 1, 2, 3, 1, 2, 3, 4]
+    return 2 * weights.astype(np.int16)[:, :, order]
+
+
+def row_stride(width: int, outputs: int, size: int, stride: int, pad_left: int) -> int:
+    """Halfwords from channel to channel in the layout `rows`."""
+    needed = max(2 + -(-width // 4) * 4, 2 - pad_left + stride * (-(-outputs // 4) * 4 - 1) + size + 1)
+    return needed + needed % 2
+
+
+def depthwise_row(
+    rows: np.ndarray, weights: np.ndarray, first: int, stride: int, pad_left: int, outputs: int
+) -> np.ndarray:
+    """Sums of one output row (outputs, channels) of centred rows (rows_in, channels, width)."""
+    size = weights.shape[1]
+    right = max(0, (outputs - 1) * stride + size - pad_left - rows.shape[2])
+    padded = np.pad(rows.astype(np.int64), ((0, 0), (0, 0), (pad_left, right)))
+    taps = weights[:, first : first + len(rows)].astype(np.int64)
+    windows = np.stack([padded[:, :, x * stride : x * stride + size] for x in range(outputs)])
+    return np.einsum("xrck,crk->xc", windows, taps)
