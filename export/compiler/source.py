@@ -9,7 +9,7 @@ from pathlib import Path
 
 KERNELS = Path(__file__).parent / "kernels"
 _LOCAL = re.compile(r'#include "(?:\.\./)?(\w+)\.h"')
-_FUNCTION = re.compile(r"^(?:KERNEL|static inline)\b[^(]*?(\w+)\(", re.MULTILINE)
+_FUNCTION = re.compile(r"^(?:KERNEL|ASSEMBLY|static inline)\b[^(]*?(\w+)\(", re.MULTILINE)
 _WORD = re.compile(r"\w+")
 
 

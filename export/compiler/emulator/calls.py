@@ -39,7 +39,9 @@ class Board:
         counts: instructions of each call, in order, after `run`. A call itself takes some ten of them.
     """
 
-    def __init__(self, units: Sequence[str], flags: Sequence[str] = ("-O2",)):
+    def __init__(self, units: Sequence[str], flags: Sequence[str] = ("-O2",), kind: str = "dsp"):
+        """`kind`: the folder of kernels/ to take units from; where it lacks one, the portable one is taken."""
+        self.kind = kind
         self.functions = [name for unit in units for name in unit_functions(unit)]
         self.units, self.flags = list(units), tuple(flags)
         self.memory = bytearray()
@@ -76,7 +78,7 @@ class Board:
     def run(self) -> tuple[int, ...]:
         """Make all calls, in order; returns the instructions of each."""
         with tempfile.TemporaryDirectory() as folder:
-            program = build_calls(self.units, Path(folder), self.flags)
+            program = build_calls(self.units, Path(folder), self.flags, self.kind)
             listed = struct.pack(f"<{1 + 9 * len(self.calls)}I", len(self.calls), *(w for c in self.calls for w in c))
             outcome = emulator.run(program, listed + bytes(MEMORY_AHEAD - len(listed)) + bytes(self.memory))
         ahead = MEMORY_AHEAD - len(listed)
@@ -85,11 +87,11 @@ class Board:
         return self.counts
 
 
-def build_calls(units: Sequence[str], folder: Path, flags: Sequence[str]) -> Path:
+def build_calls(units: Sequence[str], folder: Path, flags: Sequence[str], kind: str = "dsp") -> Path:
     """A program that calls the kernels of `units` as its input says."""
     source = ["#define KERNEL"]
     for unit in units:
-        best = KERNELS / "dsp" / f"{unit}.c"
+        best = KERNELS / kind / f"{unit}.c"
         source.append(f'#include "{best if best.exists() else KERNELS / "portable" / f"{unit}.c"}"')
     names = [name for unit in units for name in unit_functions(unit)]
     source.append("typedef void (*call_t)(int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t);")

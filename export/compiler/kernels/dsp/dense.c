@@ -22,7 +22,7 @@
        asr    a, a, shift
        ssat   a, 8, a
 
-   In C (DENSE_IN_C) the same takes 75 to 100 % more instructions, since GCC keeps some of the sums on the stack. */
+   In C (twins/dense.c) the same takes 75 to 100 % more instructions, since GCC keeps some of the sums on the stack. */
 #include "../dense.h"
 
 /* Where things are on the stack of dense_run; the order is that of dense_frame_t. */
@@ -42,9 +42,6 @@ typedef struct {
 /* The unrolled loop. */
 #define DENSE_UNROLL 4
 #define DENSE_STEP_BYTES 48
-
-#ifndef DENSE_IN_C
-
 
 
 #define DENSE_STEP                                                                                                     \
@@ -142,7 +139,7 @@ typedef struct {
     "  bne 1b\n"                                                                                                       \
     "  b 9f\n"
 
-__attribute__((naked, noinline)) static void dense_run(const dense_frame_t *frame) {
+ASSEMBLY void dense_run(const dense_frame_t *frame) {
     (void)frame;
     __asm__ volatile(
         "  push {r4-r11, lr}\n"
@@ -205,73 +202,6 @@ __attribute__((naked, noinline)) static void dense_run(const dense_frame_t *fram
         "8: add sp, sp, #52\n"
         "  pop {r4-r11, pc}\n");
 }
-
-#else /* the same in C */
-
-static inline int32_t dense_high(int32_t sum, int32_t multiplier, int32_t addend) {
-    int32_t result;
-    __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(sum), "r"(multiplier), "r"(addend));
-    return result;
-}
-
-static inline void dense_four(const dense_frame_t *frame, const channel_t *channel, int32_t *sums) {
-    const int32_t addend = (int32_t)((uint32_t)frame->zero_point_half << channel->shift) >> 1;
-    for (int i = 0; i < 4; ++i) {
-        const int32_t fix = frame->kind >= 2 ? 0 : sums[i] >> 31;
-        const int32_t value = dense_high(sums[i], channel->multiplier, addend + fix) >> channel->shift;
-        sums[i] = frame->kind == 3 ? (int32_t)__usat(value, 8) : __ssat(value, 8);
-    }
-}
-
-static inline void dense_store(const dense_frame_t *frame, const int32_t *sums, void *out) {
-    if (frame->kind % 2 == 0) {
-        int8_t *image = out;
-        for (int i = 3; i > 0; --i) {
-            image[frame->step[i - 1]] = (int8_t)sums[i];
-        }
-        image[0] = (int8_t)sums[0];
-    } else {
-        const int32_t zero_point = frame->kind == 3 ? 0 : (int16_t)frame->step[1];
-        for (int i = 0; i < 4; ++i) {
-            ((int16_t *)out)[i] = (int16_t)(sums[i] - zero_point);
-        }
-    }
-}
-
-static void dense_run(const dense_frame_t *frame) {
-    const char *out = frame->out, *out_second = frame->out_second;
-    const uint32_t *weights = (const uint32_t *)(const void *)frame->weights;
-    const uint32_t *end = (const uint32_t *)(const void *)(frame->weights_end + frame->odd);
-    const uint32_t *last = (const uint32_t *)(const void *)frame->weights_end;
-    const channel_t *channel = (const channel_t *)(const void *)(frame->channel + 8);
-    const int step = frame->kind % 2 ? frame->step[0] : 2;
-    for (; weights != end; channel += 2, out += step, out_second += step) {
-        if (weights == last) {
-            out_second = out;
-        }
-        const int32_t a = channel[0].bias, b = (int32_t)((uint32_t)channel[1].bias << 8) + a;
-        int32_t a0 = a, a1 = a, a2 = a, a3 = a, b0 = b, b1 = b, b2 = b, b3 = b;
-        for (const int16_t *tile = frame->tile; tile != frame->tile_end; tile += 8, ++weights) {
-            const uint32_t both = *weights, first = __sxtb16(both), *x = (const uint32_t *)(const void *)tile;
-            a0 = __smlad(first, x[0], a0);
-            b0 = __smlad(both, x[0], b0);
-            a1 = __smlad(first, x[1], a1);
-            b1 = __smlad(both, x[1], b1);
-            a2 = __smlad(first, x[2], a2);
-            b2 = __smlad(both, x[2], b2);
-            a3 = __smlad(first, x[3], a3);
-            b3 = __smlad(both, x[3], b3);
-        }
-        int32_t first[4] = {a0 * 2, a1 * 2, a2 * 2, a3 * 2};
-        int32_t second[4] = {(b0 - a0) >> 7, (b1 - a1) >> 7, (b2 - a2) >> 7, (b3 - a3) >> 7};
-        dense_four(frame, channel, first);
-        dense_four(frame, channel + 1, second);
-        dense_store(frame, second, (void *)(uintptr_t)out_second);
-        dense_store(frame, first, (void *)(uintptr_t)out);
-    }
-}
-
-#endif
 
 static inline void dense_frame(dense_frame_t *frame, const dense_t *p, const int16_t *tile, int kind) {
     const int pairs = (p->inputs + 1) / 2, row = pairs * 4;

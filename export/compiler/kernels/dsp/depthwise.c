@@ -67,8 +67,8 @@ typedef struct {
 
 /* The same in C, and what stands in for the assembly where the first tap's place is rare (size 3: an even halfword; size 5:
    an odd one). */
-static void depthwise_row(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int16_t *weights,
-                          const depthwise_out_t *to) {
+static inline void depthwise_row(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int16_t *weights,
+                                 const depthwise_out_t *to) {
     const int first_tap = p->stride == 2 ? (ROW_LEAD - p->pad_left) & ~1 : ROW_LEAD - p->pad_left;
     char *channel_out = (char *)to->out;
     for (int c = 0; c < p->count; ++c, weights += 2 * depthwise_words(p) * p->size) {
@@ -82,10 +82,6 @@ static void depthwise_row(const depthwise_t *p, const int16_t *const *rows, int 
         channel_out += to->channel[c & 1];
     }
 }
-
-#ifdef DEPTHWISE_IN_C
-#define depthwise_fast depthwise_row
-#else
 
 typedef struct {
     int32_t core, ending; /* indices, then addresses in the code */
@@ -224,7 +220,7 @@ typedef struct {
     "  add r8, r8, r6\n"                                                                                               \
     DW_NEXT_GROUP
 
-__attribute__((naked, noinline)) static void depthwise_run(const depthwise_frame_t *frame) {
+ASSEMBLY void depthwise_run(const depthwise_frame_t *frame) {
     (void)frame;
     __asm__ volatile(
         "  push {r4-r11, lr}\n"
@@ -318,10 +314,14 @@ __attribute__((naked, noinline)) static void depthwise_run(const depthwise_frame
         "  pop {r4-r11, pc}\n");
 }
 
-static void depthwise_fast(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int16_t *weights,
-                           const depthwise_out_t *to) {
+static inline void depthwise_fast(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int16_t *weights,
+                                  const depthwise_out_t *to) {
     const int start = (ROW_LEAD - p->pad_left) & ~1, groups = (p->width + 3) / 4;
-    if (p->stride == 1 && p->pad_left % 2 == (p->size == 3 ? 0 : 1)) {
+    int rare = p->stride == 1 && p->pad_left % 2 == (p->size == 3 ? 0 : 1);
+#ifdef DEPTHWISE_IN_C
+    rare = 1;
+#endif
+    if (rare) {
         depthwise_row(p, rows, rows_in, weights, to);
         return;
     }
@@ -348,7 +348,6 @@ static void depthwise_fast(const depthwise_t *p, const int16_t *const *rows, int
     frame.weights = weights;
     depthwise_run(&frame);
 }
-#endif
 
 KERNEL void depthwise_to_tiles(const depthwise_t *p, const int16_t *const *rows, int first, int rows_in, int16_t *tiles) {
     const int tile = (p->count + 1) / 2 * 16;

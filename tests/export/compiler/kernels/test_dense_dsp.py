@@ -29,9 +29,9 @@ def add_case(board: Board, rng: np.random.Generator, inputs: int, outputs: int, 
 
 
 @needs_emulator
-@pytest.mark.parametrize("flags", [("-O2",), ("-O0",), ("-O2", "-DDENSE_IN_C")], ids=["O2", "O0", "twin in C"])
-def test_dense_equals_a_plain_loop(flags):
-    rng, board, expected = np.random.default_rng(1), Board(["dense"], flags), []
+@pytest.mark.parametrize(("flag", "kind"), [("-O2", "dsp"), ("-O0", "dsp"), ("-O2", "twins")])
+def test_dense_equals_a_plain_loop(flag, kind):
+    rng, board, expected = np.random.default_rng(1), Board(["dense"], (flag,), kind), []
     for inputs, outputs in SHAPES:
         for pixels, zero_point in [(1, -128), (2, 3), (3, -128), (3, -9), (4, -128), (4, 17), (4, 127)]:
             layer, tile, right = add_case(board, rng, inputs, outputs, zero_point)
