@@ -87,3 +87,14 @@ def depthwise_row(
     taps = weights[:, first : first + len(rows)].astype(np.int64)
     windows = np.stack([padded[:, :, x * stride : x * stride + size] for x in range(outputs)])
     return np.einsum("xrck,crk->xc", windows, taps)
+
+
+def pack_sparse(weights: np.ndarray, entry_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """(outputs, inputs) -> entries and their counts; an output without weights has one entry of value 0."""
+    entries, counts = [], []
+    for row in weights:
+        inputs = np.flatnonzero(row) if row.any() else np.zeros(1, int)
+        counts.append(len(inputs))
+        values = row[inputs].astype(np.int64)
+        entries.append((values & 0xFF) | inputs << 8 if entry_bytes == 2 else (values & 0xFFFF) | inputs << 20)
+    return np.concatenate(entries).astype("<u2" if entry_bytes == 2 else "<u4"), np.array(counts, np.uint16)
