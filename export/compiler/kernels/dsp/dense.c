@@ -139,8 +139,7 @@ typedef struct {
     "  bne 1b\n"                                                                                                       \
     "  b 9f\n"
 
-ASSEMBLY void dense_run(const dense_frame_t *frame) {
-    (void)frame;
+ASSEMBLY void dense_run(const dense_frame_t *frame __attribute__((unused))) {
     __asm__ volatile(
         "  push {r4-r11, lr}\n"
         "  sub sp, sp, #52\n"
@@ -177,18 +176,20 @@ ASSEMBLY void dense_run(const dense_frame_t *frame) {
         "  smlad r0, r11, r9, r0\n"
         "  smlad r4, r8, r9, r4\n"
         "  ldr pc, [sp, #44]\n"
-        "  .balign 4\n"
+        "  .balign 4\n");
+    __asm__ volatile(
         "2:\n" DENSE_STEP DENSE_STEP DENSE_STEP DENSE_STEP
         "  ldr r9, [sp, #4]\n"
         "  cmp lr, r9\n"
         "  bne 2b\n"
         "  ldr pc, [sp, #40]\n"
         "  .balign 4\n"
-        "7: .word 3f - 7b + 1, 4f - 7b + 1, 5f - 7b + 1, 6f - 7b + 1\n"
-        "3:\n" DENSE_EIGHT(DENSE_ROUND, "ssat") DENSE_STORE_IMAGE DENSE_NEXT
-        "4:\n" DENSE_EIGHT(DENSE_ROUND, "ssat") DENSE_STORE_ROWS(DENSE_CENTRE) DENSE_NEXT
-        "5:\n" DENSE_EIGHT(DENSE_ROUND_POSITIVE, "ssat") DENSE_STORE_IMAGE DENSE_NEXT
-        "6:\n" DENSE_EIGHT(DENSE_ROUND_POSITIVE, "usat") DENSE_STORE_ROWS("") DENSE_NEXT
+        "7: .word 3f - 7b + 1, 4f - 7b + 1, 5f - 7b + 1, 6f - 7b + 1\n");
+    __asm__ volatile("3:\n" DENSE_EIGHT(DENSE_ROUND, "ssat") DENSE_STORE_IMAGE DENSE_NEXT);
+    __asm__ volatile("4:\n" DENSE_EIGHT(DENSE_ROUND, "ssat") DENSE_STORE_ROWS(DENSE_CENTRE) DENSE_NEXT);
+    __asm__ volatile("5:\n" DENSE_EIGHT(DENSE_ROUND_POSITIVE, "ssat") DENSE_STORE_IMAGE DENSE_NEXT);
+    __asm__ volatile("6:\n" DENSE_EIGHT(DENSE_ROUND_POSITIVE, "usat") DENSE_STORE_ROWS("") DENSE_NEXT);
+    __asm__ volatile(
         "9:\n" /* all pairs are done: a last channel alone? */
         "  ldr r0, [sp, #48]\n"
         "  cbz r0, 8f\n"

@@ -220,8 +220,7 @@ typedef struct {
     "  add r8, r8, r6\n"                                                                                               \
     DW_NEXT_GROUP
 
-ASSEMBLY void depthwise_run(const depthwise_frame_t *frame) {
-    (void)frame;
+ASSEMBLY void depthwise_run(const depthwise_frame_t *frame __attribute__((unused))) {
     __asm__ volatile(
         "  push {r4-r11, lr}\n"
         "  sub sp, sp, #108\n"
@@ -277,17 +276,20 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame) {
         "6: .word 11f - 6b + 1, 12f - 6b + 1, 13f - 6b + 1, 0, 0, 21f - 6b + 1, 22f - 6b + 1, 23f - 6b + 1, 0, 0\n"
         "  .word 31f - 6b + 1, 32f - 6b + 1, 33f - 6b + 1, 34f - 6b + 1, 35f - 6b + 1\n"
         "  .word 41f - 6b + 1, 42f - 6b + 1, 43f - 6b + 1, 44f - 6b + 1, 45f - 6b + 1\n"
-        "7: .word 51f - 7b + 1, 52f - 7b + 1, 53f - 7b + 1, 54f - 7b + 1\n"
-        /* Size 3: the first row that is taken starts the sums from the bias. */
+        "7: .word 51f - 7b + 1, 52f - 7b + 1, 53f - 7b + 1, 54f - 7b + 1\n");
+    /* Size 3: the first row that is taken starts the sums from the bias. */
+    __asm__ volatile(
         "11:\n" DW_BIAS DW_ROW_3_1("r10", "0", "r0", "r0", "r0", "r0") DW_ENDING
         "12:\n" DW_BIAS DW_ROW_3_1("r11", "8", "r0", "r0", "r0", "r0") "  b 14f\n"
         "13:\n" DW_BIAS DW_ROW_3_1("r12", "16", "r0", "r0", "r0", "r0") DW_ROW_3_1("r11", "8", "r0", "r1", "r2", "r3")
-        "14:\n" DW_ROW_3_1("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING
+        "14:\n" DW_ROW_3_1("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING);
+    __asm__ volatile(
         "21:\n" DW_BIAS DW_ROW_3_2("r10", "0", "r0", "r0", "r0", "r0") DW_ENDING
         "22:\n" DW_BIAS DW_ROW_3_2("r11", "8", "r0", "r0", "r0", "r0") "  b 24f\n"
         "23:\n" DW_BIAS DW_ROW_3_2("r12", "16", "r0", "r0", "r0", "r0") DW_ROW_3_2("r11", "8", "r0", "r1", "r2", "r3")
-        "24:\n" DW_ROW_3_2("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING
-        /* Size 5: from the last row that is inside the image to the first. */
+        "24:\n" DW_ROW_3_2("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING);
+    /* Size 5: from the last row that is inside the image to the first. */
+    __asm__ volatile(
         "31:\n" DW_BIASES "  b 36f\n"
         "32:\n" DW_BIASES "  b 37f\n"
         "33:\n" DW_BIASES "  b 38f\n"
@@ -296,7 +298,8 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame) {
         "39:\n" DW_ROW_5_1("88", "48", "56")
         "38:\n" DW_ROW_5_1("84", "32", "40")
         "37:\n" DW_ROW_5_1("80", "16", "24")
-        "36:\n" DW_ROW_5_1("76", "0", "8") "  add r10, r10, #8\n" DW_ENDING
+        "36:\n" DW_ROW_5_1("76", "0", "8") "  add r10, r10, #8\n" DW_ENDING);
+    __asm__ volatile(
         "41:\n" DW_BIASES "  b 46f\n"
         "42:\n" DW_BIASES "  b 47f\n"
         "43:\n" DW_BIASES "  b 48f\n"
@@ -305,7 +308,8 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame) {
         "49:\n" DW_ROW_5_2("88", "36", "44")
         "48:\n" DW_ROW_5_2("84", "24", "32")
         "47:\n" DW_ROW_5_2("80", "12", "20")
-        "46:\n" DW_ROW_5_2("76", "0", "8") "  add r10, r10, #16\n" DW_ENDING
+        "46:\n" DW_ROW_5_2("76", "0", "8") "  add r10, r10, #16\n" DW_ENDING);
+    __asm__ volatile(
         "51:\n" DW_FOUR(DW_ROUND) DW_TO_TILE
         "52:\n" DW_FOUR(DW_ROUND) DW_TO_STRIP
         "53:\n" DW_FOUR(DW_ROUND_POSITIVE) DW_TO_TILE

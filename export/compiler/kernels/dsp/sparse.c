@@ -154,7 +154,8 @@ typedef struct {
     "  bne.w " back "\n"                                                                                               \
     "  b.w 3f\n"
 
-#define SPARSE_RUN(entry, log)                                                                                         \
+/* The ways in: 8 pixels at 1, 4 pixels at 2. */
+#define SPARSE_BEGIN                                                                                                   \
     "  push {r4-r11, lr}\n"                                                                                            \
     "  sub sp, sp, #60\n"                                                                                              \
     "  mov lr, sp\n"                                                                                                   \
@@ -168,32 +169,40 @@ typedef struct {
     "  ldm r0, {r2-r8}\n"                                                                                              \
     "  stm lr, {r2-r8}\n"                                                                                              \
     "  mov lr, r1\n"                                                                                                   \
-    "  bge.w 2f\n"                                                                                                     \
-    "1:\n" SPARSE_SUMS(entry, log, SPARSE_FIRST_HIGH, SPARSE_HIGH)                                                     \
+    "  bge.w 2f\n"
+#define SPARSE_TABLE                                                                                                   \
     "  .balign 4\n"                                                                                                    \
     "10: .word 11f - 10b + 1, 12f - 10b + 1, 13f - 10b + 1, 14f - 10b + 1\n"                                           \
-    "  .word 15f - 10b + 1, 16f - 10b + 1, 17f - 10b + 1, 18f - 10b + 1\n"                                             \
-    "11:\n" SPARSE_ROUND_8(SPARSE_ROUND, "ssat") SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH) SPARSE_NEXT("1b")                  \
-    "12:\n" SPARSE_ROUND_8(SPARSE_ROUND, "ssat")                                                                       \
-    SPARSE_TO_ROWS(SPARSE_CENTRE, SPARSE_ROWS_HIGH(SPARSE_CENTRE_HIGH)) SPARSE_NEXT("1b")                              \
-    "13:\n" SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "ssat") SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH) SPARSE_NEXT("1b")         \
-    "14:\n" SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "usat") SPARSE_TO_ROWS("", SPARSE_ROWS_HIGH("")) SPARSE_NEXT("1b")   \
-    "2:\n" SPARSE_SUMS(entry, log, "", "")                                                                             \
-    "15:\n" SPARSE_ROUND_4(SPARSE_ROUND, "ssat") SPARSE_TO_IMAGE("") SPARSE_NEXT("2b")                                 \
-    "16:\n" SPARSE_ROUND_4(SPARSE_ROUND, "ssat") SPARSE_TO_ROWS(SPARSE_CENTRE, "") SPARSE_NEXT("2b")                   \
-    "17:\n" SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "ssat") SPARSE_TO_IMAGE("") SPARSE_NEXT("2b")                        \
-    "18:\n" SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "usat") SPARSE_TO_ROWS("", "") SPARSE_NEXT("2b")                     \
+    "  .word 15f - 10b + 1, 16f - 10b + 1, 17f - 10b + 1, 18f - 10b + 1\n"
+#define SPARSE_END                                                                                                     \
     "3: add sp, sp, #60\n"                                                                                             \
     "  pop {r4-r11, pc}\n"
 
-ASSEMBLY void sparse2_run(const sparse_frame_t *frame) {
-    (void)frame;
-    __asm__ volatile(SPARSE_RUN(SPARSE_2, "1"));
+/* In pieces, since ISO C promises strings of 4095 characters only. */
+#define SPARSE_RUN(entry, log)                                                                                         \
+    __asm__ volatile(SPARSE_BEGIN);                                                                                    \
+    __asm__ volatile("1:\n" SPARSE_SUMS(entry, log, SPARSE_FIRST_HIGH, SPARSE_HIGH) SPARSE_TABLE);                     \
+    __asm__ volatile("11:\n" SPARSE_ROUND_8(SPARSE_ROUND, "ssat") SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH)                   \
+                         SPARSE_NEXT("1b"));                                                                           \
+    __asm__ volatile("12:\n" SPARSE_ROUND_8(SPARSE_ROUND, "ssat")                                                      \
+                         SPARSE_TO_ROWS(SPARSE_CENTRE, SPARSE_ROWS_HIGH(SPARSE_CENTRE_HIGH)) SPARSE_NEXT("1b"));       \
+    __asm__ volatile("13:\n" SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "ssat") SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH)          \
+                         SPARSE_NEXT("1b"));                                                                           \
+    __asm__ volatile("14:\n" SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "usat") SPARSE_TO_ROWS("", SPARSE_ROWS_HIGH(""))    \
+                         SPARSE_NEXT("1b"));                                                                           \
+    __asm__ volatile("2:\n" SPARSE_SUMS(entry, log, "", ""));                                                          \
+    __asm__ volatile("15:\n" SPARSE_ROUND_4(SPARSE_ROUND, "ssat") SPARSE_TO_IMAGE("") SPARSE_NEXT("2b"));              \
+    __asm__ volatile("16:\n" SPARSE_ROUND_4(SPARSE_ROUND, "ssat") SPARSE_TO_ROWS(SPARSE_CENTRE, "") SPARSE_NEXT("2b")); \
+    __asm__ volatile("17:\n" SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "ssat") SPARSE_TO_IMAGE("") SPARSE_NEXT("2b"));     \
+    __asm__ volatile("18:\n" SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "usat") SPARSE_TO_ROWS("", "") SPARSE_NEXT("2b"));  \
+    __asm__ volatile(SPARSE_END)
+
+ASSEMBLY void sparse2_run(const sparse_frame_t *frame __attribute__((unused))) {
+    SPARSE_RUN(SPARSE_2, "1");
 }
 
-ASSEMBLY void sparse4_run(const sparse_frame_t *frame) {
-    (void)frame;
-    __asm__ volatile(SPARSE_RUN(SPARSE_4, "2"));
+ASSEMBLY void sparse4_run(const sparse_frame_t *frame __attribute__((unused))) {
+    SPARSE_RUN(SPARSE_4, "2");
 }
 
 static inline void sparse_image_frame(sparse_frame_t *frame, const sparse_t *p, const int16_t *strip, int pixels,
