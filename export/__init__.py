@@ -3,6 +3,7 @@
 Importing it costs numpy only; torch, onnx, onnxruntime, TensorFlow and LiteRT load inside the functions that need them.
 """
 
+from export.compiler import Compiled, CompileError, compile_model
 from export.convert.onnx import export_onnx
 from export.convert.tflite import FORMATS, convert, file_sizes, read_metadata, write_metadata
 from export.errors import ExportError
@@ -27,6 +28,8 @@ from export.run.runtime import Runtime, load_runtime, measure_latency
 __all__ = [
     "BOARDS",
     "FORMATS",
+    "CompileError",
+    "Compiled",
     "Deviation",
     "ExportError",
     "LayerDeviation",
@@ -35,6 +38,7 @@ __all__ = [
     "Runtime",
     "check_int8_graph",
     "check_parity",
+    "compile_model",
     "convert",
     "export_onnx",
     "file_sizes",

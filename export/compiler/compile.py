@@ -7,9 +7,10 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from export.compiler.emit import emit
-from export.compiler.graph import CompileError, Graph, Reshape
+from export.compiler.graph import CompileError, Graph
 from export.compiler.lower import lower
 from export.compiler.plan import Buffer, Plan, place
 from export.compiler.read import read_graph
@@ -26,8 +27,24 @@ class Compiled:
     flash_bytes: int
     """Tables only; the code of the kernels depends on the processor."""
     macs: int
+    input_bytes: int
+    output_bytes: int
     steps: list[Step]
     notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        steps = [
+            {
+                "operators": s.name,
+                "kernel": s.kernel,
+                "macs": s.macs,
+                "flash_bytes": s.flash,
+                "scratch_bytes": s.scratch,
+            }
+            for s in self.steps
+        ]
+        sizes = {key: getattr(self, key) for key in ("name", "ram_bytes", "flash_bytes", "macs", "input_bytes")}
+        return sizes | {"notes": self.notes, "steps": steps}
 
 
 def compile_model(model: str | Path, out: str | Path, name: str | None = None) -> Compiled:
@@ -47,8 +64,9 @@ def compile_model(model: str | Path, out: str | Path, name: str | None = None) -
     steps, buffers, plan = _arrange(graph)
     texts = emit(graph, steps, buffers, plan, name)
     files = _write(Path(out), texts)
-    flash = sum(step.flash for step in steps)
-    return Compiled(name, files, plan.size, flash, sum(step.macs for step in steps), steps, graph.notes)
+    flash, macs = sum(step.flash for step in steps), sum(step.macs for step in steps)
+    ends = graph.tensors[graph.input].size, graph.tensors[graph.output].size
+    return Compiled(name, files, plan.size, flash, macs, *ends, steps, graph.notes)
 
 
 def c_name(text: str) -> str:

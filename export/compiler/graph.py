@@ -1,7 +1,7 @@
 """An int8 network as plain dataclasses: what the passes change and emit.py writes.
 
-Every number is the integer that TFLite's kernel would use, so nothing after this needs a scale. Images are (height, width,
-channels); a vector is an image of one pixel. Ops are in the order in which they run.
+Every number is the integer that TFLite's kernel would use, so nothing after this needs a scale. Images are (height,
+width, channels); a vector is an image of one pixel. Ops are in the order in which they run.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ class Conv(Op, Rescaling):
     """(down, right)"""
     pad: tuple[int, int]
     """Rows above and columns left of the image that count as the zero point."""
+    once: bool = False
+    """FULLY_CONNECTED rounds once, the others twice."""
 
 
 @dataclass(kw_only=True)

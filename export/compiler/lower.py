@@ -1,4 +1,4 @@
-"""Operators -> steps on plain kernels, which take any shape. What is worth a fast kernel goes through blocks.py first."""
+"""Operators -> steps on plain kernels, which take any shape."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import numpy as np
 from export.compiler import graph as g
 from export.compiler.step import Step, Struct, Table
 
+_WINDOW_FIELDS = (
+    "height width inputs rows columns outputs "
+    "size_y size_x stride_y stride_x pad_top pad_left low high zero_in zero_out"
+)
+
 
 def lower(graph: g.Graph, op: g.Op, tag: str) -> Step:
     """The step of one operator; `tag` begins the names of its tables."""
-    step = _LOWER[type(op)](graph, op, tag)
-    return step
+    return _LOWER[type(op)](graph, op, tag)
 
 
 def channel_table(name: str, op: g.Rescaling, bias: np.ndarray | None = None, even: bool = False) -> Table:
@@ -46,8 +50,28 @@ def _row_slack(graph: g.Graph, op: Any) -> dict[int, int]:
     return {op.inputs[0]: max(0, *needs)}
 
 
+def vector_parts(graph: g.Graph, op: g.Conv, tag: str) -> tuple[Struct, list[Table]]:
+    """The parameters of the vector kernels."""
+    outputs = len(op.weights)
+    weights = op.weights.reshape(outputs, -1)
+    folded = op.bias - graph.tensors[op.inputs[0]].zero_point * weights.astype(np.int64).sum(axis=1)
+    fields = {"weights": f"{tag}_weights", "channels": f"{tag}_channels", "inputs": weights.shape[1]}
+    fields |= {"outputs": outputs, "zero_point": graph.tensors[op.output].zero_point, "low": op.low, "high": op.high}
+    tables = [Table("int8_t", f"{tag}_weights", weights.ravel()), channel_table(f"{tag}_channels", op, folded)]
+    return Struct("vector_t", tag, fields), tables
+
+
+def _vector(graph: g.Graph, op: g.Conv, tag: str) -> Step:
+    struct, tables = vector_parts(graph, op, tag)
+    name = "vector_once" if op.once else "vector_twice"
+    call = f"{name}(&{tag}, {{0}}, {{out}})"
+    return _step(op, call, {name}, tables=tables, structs=[struct], macs=op.weights.size, kernel="vector")
+
+
 def _conv(graph: g.Graph, op: g.Conv, tag: str) -> Step:
-    outputs, height, width, inputs = op.weights.shape
+    _, height, width, inputs = op.weights.shape
+    if op.once or (graph.tensors[op.inputs[0]].size == inputs and height == width == 1):
+        return _vector(graph, op, tag)
     fields = {
         "window": _window(graph, op, (height, width)),
         "weights": f"{tag}_weights",
@@ -56,11 +80,9 @@ def _conv(graph: g.Graph, op: g.Conv, tag: str) -> Step:
     }
     tables = [Table("int8_t", f"{tag}_weights", op.weights.ravel()), channel_table(f"{tag}_channels", op)]
     macs = op.weights.size * math.prod(graph.tensors[op.output].image[:2])
-    slack = {} if tuple(graph.tensors[op.inputs[0]].image[:2]) == (1, 1) else _row_slack(graph, op)
+    slack = _row_slack(graph, op)
     struct = Struct("conv_t", tag, fields)
-    return _step(
-        op, f"conv(&{tag}, {{0}}, {{out}})", {"conv"}, tables=tables, structs=[struct], macs=macs, slack=slack
-    )
+    return _step(op, f"conv(&{tag}, {{0}}, {{out}})", {"conv"}, tables=tables, structs=[struct], macs=macs, slack=slack)
 
 
 def _depthwise(graph: g.Graph, op: g.Depthwise, tag: str) -> Step:
@@ -73,9 +95,7 @@ def _depthwise(graph: g.Graph, op: g.Depthwise, tag: str) -> Step:
     macs = op.weights.size * math.prod(graph.tensors[op.output].image[:2])
     call = f"channelwise(&{tag}, {{0}}, {{out}})"
     structs = [Struct("channelwise_t", tag, fields)]
-    return _step(
-        op, call, {"channelwise"}, tables=tables, structs=structs, macs=macs, slack=_row_slack(graph, op)
-    )
+    return _step(op, call, {"channelwise"}, tables=tables, structs=structs, macs=macs, slack=_row_slack(graph, op))
 
 
 def _lookup(graph: g.Graph, op: g.Lookup, tag: str) -> Step:
@@ -110,14 +130,15 @@ def _pairwise(graph: g.Graph, op: g.Add | g.Multiply, tag: str) -> Step:
     if a.size == b.size:
         call = f"{name}_images(&{tag}, {{0}}, {{1}}, {{out}}, {target.size})"
         return _step(op, call, {f"{name}_images"}, structs=[struct], slack=slack)
-    if not is_add and a.size == target.size and b.size == target.shape[-1] == b.shape[-1]:
+    if not is_add and a.size == target.size and b.size > 1 and b.size == target.shape[-1] == b.shape[-1]:
         pixels = target.size // b.size
         call = f"gate_image(&{tag}, {{0}}, {{1}}, {{out}}, {pixels}, {b.size})"
         return _step(op, call, {"gate_image"}, structs=[struct], slack=slack)
     sides = [1] * (4 - len(target.shape)) + list(target.shape)
     steps = [_broadcast_steps(t.shape, sides) for t in (a, b)]
-    text = [", ".join(map(str, values)) for values in (sides, *steps)]
-    shape = Struct("broadcast_t", f"{tag}_shape", dict(zip(("sides", "steps_a", "steps_b"), (f"{{{t}}}" for t in text))))
+    text = ["{" + ", ".join(map(str, values)) + "}" for values in (sides, *steps)]
+    fields = {"sides": text[0], "steps_a": text[1], "steps_b": text[2]}
+    shape = Struct("broadcast_t", f"{tag}_shape", fields)
     call = f"{name}_broadcast(&{tag}, &{tag}_shape, {{0}}, {{1}}, {{out}})"
     return _step(op, call, {f"{name}_broadcast"}, structs=[struct, shape])
 
@@ -136,18 +157,14 @@ def _mean(graph: g.Graph, op: g.Mean, tag: str) -> Step:
 
 def _pool(graph: g.Graph, op: g.Pool, tag: str) -> Step:
     name = "average_pool" if op.average else "max_pool"
-    window = _window(graph, op, op.size).strip("{}")
-    names = (
-        "height width inputs rows columns outputs size_y size_x stride_y stride_x pad_top pad_left low high "
-        "zero_in zero_out"
-    ).split()
-    struct = Struct("window_t", tag, dict(zip(names, window.split(", "), strict=True)))
+    values = _window(graph, op, op.size).strip("{}").split(", ")
+    struct = Struct("window_t", tag, dict(zip(_WINDOW_FIELDS.split(), values, strict=True)))
     call = f"{name}(&{tag}, {{0}}, {{out}})"
     return _step(op, call, {name}, structs=[struct], slack=_row_slack(graph, op))
 
 
 def _pad(graph: g.Graph, op: g.Pad, tag: str) -> Step:
-    names = "height width channels rows columns depth above left front value".split()
+    names = ["height", "width", "channels", "rows", "columns", "depth", "above", "left", "front", "value"]
     source, target = graph.tensors[op.inputs[0]], graph.tensors[op.output]
     values = (*source.image, *target.image, *op.before, target.zero_point)
     struct = Struct("pad_t", tag, dict(zip(names, values, strict=True)))

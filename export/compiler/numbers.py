@@ -64,7 +64,7 @@ UNARY = ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "RELU_
 
 
 def softmax_exponentials(scale: float, beta: float) -> np.ndarray:
-    """int32 (256,): exp(beta * scale * -d) in Q0.31 for each distance d from the greatest input; 0 where it is left out.
+    """int32 (256,): exp(beta * scale * -d) in Q0.31 for each distance d from the greatest input; 0: left out.
 
     PreprocessSoftmaxScaling and the first loop of reference_ops::Softmax.
     """

@@ -1,8 +1,8 @@
 """Where each tensor lives: one static buffer, tensors that are never alive together share bytes.
 
 An operator may also write over its own input, where the rows that it still has to read are never reached; how far the
-output must start before the input for that is the operator's `slack` (see steps.py). The placing is a greedy one, tried in
-several orders; every placing is checked, so the peak is a fact and not a hope.
+output must start before the input for that is the operator's `slack` (see step.py). The placing is a greedy one, tried
+in several orders; every placing is checked, so the peak is a fact and not a hope.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Buffer:
     last: int
     """The last step that reads it."""
     over: dict[str | int, int] = field(default_factory=dict)
-    """Buffers that it may share bytes with at its first step, as long as it starts at least so many bytes before them."""
+    """Buffers that it may share bytes with at its first step, if it starts at least so many bytes before them."""
 
 
 @dataclass

@@ -50,16 +50,14 @@ class _Reading:
                 f"{model.path} uses {', '.join(unknown)}, which the compiler does not know. "
                 f"It knows {', '.join(sorted(_READERS))}."
             )
-        unsigned = tuple(self._end(t) for t in (model.input, model.output))
+        unsigned = self._end(model.input), self._end(model.output)
         self.written.add(model.inputs[0])
         for op in model.ops:
             self._read(op)
         if model.outputs[0] not in self.written:
             raise CompileError(f"{model.path}: no operator writes the output.")
-        result = Graph(
-            model.path, self.tensors, self.ops, model.inputs[0], model.outputs[0], model.size_bytes, unsigned
-        )  # type: ignore[arg-type]
-        return result
+        ends = model.inputs[0], model.outputs[0]
+        return Graph(model.path, self.tensors, self.ops, *ends, model.size_bytes, unsigned)
 
     def _end(self, tensor: fb.Tensor) -> bool:
         if tensor.type not in ("INT8", "UINT8"):
@@ -133,11 +131,10 @@ class _Reading:
             raise self.refuse(op, "has weights with a zero point other than 0")
         if weights.scales.size not in (1, outputs) or (weights.scales.size > 1 and weights.quantized_dimension != axis):
             raise self.refuse(op, f"has {weights.scales.size} scales for {outputs} outputs")
+        scales = np.broadcast_to(weights.scales.astype(np.float64), outputs)
+        factors = [source.scale * float(scale) / target.scale for scale in scales]
         if op.name == "FULLY_CONNECTED" and weights.scales.size == 1:  # GetQuantizedConvolutionMultipler
             factors = [float(np.float32(source.scale) * np.float32(weights.scale)) / target.scale] * outputs
-        else:
-            scales = np.broadcast_to(weights.scales.astype(np.float64), outputs)
-            factors = [source.scale * float(scale) / target.scale for scale in scales]
         numbers = np.array([quantize_multiplier(factor) for factor in factors], np.int64)  # (outputs, 2)
         bias = np.zeros(outputs, np.int64)
         if len(op.inputs) > 2 and op.inputs[2] >= 0:
@@ -225,7 +222,8 @@ def _dense(r: _Reading, op: fb.Op) -> g.Op:
     rescaling = r.rescaling(op, weights, outputs, 0)
     values = _int8(weights).reshape(outputs, 1, 1, inputs)
     r.check_sums(op, values.reshape(outputs, -1), rescaling["bias"])
-    return g.Conv(inputs=(op.inputs[0],), weights=values, stride=(1, 1), pad=(0, 0), **rescaling, **_label(op))
+    how = {"stride": (1, 1), "pad": (0, 0), "once": True}
+    return g.Conv(inputs=(op.inputs[0],), weights=values, **how, **rescaling, **_label(op))
 
 
 def _unary(r: _Reading, op: fb.Op) -> g.Op:
@@ -322,7 +320,7 @@ def _pad(r: _Reading, op: fb.Op) -> g.Op:
         raise r.refuse(op, f"makes {list(target.shape)} of {list(source.shape)}")
     if (source.scale, source.zero_point) != (target.scale, target.zero_point):
         raise r.refuse(op, "changes scale or zero point")
-    before = tuple(pad[0] for pad in pads[1:])
+    before = pads[1][0], pads[2][0], pads[3][0]
     return g.Pad(inputs=(op.inputs[0],), before=before, **_label(op))
 
 
@@ -340,7 +338,7 @@ def _softmax(r: _Reading, op: fb.Op) -> g.Op:
     if (target.scale, target.zero_point) != (1 / 256, -128):
         raise r.refuse(op, f"has an output of scale {target.scale:g} and zero point {target.zero_point}")
     beta = op.options["beta"]
-    if not 0 < beta * source.scale * (1 << 26) or beta * source.scale * (1 << 26) <= 1:
+    if not beta * source.scale * (1 << 26) > 0 or beta * source.scale * (1 << 26) <= 1:
         raise r.refuse(op, f"has beta {beta:g} with an input scale of {source.scale:g}")
     exponentials = softmax_exponentials(source.scale, beta)
     return g.Softmax(inputs=(op.inputs[0],), exponentials=exponentials, **_label(op))
@@ -356,7 +354,10 @@ def _concat(r: _Reading, op: fb.Op) -> g.Op:
     for part in parts:
         if (part.scale, part.zero_point) != (target.scale, target.zero_point):
             raise r.refuse(op, "changes scale or zero point")
-        if len(part.shape) != rank or part.shape[:axis] + part.shape[axis + 1 :] != target.shape[:axis] + target.shape[axis + 1 :]:
+        if (
+            len(part.shape) != rank
+            or part.shape[:axis] + part.shape[axis + 1 :] != target.shape[:axis] + target.shape[axis + 1 :]
+        ):
             raise r.refuse(op, f"joins shapes {[list(p.shape) for p in parts]}")
     if sum(part.shape[axis] for part in parts) != target.shape[axis]:
         raise r.refuse(op, f"makes {list(target.shape)} of {[list(p.shape) for p in parts]}")

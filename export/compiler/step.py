@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,7 +33,7 @@ class Struct:
 
     type: str
     name: str
-    fields: dict[str, str | int]
+    fields: Mapping[str, str | int]
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Step:
     structs: list[Struct] = field(default_factory=list)
     scratch: int = 0
     """Bytes of RAM while it runs."""
-    slack: dict[int, int] = field(default_factory=dict)
+    slack: Mapping[int, int] = field(default_factory=dict)
     """Inputs that the output may be written over, if it starts so many bytes before them at least."""
     macs: int = 0
     """Multiply-accumulates as the network has them."""

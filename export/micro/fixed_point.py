@@ -1,6 +1,6 @@
 """gemmlowp's fixed-point functions on int64 arrays, bit for bit (gemmlowp/fixedpoint/fixedpoint.h).
 
-Qm.n names a format of m integer and n fraction bits; TFLite's reference kernels for LOGISTIC, TANH and SOFTMAX use them.
+Qm.n names a format of m integer and n fraction bits. TFLite's reference LOGISTIC, TANH and SOFTMAX use them.
 """
 
 from __future__ import annotations

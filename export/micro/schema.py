@@ -54,7 +54,7 @@ BUILTIN_OPERATORS = tuple(_OPERATOR_NAMES.split())
 
 PADDINGS = ("SAME", "VALID")
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
-# Options that the compiler, the arena planner and the count of MACs need: op -> {name: (field, struct format, default)}.
+# Options that the compiler, the planner and the count of MACs need: op -> {name: (field, struct format, default)}.
 _WINDOW = {"padding": (0, "b", 0), "stride_w": (1, "i", 0), "stride_h": (2, "i", 0)}
 OP_OPTIONS = {
     "CONV_2D": _WINDOW | {"activation": (3, "b", 0), "dilation_w": (4, "i", 1), "dilation_h": (5, "i", 1)},

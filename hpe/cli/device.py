@@ -151,6 +151,36 @@ def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> Non
     say(f"next: open {out} in the Arduino IDE, choose the board, upload; {out / 'README.md'} says more")
 
 
+def compile_c(
+    model: Positional[Model],
+    out: Path,
+    name: Annotated[str | None, arg(metavar="NAME")] = None,
+    json: Json = None,
+) -> None:
+    """Write a model as plain C99 that needs no library. Example: hpe compile b0-nano --out firmware
+
+    The C gives the same bytes as TensorFlow Lite's reference kernels, and uses the DSP instructions of a Cortex-M4.
+
+    Args:
+        model: A full-int8 .tflite file of one input and one output, or the name of a shipped model.
+        out: Folder for NAME.c and NAME.h.
+        name: Begins the names of files and functions; left out, the model's own.
+        json: Write sizes, and what was done for each operator, here.
+    """
+    from export.compiler import compile_model
+    from hpe.model.zoo import resolve_model
+
+    compiled = compile_model(resolve_model(model), out, name)
+    for file in compiled.files:
+        say(str(file))
+    say(f"RAM {compiled.ram_bytes:,} bytes, the input's {compiled.input_bytes:,} included")
+    say(f"flash {compiled.flash_bytes:,} bytes and the code; {compiled.macs:,} multiply-accumulates")
+    for note in compiled.notes:
+        say(f"- {note}")
+    say(f"next: add both files to your project and call {compiled.name}_run(input, output)")
+    write(json, compiled.to_json())
+
+
 def serial(
     port: str,
     data: Annotated[str | None, arg(metavar="SPEC")] = None,
@@ -181,5 +211,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench": bench,
     "fit": fit,
     "deploy": deploy,
+    "compile": compile_c,
     "serial": serial,
 }
