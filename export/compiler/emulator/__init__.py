@@ -50,7 +50,7 @@ def missing_tools() -> list[str]:
 
 
 def build(sources: Iterable[Path], program: Path, flags: Sequence[str] = ("-O2",)) -> Path:
-    """Compile and link C sources (with a `main`) for the emulated board; warnings are errors."""
+    """Compile and link C sources and objects (with a `main`) for the emulated board; warnings are errors."""
     script = FOLDER / "mps2_an386.ld"
     command = [COMPILER, *M4, "-std=c99", *WARNINGS, "-I", str(FOLDER), *flags]
     # the start is no C99: semihosting and the vector table need GNU C
@@ -59,6 +59,12 @@ def build(sources: Iterable[Path], program: Path, flags: Sequence[str] = ("-O2",
     files = [str(source) for source in sources]
     _run([*command, *files, str(start), "-nostartfiles", "-T", str(script), "-o", str(program)], 300)
     return program
+
+
+def compile_object(source: Path, target: Path, flags: Sequence[str] = ("-O2",)) -> Path:
+    """Compile one C file for the emulated processor; warnings are errors."""
+    _run([COMPILER, *M4, "-std=c99", *WARNINGS, *flags, "-c", str(source), "-o", str(target)], 300)
+    return target
 
 
 def run(program: Path, data: bytes = b"", timeout_s: float = 60) -> Outcome:
