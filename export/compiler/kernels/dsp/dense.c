@@ -40,7 +40,7 @@ typedef struct {
 } dense_frame_t;
 
 /* The unrolled loop. */
-#define DENSE_UNROLL 4
+#define DENSE_UNROLL 8
 #define DENSE_STEP_BYTES 48
 
 
@@ -177,8 +177,9 @@ ASSEMBLY void dense_run(const dense_frame_t *frame __attribute__((unused))) {
         "  smlad r4, r8, r9, r4\n"
         "  ldr pc, [sp, #44]\n"
         "  .balign 4\n");
+    __asm__ volatile("2:\n" DENSE_STEP DENSE_STEP DENSE_STEP DENSE_STEP);
     __asm__ volatile(
-        "2:\n" DENSE_STEP DENSE_STEP DENSE_STEP DENSE_STEP
+        DENSE_STEP DENSE_STEP DENSE_STEP DENSE_STEP
         "  ldr r9, [sp, #4]\n"
         "  cmp lr, r9\n"
         "  bne 2b\n"
