@@ -70,15 +70,20 @@ def compile_object(source: Path, target: Path, flags: Sequence[str] = ("-O2",)) 
 def run(program: Path, data: bytes = b"", timeout_s: float = 60) -> Outcome:
     """Run a linked program on the emulated board with `data` as its input."""
     with tempfile.TemporaryDirectory() as folder:
-        loaded = Path(folder, "input.bin")
-        loaded.write_bytes(struct.pack("<I12x", len(data)) + data)
-        machine = [EMULATOR, "-M", "mps2-an386", "-display", "none", "-serial", "null", "-monitor", "none"]
-        clock = ["-icount", "shift=0,align=off,sleep=off", "-semihosting-config", "enable=on,target=native"]
-        loader = ["-device", f"loader,file={loaded},addr={INPUT_ADDRESS:#x},force-raw=on"]
-        _run([*machine, *clock, *loader, "-kernel", str(program.resolve())], timeout_s, folder)
+        _run(command(program, data, Path(folder)), timeout_s, folder)
         counts = Path(folder, "counts.bin").read_bytes()
         output = Path(folder, "output.bin").read_bytes()
     return Outcome(output, struct.unpack(f"<{len(counts) // 4}I", counts))
+
+
+def command(program: Path, data: bytes, folder: Path) -> list[str]:
+    """The command that runs a linked program in `folder`, where its input is written and its output will be."""
+    loaded = folder / "input.bin"
+    loaded.write_bytes(struct.pack("<I12x", len(data)) + data)
+    machine = [EMULATOR, "-M", "mps2-an386", "-display", "none", "-serial", "null", "-monitor", "none"]
+    clock = ["-icount", "shift=0,align=off,sleep=off", "-semihosting-config", "enable=on,target=native"]
+    loader = ["-device", f"loader,file={loaded},addr={INPUT_ADDRESS:#x},force-raw=on"]
+    return [*machine, *clock, *loader, "-kernel", str(program.resolve())]
 
 
 def run_c(sources: Iterable[Path], data: bytes = b"", flags: Sequence[str] = ("-O2",)) -> Outcome:
