@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from export.compiler.emit import emit
-from export.compiler.graph import CompileError, Graph
+from export.compiler.graph import Block, CompileError, Graph
 from export.compiler.lower import lower
+from export.compiler.lower_block import lower_block
+from export.compiler.passes.fuse import fuse_blocks
+from export.compiler.passes.noops import skip_noops
+from export.compiler.passes.tables import merge_tables
 from export.compiler.plan import Buffer, Plan, place
 from export.compiler.read import read_graph
 from export.compiler.step import Step
@@ -47,13 +52,21 @@ class Compiled:
         return sizes | {"notes": self.notes, "steps": steps}
 
 
-def compile_model(model: str | Path, out: str | Path, name: str | None = None) -> Compiled:
+PASSES = ("noops", "tables", "fuse", "sparse")
+"""What is done to a network, in this order; each can be left out, and no byte of the output depends on it."""
+_RUN: dict[str, Callable[[Graph], None]] = {"noops": skip_noops, "tables": merge_tables, "fuse": fuse_blocks}
+
+
+def compile_model(
+    model: str | Path, out: str | Path, name: str | None = None, passes: tuple[str, ...] = PASSES
+) -> Compiled:
     """Write OUT/NAME.c and OUT/NAME.h: plain C99 that computes what TFLite's reference kernels do, byte for byte.
 
     Args:
         model: a full-int8 .tflite file of one input and one output.
         out: the folder; it is made where it is absent. Nothing is written unless all of it can be.
         name: begins the names of files and functions; left out, the file's own.
+        passes: those of PASSES that are wanted.
 
     Raises:
         CompileError: the model, or an operator of it, is not one that the compiler takes.
@@ -61,7 +74,7 @@ def compile_model(model: str | Path, out: str | Path, name: str | None = None) -
     """
     name = c_name(name if name is not None else Path(model).stem)
     graph = read_graph(model)
-    steps, buffers, plan = _arrange(graph)
+    steps, buffers, plan = _arrange(graph, passes)
     texts = emit(graph, steps, buffers, plan, name)
     files = _write(Path(out), texts)
     flash, macs = sum(step.flash for step in steps), sum(step.macs for step in steps)
@@ -75,8 +88,16 @@ def c_name(text: str) -> str:
     return f"model_{name}" if not name or name[0].isdigit() or name[0] == "_" else name
 
 
-def _arrange(graph: Graph) -> tuple[list[Step], list[Buffer], Plan]:
-    steps = [lower(graph, op, f"op{i}") for i, op in enumerate(graph.ops)]
+def _arrange(graph: Graph, passes: tuple[str, ...]) -> tuple[list[Step], list[Buffer], Plan]:
+    for name in PASSES:
+        if name in passes and name in _RUN:
+            _RUN[name](graph)
+    steps = [
+        lower_block(graph, op, f"op{i}", sparse="sparse" in passes)
+        if isinstance(op, Block)
+        else lower(graph, op, f"op{i}")
+        for i, op in enumerate(graph.ops)
+    ]
     buffers = _buffers(graph, steps)
     return steps, buffers, place(buffers, len(steps) + 1)
 
@@ -90,7 +111,7 @@ def _buffers(graph: Graph, steps: list[Step]) -> list[Buffer]:
     buffers = [Buffer(graph.input, graph.tensors[graph.input].size, -1, max(last.get(graph.input, 0), 0))]
     for i, step in enumerate(steps):
         size = graph.tensors[step.output].size
-        buffers.append(Buffer(step.output, size, i, last.get(step.output, i), dict(step.slack)))
+        buffers.append(Buffer(step.output, size, i, last.get(step.output, i), {**step.slack}))
         if step.scratch:
             buffers.append(Buffer(f"scratch{i}", step.scratch, i, i))
     return buffers

@@ -40,7 +40,7 @@ class Tensor:
         return tuple([1] * (3 - len(rest)) + list(rest))[-3:]  # type: ignore[return-value]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Op:
     name: str
     """The operator's number and name in the file, for messages and comments."""
@@ -50,7 +50,7 @@ class Op:
     """The tensor that it writes."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Rescaling:
     """What every output channel of a convolution is scaled by: multiplier / 2^31 / 2^shift."""
 
@@ -63,9 +63,13 @@ class Rescaling:
     low: int
     """The fused activation's least output."""
     high: int
+    zero_point: int
+    """Of the output, before the table."""
+    table: np.ndarray | None = None
+    """int8 (256,): a function of each output, for -128 ... 127; None: none"""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Conv(Op, Rescaling):
     """CONV_2D and FULLY_CONNECTED."""
 
@@ -79,7 +83,7 @@ class Conv(Op, Rescaling):
     """FULLY_CONNECTED rounds once, the others twice."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Depthwise(Op, Rescaling):
     weights: np.ndarray
     """int8 (kernel height, kernel width, outputs); outputs / inputs is the depth multiplier."""
@@ -87,7 +91,7 @@ class Depthwise(Op, Rescaling):
     pad: tuple[int, int]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Lookup(Op):
     """Any function of one value."""
 
@@ -95,7 +99,7 @@ class Lookup(Op):
     """int8 (256,), for -128 ... 127"""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Add(Op):
     """Both inputs may be broadcast."""
 
@@ -105,7 +109,7 @@ class Add(Op):
     high: int
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Multiply(Op):
     multiplier: int
     shift: int
@@ -113,7 +117,7 @@ class Multiply(Op):
     high: int
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Mean(Op):
     """Over one run of neighbouring axes: the tensor as (outer, count, inner), the mean over the middle."""
 
@@ -124,7 +128,7 @@ class Mean(Op):
     shift: int
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Pool(Op):
     average: bool
     size: tuple[int, int]
@@ -134,27 +138,47 @@ class Pool(Op):
     high: int
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Pad(Op):
     before: tuple[int, int, int]
     """Rows above, columns left, channels before."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Reshape(Op):
     """The same bytes under another shape."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Softmax(Op):
     exponentials: np.ndarray
     """int32 (256,): exp of each distance from the greatest input, in Q0.31"""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Concat(Op):
     outer: int
     """How often a piece of each input follows the others' pieces."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Block(Op):
+    """Convolutions that run row by row, so that what is between them never exists as a whole. Made by passes/fuse.py.
+
+    `inputs` are the image and, where there is an `add`, the shortcut.
+    """
+
+    expand: Conv | None
+    """Before the depthwise layer."""
+    depthwise: Depthwise | None
+    project: Conv | None
+    """After it, or alone."""
+    add: Add | None
+    """Of what project made (its first input) and the shortcut."""
+
+    @property
+    def stages(self) -> list[Conv | Depthwise]:
+        return [stage for stage in (self.expand, self.depthwise, self.project) if stage is not None]
 
 
 @dataclass

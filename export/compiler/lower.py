@@ -19,7 +19,12 @@ _WINDOW_FIELDS = (
 
 def lower(graph: g.Graph, op: g.Op, tag: str) -> Step:
     """The step of one operator; `tag` begins the names of its tables."""
-    return _LOWER[type(op)](graph, op, tag)
+    step = _LOWER[type(op)](graph, op, tag)
+    if isinstance(op, g.Rescaling) and op.table is not None:
+        step.tables.append(Table("int8_t", f"{tag}_table", op.table))
+        step.functions.add("lookup")
+        step.call += f";\n    lookup({tag}_table, {{out}}, {{out}}, {graph.tensors[op.output].size})"
+    return step
 
 
 def channel_table(name: str, op: g.Rescaling, bias: np.ndarray | None = None, even: bool = False) -> Table:
@@ -37,9 +42,10 @@ def _step(op: g.Op, call: str, functions: set[str], **more: Any) -> Step:
 
 def _window(graph: g.Graph, op: Any, size: tuple[int, int]) -> str:
     source, target = graph.tensors[op.inputs[0]], graph.tensors[op.output]
+    zero_point = target.zero_point if isinstance(op, g.Pool) else op.zero_point
     sides = ", ".join(str(side) for side in (*source.image, *target.image))
     numbers = ", ".join(str(n) for n in (*size, *op.stride, *op.pad, op.low, op.high))
-    return f"{{{sides}, {numbers}, {source.zero_point}, {target.zero_point}}}"
+    return f"{{{sides}, {numbers}, {source.zero_point}, {zero_point}}}"
 
 
 def _row_slack(graph: g.Graph, op: Any) -> dict[int, int]:
@@ -56,7 +62,7 @@ def vector_parts(graph: g.Graph, op: g.Conv, tag: str) -> tuple[Struct, list[Tab
     weights = op.weights.reshape(outputs, -1)
     folded = op.bias - graph.tensors[op.inputs[0]].zero_point * weights.astype(np.int64).sum(axis=1)
     fields = {"weights": f"{tag}_weights", "channels": f"{tag}_channels", "inputs": weights.shape[1]}
-    fields |= {"outputs": outputs, "zero_point": graph.tensors[op.output].zero_point, "low": op.low, "high": op.high}
+    fields |= {"outputs": outputs, "zero_point": op.zero_point, "low": op.low, "high": op.high}
     tables = [Table("int8_t", f"{tag}_weights", weights.ravel()), channel_table(f"{tag}_channels", op, folded)]
     return Struct("vector_t", tag, fields), tables
 

@@ -146,7 +146,8 @@ class _Reading:
         if (numbers[:, 1] < -30).any():
             raise self.refuse(op, "scales its output up by more than 2^30")
         low, high = self.range(op)
-        return {"bias": bias, "multiplier": numbers[:, 0], "shift": numbers[:, 1], "low": low, "high": high}
+        fields = {"bias": bias, "multiplier": numbers[:, 0], "shift": numbers[:, 1], "zero_point": target.zero_point}
+        return fields | {"low": low, "high": high}
 
     def check_sums(self, op: fb.Op, weights: np.ndarray, bias: np.ndarray) -> None:
         """weights: (outputs, values). The sums must stay within int32 in whichever order they are taken."""

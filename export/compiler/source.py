@@ -10,6 +10,8 @@ from pathlib import Path
 KERNELS = Path(__file__).parent / "kernels"
 _LOCAL = re.compile(r'#include "(?:\.\./)?(\w+)\.h"')
 _FUNCTION = re.compile(r"^(?:KERNEL|ASSEMBLY|static inline)\b[^(]*?(\w+)\(", re.MULTILINE)
+_CALL = re.compile(r"\b(\w+)\(")
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _WORD = re.compile(r"\w+")
 
 
@@ -23,15 +25,30 @@ class _Part:
 
 def kernel_source(functions: set[str]) -> str:
     """C text that defines these kernel functions, and what they need, in an order that compiles."""
+    functions = _closure(functions)
     units = [unit for unit in _units() if functions & _defined(unit)]
     ordered: list[str] = []
     for unit in units:
         _add_with_needs(unit, ordered)
-    texts = []
-    for unit in ordered:
-        text = _unit_text(unit, functions)
-        texts.append(text)
-    return "\n\n".join(texts)
+    return "\n\n".join(_unit_text(unit, functions) for unit in ordered)
+
+
+def _closure(functions: set[str]) -> set[str]:
+    """The functions, and those of other units that they call."""
+    everything = {name: unit for unit in _units() for name in _defined(unit)}
+    found, new = set(functions), set(functions)
+    while new:
+        units = {everything[name] for name in new if name in everything}
+        text = " ".join(
+            part.text
+            for unit in units
+            for kind in ("dsp", "portable")
+            for part in _needed(_parts(KERNELS / kind / f"{unit}.c"), found)
+            if part.name
+        )
+        new = (set(_CALL.findall(_COMMENT.sub("", text))) & set(everything)) - found
+        found |= new
+    return found
 
 
 @cache
