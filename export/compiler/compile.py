@@ -14,6 +14,7 @@ from export.compiler.emit import emit
 from export.compiler.graph import Block, CompileError, Graph
 from export.compiler.lower import lower
 from export.compiler.lower_block import lower_block
+from export.compiler.passes.dead import drop_dead_channels
 from export.compiler.passes.fuse import fuse_blocks
 from export.compiler.passes.noops import skip_noops
 from export.compiler.passes.tables import merge_tables
@@ -32,6 +33,9 @@ class Compiled:
     flash_bytes: int
     """Tables only; the code of the kernels depends on the processor."""
     macs: int
+    """Multiply-accumulates of the network as it is in the file."""
+    live_macs: int
+    """Those that are left without the channels that make no difference."""
     input_bytes: int
     output_bytes: int
     steps: list[Step]
@@ -48,13 +52,20 @@ class Compiled:
             }
             for s in self.steps
         ]
-        sizes = {key: getattr(self, key) for key in ("name", "ram_bytes", "flash_bytes", "macs", "input_bytes")}
+        sizes = {
+            key: getattr(self, key) for key in ("name", "ram_bytes", "flash_bytes", "macs", "live_macs", "input_bytes")
+        }
         return sizes | {"notes": self.notes, "steps": steps}
 
 
-PASSES = ("noops", "tables", "fuse", "sparse")
+PASSES = ("noops", "tables", "dead", "fuse", "sparse")
 """What is done to a network, in this order; each can be left out, and no byte of the output depends on it."""
-_RUN: dict[str, Callable[[Graph], None]] = {"noops": skip_noops, "tables": merge_tables, "fuse": fuse_blocks}
+_RUN: dict[str, Callable[[Graph], None]] = {
+    "noops": skip_noops,
+    "tables": merge_tables,
+    "dead": drop_dead_channels,
+    "fuse": fuse_blocks,
+}
 
 
 def compile_model(
@@ -74,12 +85,13 @@ def compile_model(
     """
     name = c_name(name if name is not None else Path(model).stem)
     graph = read_graph(model)
+    macs = graph.macs
     steps, buffers, plan = _arrange(graph, passes)
     texts = emit(graph, steps, buffers, plan, name)
     files = _write(Path(out), texts)
-    flash, macs = sum(step.flash for step in steps), sum(step.macs for step in steps)
+    flash, live = sum(step.flash for step in steps), sum(step.macs for step in steps)
     ends = graph.tensors[graph.input].size, graph.tensors[graph.output].size
-    return Compiled(name, files, plan.size, flash, macs, *ends, steps, graph.notes)
+    return Compiled(name, files, plan.size, flash, macs, live, *ends, steps, graph.notes)
 
 
 def c_name(text: str) -> str:

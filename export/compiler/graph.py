@@ -194,6 +194,12 @@ class Graph:
     notes: list[str] = field(default_factory=list)
     """What the passes did, for the report."""
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the convolutions."""
+        layers = [op for op in self.ops if isinstance(op, Conv | Depthwise)]
+        return sum(op.weights.size * math.prod(self.tensors[op.output].image[:2]) for op in layers)
+
     def readers(self, tensor: int) -> list[Op]:
         return [op for op in self.ops if tensor in op.inputs]
 

@@ -367,7 +367,7 @@ def _concat(r: _Reading, op: fb.Op) -> g.Op:
 
 def _int8(tensor: fb.Tensor) -> np.ndarray:
     assert tensor.data is not None
-    return tensor.data.view(np.int8)
+    return tensor.data.view(np.int8).copy()  # passes may change it
 
 
 _READERS: dict[str, Callable[[_Reading, fb.Op], g.Op]] = {
