@@ -12,8 +12,8 @@
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(PORTABLE_KERNELS)
 #define DSP_KERNELS 1
 #include <arm_acle.h>
-/* A function whose whole body is assembly. */
-#define ASSEMBLY static __attribute__((naked, noinline))
+/* A function whose whole body is assembly. `used`: it takes arguments that the compiler does not see it use. */
+#define ASSEMBLY static __attribute__((naked, noinline, used))
 #else
 #define DSP_KERNELS 0
 #endif

@@ -29,7 +29,7 @@ def add_case(board: Board, rng: np.random.Generator, inputs: int, outputs: int, 
 
 
 @needs_emulator
-@pytest.mark.parametrize(("flag", "kind"), [("-O2", "dsp"), ("-O0", "dsp"), ("-O2", "twins")])
+@pytest.mark.parametrize(("flag", "kind"), [("-O3", "dsp"), ("-O0", "dsp"), ("-O2", "twins")])
 def test_dense_equals_a_plain_loop(flag, kind):
     rng, board, expected = np.random.default_rng(1), Board(["dense"], (flag,), kind), []
     for inputs, outputs in SHAPES:

@@ -17,7 +17,7 @@ from tests.export.compiler.kernels.oracle import (
 
 GUARD = 8
 pytestmark = needs_emulator
-FLAGS = pytest.mark.parametrize("flags", [("-O2",), ("-O0",), ("-O2", "-DDEPTHWISE_IN_C")], ids=["O2", "O0", "in C"])
+FLAGS = pytest.mark.parametrize("flags", [("-O3",), ("-O0",), ("-O2", "-DDEPTHWISE_IN_C")], ids=["O3", "O0", "in C"])
 
 
 class Layer:

@@ -26,7 +26,7 @@ def add_layer(board, rng, shape, zero_point, entry_bytes):
 
 
 @needs_emulator
-@pytest.mark.parametrize(("flag", "kind"), [("-O2", "dsp"), ("-O0", "dsp"), ("-O2", "twins")])
+@pytest.mark.parametrize(("flag", "kind"), [("-O3", "dsp"), ("-O0", "dsp"), ("-O2", "twins")])
 def test_sparse_equals_a_plain_loop(flag, kind):
     rng, board, expected = np.random.default_rng(4), Board(["sparse"], (flag,), kind), []
     for entry_bytes in (2, 4):
