@@ -21,6 +21,7 @@ KERNEL void sparse2_to_rows(const sparse_t *p, const int16_t *strip, int pixels,
 
 /* sparse4: an entry is one uint32, the value in the low half (int16), 16 * input (the byte offset in the strip) in the high. */
 KERNEL void sparse4_to_image(const sparse_t *p, const int16_t *strip, int pixels, int8_t *image);
+
 KERNEL void sparse4_to_rows(const sparse_t *p, const int16_t *strip, int pixels, int16_t *row, int row_stride, int row_step);
 
 #endif
