@@ -2,5 +2,6 @@
 
 from export.compiler.compile import PASSES, Compiled, c_name, compile_model
 from export.compiler.graph import CompileError
+from export.compiler.limits import Limits
 
-__all__ = ["PASSES", "CompileError", "Compiled", "c_name", "compile_model"]
+__all__ = ["PASSES", "CompileError", "Compiled", "Limits", "c_name", "compile_model"]

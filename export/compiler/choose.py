@@ -8,8 +8,8 @@ from export.compiler import fast
 from export.compiler.cost import KINDS, Layer, run_instructions, weight_bytes
 from export.compiler.graph import Block, Conv, Graph
 
-_FLASH = 0.1
-"""What a share of flash counts against a share of time: 10 % less flash weigh as much as 1 % less time."""
+_FLASH = 0.2
+"""What a share of flash counts against a share of time: 5 % less flash weigh as much as 1 % less time."""
 _REPACK = 20
 """Instructions for each input of a sparse layer whose pixels come as a tile (4 pixels into an image, then a strip)."""
 
@@ -21,7 +21,7 @@ def choose(graph: Graph, block: Block, op: Conv, sparse: bool) -> str:
     costs = {kind: (instructions(graph, block, op, kind), weight_bytes(layer_of(block, op), kind)) for kind in KINDS}
     if op.weights.shape[3] > 256:
         del costs["sparse2"]
-    fastest, smallest = (min(cost[i] for cost in costs.values()) for i in (0, 1))
+    fastest, smallest = min(time for time, _ in costs.values()), min(size for _, size in costs.values())
     return min(costs, key=lambda kind: _price(costs[kind], fastest, smallest))
 
 

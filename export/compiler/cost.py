@@ -1,7 +1,7 @@
 """What a 1x1 convolution costs on a Cortex-M4: instructions, and bytes of flash, dense and sparse.
 
-The instructions of one call of a kernel are linear in its work. The numbers are a least-squares fit to exact counts of the
-emulated processor (GCC 12.2, -O2; 14 to 204 inputs, 14 to 68 outputs, 50 to 90 % zeros) and are within 1 % of each;
+The instructions of one call of a kernel are linear in its work. The numbers are a least-squares fit to exact counts of
+the emulated processor (GCC 12.2, -O2; 14 to 204 inputs, 14 to 68 outputs, 50 to 90 % zeros) and are within 1 % of each;
 tests/export/compiler/test_cost.py holds them to 3 %. They are instructions and not cycles: the emulator has no pipeline
 and no flash wait states.
 """

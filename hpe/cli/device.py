@@ -155,6 +155,8 @@ def compile_c(
     model: Positional[Model],
     out: Path,
     name: Annotated[str | None, arg(metavar="NAME")] = None,
+    flash: Annotated[int | None, arg(metavar="BYTES")] = None,
+    ram: Annotated[int | None, arg(metavar="BYTES")] = None,
     json: Json = None,
 ) -> None:
     """Write a model as plain C99 that needs no library. Example: hpe compile b0-nano --out firmware
@@ -165,12 +167,14 @@ def compile_c(
         model: A full-int8 .tflite file of one input and one output, or the name of a shipped model.
         out: Folder for NAME.c and NAME.h.
         name: Begins the names of files and functions; left out, the model's own.
+        flash: Refuse a model that takes more flash, code included.
+        ram: Refuse a model that takes more RAM, its input included.
         json: Write sizes, and what was done for each operator, here.
     """
-    from export.compiler import compile_model
+    from export.compiler import Limits, compile_model
     from hpe.model.zoo import resolve_model
 
-    compiled = compile_model(resolve_model(model), out, name)
+    compiled = compile_model(resolve_model(model), out, name, Limits(flash, ram))
     for file in compiled.files:
         say(str(file))
     say(f"RAM {compiled.ram_bytes:,} bytes, the input's {compiled.input_bytes:,} included")

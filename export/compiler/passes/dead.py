@@ -1,7 +1,7 @@
 """Channels that make no difference: constants are folded forward, and channels that nobody reads vanish.
 
-A channel whose weights are all zero holds one value everywhere; what reads it can have that value in its bias. A channel
-that no weight reads afterwards goes, with the weights that made it, and so back through the network.
+A channel whose weights are all zero holds one value everywhere; what reads it can have that value in its bias. A
+channel that no weight reads afterwards goes, with the weights that made it, and so back through the network.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from export.compiler import CompileError, c_name, compile_model
+from export.compiler import CompileError, Limits, c_name, compile_model
 from export.micro.flatbuffer import ModelFileError
 from tests.crafted import custom_operator_model, quantize_model, transpose_model, two_input_model
 from tests.export.compiler.host import ROOT
@@ -94,3 +94,13 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 def test_names_become_identifiers():
     assert [c_name(text) for text in ("b0-nano", "3d", "", "_x", "ok")] == [
         "b0_nano", "model_3d", "model_", "model__x", "ok"]  # fmt: skip
+
+
+def test_a_board_that_is_too_small(tmp_path):
+    compiled = compile_model(TINY, tmp_path / "fits", limits=Limits(100_000, 100_000))
+    with pytest.raises(CompileError, match=r"RAM: 1 more than .* CONV_2D") as error:
+        compile_model(TINY, tmp_path / "out", limits=Limits(ram=compiled.ram_bytes - 1))
+    assert f"{compiled.ram_bytes:,} bytes" in str(error.value)
+    with pytest.raises(CompileError, match=r"of flash.* more than the 5,000 allowed.*CONV_2D"):
+        compile_model(TINY, tmp_path / "out", limits=Limits(flash=5000))
+    assert not (tmp_path / "out").exists()
