@@ -124,15 +124,27 @@ KERNEL void multiply_images(const multiply_t *p, const int8_t *a, const int8_t *
     }
 }
 
+/* Channel by channel, so that what belongs to the gate is computed once; not where `out` covers a part of `a`. */
+static inline void gate_channel(const multiply_t *p, const int8_t *a, int32_t gate, int8_t *out, int count, int channels) {
+    const int32_t doubled = 2 * (gate - p->zero_b), start = -p->zero_a * doubled, addend = multiply_addend(p);
+    const int32_t multiplier = p->multiplier, shift = p->shift;
+    for (int i = 0; i < count; i += channels) {
+        out[i] = (int8_t)__ssat(elementwise_rescale(a[i] * doubled + start, multiplier, addend, shift), 8);
+    }
+}
+
 KERNEL void gate_image(const multiply_t *p, const int8_t *a, const int8_t *gate, int8_t *out, int pixels, int channels) {
     const multiply_t q = *p;
-    const int fast = multiply_is_fast(&q);
-    const int32_t addend = fast ? multiply_addend(&q) : 0;
-    for (; pixels > 0; --pixels, a += channels, out += channels) {
-        for (int c = 0; fast && c < channels; ++c) {
-            out[c] = multiply_fast(&q, addend, a[c], 2 * (gate[c] - q.zero_b));
+    const uintptr_t size = (uintptr_t)(pixels * channels), from = (uintptr_t)a, to = (uintptr_t)out;
+    const int apart = from == to || from + size <= to || to + size <= from;
+    if (multiply_is_fast(&q) && apart) {
+        for (int c = 0; c < channels; ++c) {
+            gate_channel(&q, a + c, gate[c], out + c, pixels * channels, channels);
         }
-        for (int c = 0; !fast && c < channels; ++c) {
+        return;
+    }
+    for (; pixels > 0; --pixels, a += channels, out += channels) {
+        for (int c = 0; c < channels; ++c) {
             out[c] = multiply_one(&q, a[c], gate[c]);
         }
     }
@@ -154,7 +166,14 @@ KERNEL void lookup(const int8_t *table, const int8_t *in, int8_t *out, int count
 
 KERNEL void lookup_rows(const int16_t *middle, int16_t *row, int channels, int width, int row_stride) {
     for (; channels > 0; --channels, row += row_stride) {
-        for (int16_t *at = row + ROW_LEAD, *end = at + width; at != end; ++at) {
+        int16_t *at = row + ROW_LEAD, *end = at + width;
+        for (; end - at >= 4; at += 4) {
+            at[0] = middle[at[0]];
+            at[1] = middle[at[1]];
+            at[2] = middle[at[2]];
+            at[3] = middle[at[3]];
+        }
+        for (; at != end; ++at) {
             *at = middle[*at];
         }
     }

@@ -51,9 +51,12 @@ def test_add_equals_the_reference_in_place_and_at_its_edges():
                     at = [board.put(np.zeros_like(a), GUARD), first, second][place]
                     board.call("add_images", struct, first, second, at, count)
                     expected.append((at, right))
+                early = board.put(np.concatenate([np.zeros(5, np.int8), a]), GUARD)  # output 5 bytes before a
+                board.call("add_images", struct, early + 5, board.put(b), early, count)
+                expected.append((early, right))
     board.run()
     for address, right in expected:
-        np.testing.assert_array_equal(board.get(address, GUARD), right)
+        np.testing.assert_array_equal(board.get(address, GUARD)[: len(right)], right)
 
 
 def test_multiplication_and_gates_equal_the_reference():
@@ -68,10 +71,15 @@ def test_multiplication_and_gates_equal_the_reference():
             image = a.reshape(7, 11)
             at = board.put(image, GUARD)
             board.call("gate_image", struct, at, board.put(b[:11]), at, 7, 11)
-            expected.append((at, multiplied(image, b[:11], zeros, multiplier, shift, low, high)))
+            gated = multiplied(image, b[:11], zeros, multiplier, shift, low, high)
+            expected.append((at, gated))
+            for early in (1, 5, 80):  # the output covers a part of the input, or none of it
+                at = board.put(np.concatenate([np.zeros(early, np.int8), a]), GUARD)
+                board.call("gate_image", struct, at + early, board.put(b[:11]), at, 7, 11)
+                expected.append((at, gated.ravel()))
     board.run()
     for address, right in expected:
-        np.testing.assert_array_equal(board.get(address, GUARD), right)
+        np.testing.assert_array_equal(board.get(address, GUARD)[: len(right)], right)
 
 
 def test_tables_are_looked_up_in_images_and_rows():
