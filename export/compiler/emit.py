@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
@@ -25,11 +26,16 @@ def emit(graph: Graph, steps: list[Step], buffers: list[Buffer], plan: Plan, nam
                  if t.constant is not None and any(i in step.inputs for step in steps)}  # fmt: skip
     tables = [*constants.values(), *(table for step in steps for table in step.tables)]
     text = [*(_table(table) for table in tables), *(_struct(s) for step in steps for s in step.structs)]
-    values = {
-        "title": f"{name}: generated from {Path(graph.path).name}; change the model, not this file.",
-        "facts": _facts(steps, plan, tables),
+    values: dict[str, object] = {
         "name": name,
         "macro": name.upper(),
+        "input_type": types[0],
+        "output_type": types[1],
+    }
+    values |= _fine(graph, steps, plan, values)
+    values |= {
+        "title": f"{name}: generated from {Path(graph.path).name}; change the model, not this file.",
+        "facts": _facts(steps, plan, tables),
         "guard": name.upper(),
         "input_bytes": source.size,
         "output_bytes": target.size,
@@ -40,19 +46,29 @@ def emit(graph: Graph, steps: list[Step], buffers: list[Buffer], plan: Plan, nam
         "output_scale": _number(target.scale),
         "input_zero_point": zeros[0],
         "output_zero_point": zeros[1],
-        "input_type": types[0],
-        "output_type": types[1],
         "input_offset": plan.offsets[graph.input],
         "output_offset": plan.offsets[graph.output],
         "kernels": kernel_source({f for step in steps for f in step.functions}),
         "tables": "\n\n".join(text),
         "free_ranges": _free_ranges(buffers, plan, len(steps)),
-        "calls": "\n".join(_call(i, step, plan, constants) for i, step in enumerate(steps)),
     }
+    lines = [_call(i, step, plan, constants) for i, step in enumerate(steps)]
+    values |= {"layers": "\n".join(lines[:-1]), "last": lines[-1]}
     return {f"{name}.{end}": _fill(f"model.{end}", values) for end in ("h", "c")}
 
 
-def _fill(template: str, values: dict[str, object]) -> str:
+def _fine(graph: Graph, steps: list[Step], plan: Plan, names: Mapping[str, object]) -> dict[str, object]:
+    """The declaration and the definition of NAME_run_fine, where the last layer is one of the vector kernels."""
+    last = steps[-1]
+    if last.fine_scales is None or last.output != graph.output:
+        return {"fine_declaration": "", "fine_definition": ""}
+    scales = ", ".join(f"{_number(scale)}f" for scale in last.fine_scales)
+    own = {"scales": scales, "struct": last.structs[0].name, "offset": plan.offsets[last.inputs[0]]}
+    last.functions.add("vector_sums")
+    return {f"fine_{part}": _fill(f"fine_{part}.txt", {**names, **own}).rstrip() for part in ("declaration", "definition")}
+
+
+def _fill(template: str, values: Mapping[str, object]) -> str:
     return Template((_TEMPLATES / template).read_text(encoding="utf-8")).substitute(values)
 
 

@@ -70,8 +70,11 @@ def vector_parts(graph: g.Graph, op: g.Conv, tag: str) -> tuple[Struct, list[Tab
 def _vector(graph: g.Graph, op: g.Conv, tag: str) -> Step:
     struct, tables = vector_parts(graph, op, tag)
     name = "vector_once" if op.once else "vector_twice"
-    call = f"{name}(&{tag}, {{0}}, {{out}})"
-    return _step(op, call, {name}, tables=tables, structs=[struct], macs=op.weights.size, kernel="vector")
+    step = _step(op, f"{name}(&{tag}, {{0}}, {{out}})", {name}, tables=tables, structs=[struct], macs=op.weights.size)
+    step.kernel = "vector"
+    if (op.low, op.high) == (-128, 127) and op.table is None:
+        step.fine_scales = graph.tensors[op.output].scale * np.ldexp(op.multiplier / 2.0**31, -op.shift)
+    return step
 
 
 def _conv(graph: g.Graph, op: g.Conv, tag: str) -> Step:

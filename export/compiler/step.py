@@ -62,6 +62,8 @@ class Step:
     """Bytes of RAM while it runs."""
     slack: Mapping[int, int] = field(default_factory=dict)
     """Inputs that the output may be written over, if it starts so many bytes before them at least."""
+    fine_scales: np.ndarray | None = None
+    """(outputs,): what a sum of a last layer is worth, before it is rounded to int8; None: there are no such sums."""
     macs: int = 0
     """Multiply-accumulates as the network has them."""
     kernel: str = "plain"

@@ -1,10 +1,10 @@
-"""Operators that only move values: PAD goes into the convolution that reads it, tables that change nothing vanish."""
+"""Operators that only move values: PAD goes into the convolution that reads it, RESHAPE and empty tables vanish."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from export.compiler.graph import Conv, Depthwise, Graph, Lookup, Pad, Tensor
+from export.compiler.graph import Add, Conv, Depthwise, Graph, Lookup, Multiply, Op, Pad, Reshape
 
 _IDENTITY = np.arange(-128, 128, dtype=np.int8)
 
@@ -14,8 +14,8 @@ def skip_noops(graph: Graph) -> None:
     for op in list(graph.ops):
         if isinstance(op, Pad):
             _fold_pad(graph, op)
-        elif isinstance(op, Lookup) and np.array_equal(op.table, _IDENTITY):
-            _bypass(graph, op.output, op.inputs[0])
+        elif isinstance(op, Reshape) or (isinstance(op, Lookup) and np.array_equal(op.table, _IDENTITY)):
+            _bypass(graph, op)
 
 
 def _fold_pad(graph: Graph, pad: Pad) -> None:
@@ -43,16 +43,19 @@ def _fold_pad(graph: Graph, pad: Pad) -> None:
     graph.ops.remove(pad)
 
 
-def _bypass(graph: Graph, output: int, source: int) -> None:
-    """Everything that read `output` reads `source`, which has the same bytes and the same shape."""
+def _bypass(graph: Graph, op: Op) -> None:
+    """Everything that reads the output reads the input, where that has the same bytes as the same image."""
+    (source,), output = op.inputs, op.output
     old, new = graph.tensors[output], graph.tensors[source]
-    writer = graph.writer(output)
-    if output == graph.output or writer is None or not _alike(old, new):
+    if old.image != new.image or old.zero_point != new.zero_point or new.constant is not None:
         return
-    for op in graph.readers(output):
-        op.inputs = tuple(source if i == output else i for i in op.inputs)
-    graph.ops.remove(writer)
-
-
-def _alike(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.zero_point == b.zero_point
+    readers = graph.readers(output)
+    if old.shape != new.shape and any(isinstance(reader, Add | Multiply) for reader in readers):  # these broadcast
+        return
+    if output == graph.output:
+        if source == graph.input:
+            return
+        graph.output = source
+    for reader in readers:
+        reader.inputs = tuple(source if i == output else i for i in reader.inputs)
+    graph.ops.remove(op)

@@ -36,15 +36,22 @@ $input_type *${name}_input(void) {
     return ($input_type *)(memory.bytes + $input_offset);
 }
 
+/* All layers but the last. */
+static void layers(const int8_t *input) {
+    int8_t *m = memory.bytes;
+    if (input != m + $input_offset) {
+        memcpy(m + $input_offset, input, ${macro}_INPUT_BYTES);
+    }
+$layers
+}
+
 int ${name}_run(const $input_type *input, $output_type *output) {
     int8_t *m = memory.bytes;
     if (!input || !output) {
         return 1;
     }
-    if ((const int8_t *)input != m + $input_offset) {
-        memcpy(m + $input_offset, input, ${macro}_INPUT_BYTES);
-    }
-$calls
+    layers((const int8_t *)input);
+$last
     memcpy(output, m + $output_offset, ${macro}_OUTPUT_BYTES);
     return 0;
-}
+}$fine_definition

@@ -24,7 +24,7 @@ extern "C" {
 $input_type *${name}_input(void);
 
 /* Computes the output. Returns 0, or 1 where a pointer is null. Not to be called from two threads at once. */
-int ${name}_run(const $input_type *input, $output_type *output);
+int ${name}_run(const $input_type *input, $output_type *output);$fine_declaration
 
 #ifdef __cplusplus
 }

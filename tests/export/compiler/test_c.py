@@ -1,5 +1,6 @@
 """The C itself: warnings, processors, sanitizers, two models in one program, nothing that is not needed."""
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -9,7 +10,8 @@ import pytest
 
 from export.compiler import compile_model
 from export.compiler.source import KERNELS
-from tests.export.compiler.host import ROOT, WARNINGS, needs, reference
+from export.micro.flatbuffer import read_model
+from tests.export.compiler.host import ROOT, WARNINGS, build, needs, random_inputs, reference
 
 DATA = ROOT / "tests" / "data"
 MODELS = ["tiny_silu_se", "tiny_relu6_nose"]
@@ -106,3 +108,27 @@ def test_the_header_suits_c_and_cpp(folder, tmp_path):
     (tmp_path / "use.cpp").write_text('#include "tiny_silu_se.h"\nint main() { return tiny_silu_se_run(0, 0) - 1; }\n')
     command = ["g++", "-Wall", "-Wextra", "-Werror", f"-I{folder}", "-c", str(tmp_path / "use.cpp")]
     subprocess.run([*command, "-o", str(tmp_path / "use.o")], check=True)
+
+
+@needs("gcc")
+@pytest.mark.parametrize("model", MODELS)
+def test_fine_output_is_the_int8_one_before_it_is_rounded(model, tmp_path):
+    path = DATA / f"{model}.tflite"
+    compiled = compile_model(path, tmp_path)
+    library = tmp_path / "model.so"
+    command = ["gcc", *WARNINGS, "-O1", "-shared", "-fPIC", str(tmp_path / f"{model}.c"), "-o", str(library)]
+    subprocess.run(command, check=True)
+    fine = getattr(ctypes.CDLL(str(library)), f"{model}_run_fine")
+    scales = re.search(r"_FINE_SCALES {(.*?)}", (tmp_path / f"{model}.h").read_text())
+    assert scales
+    factors = np.array([float(text.strip().rstrip("f")) for text in scales[1].split(",")])
+    target = read_model(path).output
+    inputs = random_inputs(compiled, path.read_bytes(), 40)
+    coarse = build(compiled, tmp_path)(inputs)
+    for row, answer in zip(inputs, coarse, strict=True):
+        sums = np.zeros(len(factors), np.int32)
+        assert fine(row.ctypes.data_as(ctypes.c_void_p), sums.ctypes.data_as(ctypes.c_void_p)) == 0
+        steps = sums * factors / target.scale + target.zero_point
+        inside = np.abs(answer) < 127
+        assert (np.abs(steps - answer)[inside] <= 0.5001).all()
+    assert len(np.unique(coarse)) > 3
