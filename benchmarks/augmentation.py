@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 
 from hpe.io.files import write_csv
-from hpe.model.preprocess import BASE_K, STORED_SIZE, AugmentConfig, TrainAugment
+from hpe.pose.crop import BASE_K, STORED_SIZE
+from hpe.training.augment import AugmentConfig, TrainAugment
 
 BATCH = 128
 REPEATS = 5

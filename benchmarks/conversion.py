@@ -60,8 +60,8 @@ def main() -> None:
 
 def measure(options: Options) -> list[dict[str, Any]]:
     """One row a step: seconds, of a format also bytes and operators; of the child as a whole the memory."""
+    from hpe.model.config import ModelConfig
     from hpe.model.net import build_model, example_input, fold_output_scale
-    from hpe.training.config import ModelConfig
 
     network = fold_output_scale(build_model(ModelConfig(act=options.act)))
     calibration = np.random.default_rng(0).normal(size=(options.samples, 64, 64, 3)).astype(np.float32)

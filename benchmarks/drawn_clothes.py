@@ -1,12 +1,13 @@
 """Drawn clothes in the files of Fashion-MNIST, for where there is no network. They are simpler than the real ones."""
 
 import gzip
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from torchvision.datasets.utils import extract_archive
+
+from export.files import write_all
 
 Polygons = list[tuple[list[tuple[float, float]], float]]
 """Corners (x, y) in the unit square, and brightness; later ones are drawn over earlier ones."""
@@ -15,16 +16,13 @@ Polygons = list[tuple[list[tuple[float, float]], float]]
 def write_drawn_clothes(root: Path, train: int, test: int, seed: int) -> None:
     """Ten kinds of drawn clothes in the files of Fashion-MNIST: gzipped IDX, and unpacked beside it."""
     raw = root / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for split, count in (("train", train), ("t10k", test)):
         classes = rng.integers(0, 10, count).astype(np.uint8)
         images = np.stack([draw_garment(int(label), rng) for label in classes])  # (N, 28, 28)
         for name, array in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", classes)):
             header = np.array([0x0800 + array.ndim, *array.shape], ">i4").tobytes()  # 0x08: unsigned bytes
-            part = raw / f"{name}.gz.part"
-            part.write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
-            os.replace(part, raw / f"{name}.gz")
+            write_all({raw / f"{name}.gz": gzip.compress(header + array.tobytes(), mtime=0)})
             extract_archive(str(raw / f"{name}.gz"), str(raw))
 
 

@@ -27,11 +27,12 @@ from export import FORMATS, file_sizes, load_runtime, micro_arena, operators, pl
 from export.micro.arena import HOST
 from export.micro.footprint import op_macs
 from hpe.data.faces import Faces, load_faces
-from hpe.deploy.evaluate import pose_metrics
-from hpe.deploy.pipeline import run_export
+from hpe.deploy.export import run_export
 from hpe.io.environment import environment
 from hpe.io.files import read_json, write_csv, write_text
-from hpe.model.preprocess import centre_crop, preprocess
+from hpe.model.preprocess import preprocess
+from hpe.pose.crop import centre_crop
+from hpe.pose.metrics import pose_metrics
 
 DEFINITIONS = """\
 - raw: as the converter wrote it, with tensor names; stripped: the file that is shipped; gzip -9: of the stripped one.

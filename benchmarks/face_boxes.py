@@ -21,11 +21,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hpe.data.crop import Box, crop_face
 from hpe.data.sources.mat_pairs import read_mat
 from hpe.inference.detector import LARGEST_YAW_DEG, LOOKS, FaceDetector, Found
 from hpe.inference.predictor import load_predictor
 from hpe.inference.tracking import overlap
+from hpe.pose.crop import Box, crop_face
 
 ENLARGED_PX = 240
 """Height of an enlarged 80x80 picture."""

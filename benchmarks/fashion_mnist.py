@@ -179,7 +179,8 @@ def train(net: TransferNet, train_set: Labelled, epochs: int, pruners: Sequence[
             for pruner in pruners:
                 pruner.step(optimizer)
     if not frozen:
-        reestimate_norms(net, (as_rgb(batch) for batch in images[torch.randperm(len(images))].split(BATCH)))
+        shuffled = images[torch.randperm(len(images))]
+        reestimate_norms(net, (as_rgb(batch) for batch in shuffled.split(BATCH)), keep_function=False)
     net.eval()
 
 

@@ -27,23 +27,25 @@ import torch
 import tyro
 
 from hpe.data.faces import load_faces
-from hpe.deploy.evaluate import evaluate
-from hpe.deploy.pipeline import random_crops, run_evaluate, run_export
+from hpe.deploy.evaluate import evaluate, run_evaluate
+from hpe.deploy.export import run_export
+from hpe.deploy.samples import random_crops
+from hpe.io.configs import run_id, to_dict
 from hpe.io.environment import commit, processor
 from hpe.io.files import read_json, write_csv, write_json, write_text
-from hpe.model.net import HeadPoseNet, build_model, example_input, load_model
+from hpe.model.config import ModelConfig
+from hpe.model.lineage import Lineage
+from hpe.model.net import HeadPoseNet, build_model, example_input, load_model, predict_all
 from hpe.model.preprocess import preprocess_torch
 from hpe.training.config import (
     ChannelConfig,
     DistillConfig,
     FinetuneConfig,
     MaskConfig,
-    ModelConfig,
     PruneConfig,
     Recipe,
     TrainConfig,
 )
-from hpe.training.loop import predict_all
 from hpe.training.pruners import make_pruner
 from hpe.training.runs import run_finetune, run_prune, run_train
 from pruning.channels.norms import reestimate_norms
@@ -150,8 +152,9 @@ def save(network: HeadPoseNet, folder: Path, data: str) -> None:
     from hpe.model.net import save_checkpoint
 
     save_checkpoint(network, folder)
-    write_json(folder / "config.json", {"data": data})
-    write_json(folder / "result.json", {"config": {"data": data}})
+    config = {"command": "prune", "data": data, "lineage": to_dict(Lineage("magnitude"))}
+    write_json(folder / "config.json", config)
+    write_json(folder / "result.json", {"id": run_id(config), "config": config})
 
 
 def narrow(bytes_allowed: int, like: ModelConfig) -> ModelConfig:
@@ -253,7 +256,7 @@ def once(study: Study, note: Path, prune: PruneConfig) -> dict[str, float]:
         test = load_faces(study.test)
         before = evaluate(lambda crops: predict_all(network.eval(), crops), test).mean_deg
         crops = torch.from_numpy(np.ascontiguousarray(random_crops(load_faces(study.data), NORM_IMAGES)))
-        reestimate_norms(network, [preprocess_torch(batch) for batch in crops.split(128)])
+        reestimate_norms(network, [preprocess_torch(batch) for batch in crops.split(128)], keep_function=False)
         after = evaluate(lambda crops: predict_all(network.eval(), crops), test).mean_deg
         write_json(note, {"once_deg": before, "once_new_norms_deg": after})
     return read_json(note)

@@ -17,8 +17,9 @@ from hpe.data.faces import load_faces
 from hpe.inference.predictor import load_predictor
 from hpe.io.environment import commit, processor
 from hpe.io.files import write_text
-from hpe.model.preprocess import centre_crop
-from hpe.model.zoo import cards, resolve_model
+from hpe.model.cards import cards
+from hpe.model.zoo import resolve_model
+from hpe.pose.crop import centre_crop
 from hpe.pose.rotation import flip_pose, wrap_deg
 
 SAMPLES = 10_000

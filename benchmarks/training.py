@@ -20,11 +20,13 @@ import torch
 from hpe.data.faces import Faces
 from hpe.io.environment import environment
 from hpe.io.files import write_csv
+from hpe.model.config import ModelConfig
 from hpe.model.net import build_model
-from hpe.model.preprocess import AugmentConfig
-from hpe.training.config import ModelConfig, TrainConfig
-from hpe.training.loop import choose_device, fit
+from hpe.training.augment import AugmentConfig
+from hpe.training.config import TrainConfig
+from hpe.training.loop import Lesson, choose_device, fit
 from hpe.training.losses import pose_loss
+from hpe.training.state import TrainState
 
 
 def bare_loop(config: TrainConfig, steps: int) -> float:
@@ -54,10 +56,9 @@ def real_training(config: TrainConfig, steps: int, augment: AugmentConfig) -> fl
     generator = np.random.default_rng(0)
     images = generator.integers(0, 255, (steps * config.batch_size, 80, 80, 3), np.uint8)
     faces = Faces(images, generator.uniform(-40, 40, (len(images), 3)).astype(np.float32), [""] * len(images))
+    state = TrainState(build_model(ModelConfig()).to(choose_device(config.device)), None, config, steps)
     with tempfile.TemporaryDirectory() as folder:
-        result = fit(
-            build_model(ModelConfig()), faces, None, config, Path(folder), augment=augment, report=lambda line: None
-        )
+        result = fit(state, Lesson(faces, augment=augment), Path(folder), report=lambda line: None)
     return result.history[-1]["images_per_s"]
 
 

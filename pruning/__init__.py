@@ -1,14 +1,31 @@
-"""Unstructured and structured pruning of any torch model, on the same schedules and to the same targets."""
+"""Pruning and quantisation of any torch model: masks or channels, on the same schedules and to the same targets.
+
+While training, one call after each `optimizer.step()`:
+
+    pruner = MagnitudePruner(model, PolynomialDecay(0.0, 0.875, begin_step=0, end_step=2000))  # masks
+    pruner = ChannelPruner(model, x, PolynomialDecay(...), Criteria(ranking="global"), measure="macs")  # surgery
+    ...
+    optimizer.step()
+    pruner.step(optimizer)
+
+At once: `prune_channels(model, x, Target(macs=3_500_000), Criteria(round_to=4))`; `drop_blocks(model, x, count=1)`.
+Afterwards: `reestimate_norms`; `ZeroKeeper` or `WeightClusterer` while training on; `quantisation_aware` training.
+`stats` counts; `widths` and `apply_widths` let a cut net be rebuilt from a state dict without pickle. What the caller
+can fix is a PruningError.
+"""
 
 from pruning.blocks import drop_blocks, residual_blocks
 from pruning.channels.growing import GrowingRegPruner
 from pruning.channels.norms import reestimate_norms
 from pruning.channels.observed import AttentionImportance, SensitivityImportance
 from pruning.channels.pruner import ChannelPruner, PruneReport, apply_widths, prune_channels, widths
+from pruning.channels.target import Criteria, Target
+from pruning.errors import PruningError
 from pruning.quantise.qat import quantisation_aware
 from pruning.schedule import ConstantSparsity, PolynomialDecay
 from pruning.stats import ModelStats, sparsity_histogram, stats, stats_table
 from pruning.weights.clustering import WeightClusterer
+from pruning.weights.frozen import ZeroKeeper
 from pruning.weights.magnitude import MagnitudePruner
 from pruning.weights.masks import apply_masks, make_masks, prunable_weights, rewind
 
@@ -16,13 +33,17 @@ __all__ = [
     "AttentionImportance",
     "ChannelPruner",
     "ConstantSparsity",
+    "Criteria",
     "GrowingRegPruner",
     "MagnitudePruner",
     "ModelStats",
     "PolynomialDecay",
     "PruneReport",
+    "PruningError",
     "SensitivityImportance",
+    "Target",
     "WeightClusterer",
+    "ZeroKeeper",
     "apply_masks",
     "apply_widths",
     "drop_blocks",

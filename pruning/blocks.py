@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.channels.surgery import DroppedBlock
+from pruning.errors import PruningError
 from pruning.weights.masks import name_matches
 
 
@@ -55,20 +56,20 @@ def drop_blocks(
         The names of the dropped blocks; `widths` records them and `apply_widths` drops them again.
 
     Raises:
-        ValueError: if there are not so many blocks, or a pattern matches none.
+        PruningError: if there are not so many blocks, or a pattern matches none.
     """
     if (count is None) == (not names):
-        raise ValueError("Give either how many blocks to drop (count) or which (names).")
+        raise PruningError("Give either how many blocks to drop (count) or which (names).")
     shares = residual_blocks(model, images)
     available = ", ".join(shares) or "none"
     if count is not None:
         if not 0 <= count <= len(shares):
-            raise ValueError(f"{count} blocks cannot be dropped: the residual blocks are {available}.")
+            raise PruningError(f"{count} blocks cannot be dropped: the residual blocks are {available}.")
         dropped = sorted(shares, key=lambda name: shares[name])[:count]
     else:
         for pattern in names:
             if not any(name_matches(name, pattern) for name in shares):
-                raise ValueError(f"{pattern!r} is no residual block that can be dropped; those are {available}.")
+                raise PruningError(f"{pattern!r} is no residual block that can be dropped; those are {available}.")
         dropped = [name for name in shares if any(name_matches(name, pattern) for pattern in names)]
     for name in dropped:
         _forget(optimizer, model.get_submodule(name))

@@ -4,10 +4,17 @@ A step is the number of optimizer steps taken so far. Both schedules prune at th
 
     step >= begin_step and (end_step == -1 or step <= end_step) and (step - begin_step) % frequency == 0
 
-so the final sparsity is met exactly only where `end_step - begin_step` is a multiple of `frequency`.
+so the final sparsity is met exactly only where `end_step - begin_step` is a multiple of `frequency`. Step 0 is served
+with step 1, at the first call of a pruner. There it differs from TF-MOT 0.8, which counts a step before it looks at the
+schedule: with begin_step 0 its first masks come at the step `frequency`, here they come at once.
+
+A final sparsity below the first one is allowed (the paper's 0.75 to 0.5): masks give weights back (magnitude.py says
+which), channels do not come back and refuse it.
 """
 
 from typing import Protocol
+
+from pruning.errors import PruningError
 
 
 class Schedule(Protocol):
@@ -59,7 +66,7 @@ class PolynomialDecay:
         s(t) = final + (initial - final) * (1 - (t - begin) / (end - begin)) ** power,   t clipped to [begin, end]
 
     Args:
-        initial_sparsity, final_sparsity: fractions in [0, 1); a final one below the initial one gives weights back.
+        initial_sparsity, final_sparsity: fractions in [0, 1); the final one may be below the initial one.
         begin_step, end_step: first and last step at which to prune; the end must come after the beginning.
         power: exponent; 3 in the paper.
         frequency: prune every so many steps.
@@ -78,7 +85,7 @@ class PolynomialDecay:
         _check_sparsity("final_sparsity", final_sparsity)
         _check_steps(begin_step, end_step, frequency)
         if end_step <= begin_step:
-            raise ValueError(f"end_step must be greater than begin_step ({begin_step}), got {end_step}.")
+            raise PruningError(f"end_step must be greater than begin_step ({begin_step}), got {end_step}.")
         self.initial_sparsity = initial_sparsity
         self.final_sparsity = final_sparsity
         self.begin_step = begin_step
@@ -97,6 +104,11 @@ class PolynomialDecay:
         return _is_pruning_step(self, step)
 
 
+def due_steps(schedule: Schedule, step: int) -> list[int]:
+    """The pruning steps that a pruner's call number `step` (from 1) serves: the first call serves step 0, too."""
+    return [due for due in ([0, 1] if step == 1 else [step]) if schedule.should_prune(due)]
+
+
 def _is_pruning_step(schedule: Schedule, step: int) -> bool:
     begun = step >= schedule.begin_step
     not_over = schedule.end_step == -1 or step <= schedule.end_step
@@ -105,13 +117,13 @@ def _is_pruning_step(schedule: Schedule, step: int) -> bool:
 
 def _check_sparsity(name: str, sparsity: float) -> None:
     if not 0 <= sparsity < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, got {sparsity}.")
+        raise PruningError(f"{name} must be at least 0 and below 1, got {sparsity}.")
 
 
 def _check_steps(begin_step: int, end_step: int, frequency: int) -> None:
     if begin_step < 0:
-        raise ValueError(f"begin_step must be 0 or more, got {begin_step}.")
+        raise PruningError(f"begin_step must be 0 or more, got {begin_step}.")
     if end_step != -1 and end_step < begin_step:
-        raise ValueError(f"end_step must be -1 (for ever) or at least begin_step ({begin_step}), got {end_step}.")
+        raise PruningError(f"end_step must be -1 (for ever) or at least begin_step ({begin_step}), got {end_step}.")
     if frequency < 1:
-        raise ValueError(f"frequency must be 1 or more steps, got {frequency}.")
+        raise PruningError(f"frequency must be 1 or more steps, got {frequency}.")

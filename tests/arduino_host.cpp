@@ -45,7 +45,7 @@ static void Quantize() {
   fwrite(rgb, 1, 3 * pixels, stdout);
 }
 
-// parse PAYLOAD < stream > one letter an event: L (length), C (checksum), F and the payload
+// parse PAYLOAD < stream > one letter per event: L (length), C (checksum), F with sequence byte and payload
 static void Parse(size_t payload_bytes) {
   std::vector<uint8_t> payload(payload_bytes);
   FrameParser parser(payload.data(), payload_bytes);
@@ -55,6 +55,7 @@ static void Parse(size_t payload_bytes) {
     if (event == FrameEvent::kBadChecksum) fputc('C', stdout);
     if (event == FrameEvent::kFrame) {
       fputc('F', stdout);
+      fputc(parser.Sequence(), stdout);
       fwrite(payload.data(), 1, payload_bytes, stdout);
     }
   }
@@ -67,7 +68,8 @@ static void Decode(char** argv) {
   const std::vector<uint8_t> in = ReadAll();
   for (size_t i = 0; i + 3 <= in.size(); i += 3) {
     char line[64];
-    FormatPose(DecodePose(reinterpret_cast<const int8_t*>(&in[i]), code), static_cast<uint32_t>(i), line, sizeof(line));
+    const Pose pose = DecodePose(reinterpret_cast<const int8_t*>(&in[i]), code);
+    FormatPose(pose, static_cast<uint32_t>(i), static_cast<uint8_t>(i), line, sizeof(line));
     puts(line);
   }
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,15 @@ def picture(seed: int = 0, size: tuple[int, int] = (120, 100)) -> Image.Image:
     """A smooth random RGB picture of (width, height)."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def png(width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 8, colour: int = 2) -> bytes:
+    """A PNG with the given header and further chunks."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    for name, data in ((b"IHDR", header), *chunks):
+        parts.append(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
+    return b"".join(parts)
 
 
 def write_csv_folder(folder: Path, rows: list[dict[str, object]], size: tuple[int, int] = (80, 80)) -> Path:

@@ -3,17 +3,17 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {"hpe": {"hpe", "pruning", "export"}, "pruning": {"pruning"}, "export": {"export"}}
-LEAVES = {
-    "hpe/training/config.py": {"hpe.model.preprocess"},
-    "hpe/pose/rotation.py": set(),
-    "hpe/model/preprocess.py": {"hpe.pose.rotation"},
-}
+FLOW = ["pose", "io", "synthetic", "data", "model", "training", "deploy", "study", "cli"]
+"""The folders of hpe in the order of the flow: a folder may import itself and what stands before it."""
+NEEDED = {"pose", "io", "inference", "model.preprocess", "model.zoo", "model.net"}
+"""What hpe.inference may import of hpe; model.net (torch) for run folders alone, inside the function that opens one."""
 HEAVY = {"torch", "tensorflow", "timm", "scipy", "matplotlib", "onnx", "onnxruntime", "torch_pruning", "safetensors"}
 
 
@@ -36,9 +36,27 @@ def test_data_flows_one_way(package):
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
-@pytest.mark.parametrize(("file", "allowed"), LEAVES.items())
-def test_leaves_import_nothing_of_ours(file, allowed):
-    assert {name for name in imports(ROOT / file) if name.split(".")[0] in ALLOWED} <= allowed
+def home(name: str) -> tuple[str, ...]:
+    """The parts of a module's name after its root; () for the root itself."""
+    return tuple(name.split(".")[1:])
+
+
+@pytest.mark.parametrize("folder", FLOW)
+def test_folders_of_hpe_import_what_stands_before_them(folder):
+    allowed = {"inference"} if FLOW.index(folder) >= FLOW.index("deploy") else set()
+    allowed |= set(FLOW[: FLOW.index(folder) + 1])
+    for path in (ROOT / "hpe" / folder).rglob("*.py"):
+        ours = {home(name)[:1] for name in imports(path) if name.split(".")[0] == "hpe"}
+        wrong = {part[0] for part in ours if part} - allowed
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_inference_needs_little():
+    for path in (ROOT / "hpe" / "inference").rglob("*.py"):
+        for name in imports(path):
+            if name.split(".")[0] == "hpe":
+                parts = home(name)
+                assert not parts or {parts[0], ".".join(parts[:2])} & NEEDED, f"{path.name} imports {name}"
 
 
 def test_training_knows_no_pruner():
@@ -53,3 +71,32 @@ def test_light_modules_load_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not HEAVY & set(loaded)
+
+
+def modules(root: str) -> dict[str, Path]:
+    """Every module of a folder by its full name."""
+    files = (ROOT / root).rglob("*.py")
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+
+
+def imported(path: Path, known: Container[str]) -> set[str]:
+    """Those of the known modules that a file imports; `from folder import module` means the module."""
+    names = {name for name in imports(path) if name in known}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module in known:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name for name in inside if name in known}
+            if all(name in known for name in inside):
+                names.discard(node.module)
+    return names
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_no_module_imports_itself_in_a_circle(package):
+    """Imports inside functions count: they hide a circle, they do not open it."""
+    known = modules(package)
+    needs = {name: imported(path, known) - {name} for name, path in known.items()}
+    while needs:
+        free = {name for name, others in needs.items() if not others & needs.keys()}
+        assert free, f"circles among {sorted(needs)}"
+        needs = {name: others for name, others in needs.items() if name not in free}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import tempfile
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.errors import ExportError
+from export.files import whole_file
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +36,6 @@ def export_onnx(model: torch.nn.Module, example_input: torch.Tensor, path: str |
     import torch
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Channels-last weights would come out as a GATHER after the global pool.
     net = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
     example = example_input[:1].detach().cpu().float().contiguous()  # (1, C, H, W)
@@ -46,15 +44,9 @@ def export_onnx(model: torch.nn.Module, example_input: torch.Tensor, path: str |
     if not isinstance(expected, torch.Tensor):
         raise ExportError(f"The model returns {type(expected).__name__}, not one tensor; wrap it before the export.")
 
-    handle, temporary = tempfile.mkstemp(suffix=".onnx", dir=path.parent)
-    os.close(handle)
-    try:
-        _trace(net, example, temporary)
-        _check(temporary, example.numpy(), expected.numpy())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with whole_file(path) as temporary:
+        _trace(net, example, str(temporary))
+        _check(str(temporary), example.numpy(), expected.numpy())
     return path
 
 

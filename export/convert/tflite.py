@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ import numpy as np
 
 from export.convert.rewrite import dense_as_convolutions, strip_names
 from export.errors import ExportError
+from export.files import work_folder, write_all, write_json
+from export.process import command
 
 FORMATS = ("fp32", "fp16", "sparse", "dynamic", "dynamic_sparse", "int8", "int8_sparse")
 INT8_FORMATS = ("int8", "int8_sparse")
@@ -63,8 +63,8 @@ def convert(
         raise ValueError(f"range_quantile is {range_quantile}; it must lie between 0.5 and 1.")
     out_dir.mkdir(parents=True, exist_ok=True)
     log = out_dir / f"{onnx_path.stem}_convert.log"
-    with tempfile.TemporaryDirectory(dir=out_dir, prefix=".convert-") as folder:
-        work = Path(folder).resolve()
+    with work_folder(out_dir, "convert") as folder:
+        work = folder.resolve()
         shutil.copyfile(onnx_path, work / "model.onnx")  # onnx2tf writes into its input
         if calibration is not None:
             np.save(work / "calibration.npy", np.asarray(calibration, np.float32))
@@ -76,13 +76,11 @@ def convert(
             "range_quantile": range_quantile,
         }
         _run_worker(request, work, log, timeout_s)
-        for fmt in formats:
-            file = work / f"{fmt}.tflite"
-            content = file.read_bytes()
-            file.write_bytes(strip_names(dense_as_convolutions(content) if fmt == "int8" else content))
-        files = {fmt: out_dir / f"{onnx_path.stem}_{fmt}.tflite" for fmt in formats}
-        for fmt, file in files.items():
-            os.replace(work / f"{fmt}.tflite", file)
+        contents = {fmt: (work / f"{fmt}.tflite").read_bytes() for fmt in formats}
+    if "int8" in contents:
+        contents["int8"] = dense_as_convolutions(contents["int8"])
+    files = {fmt: out_dir / f"{onnx_path.stem}_{fmt}.tflite" for fmt in formats}
+    write_all({files[fmt]: strip_names(content) for fmt, content in contents.items()})
     return files
 
 
@@ -107,13 +105,16 @@ def _check_request(onnx_path: Path, formats: Sequence[str], calibration: np.ndar
 def _run_worker(request: dict[str, Any], work: Path, log: Path, timeout_s: float) -> None:
     """Run the child to its end, with its output in `log`; raise ExportError unless it succeeded."""
     (work / "request.json").write_text(json.dumps(request))
-    # -P: this folder holds an onnx.py, which must not stand in for the onnx package.
-    command = [sys.executable, "-P", str(WORKER), str(work / "request.json")]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1", "CUDA_VISIBLE_DEVICES": "-1"}
     with log.open("w") as stream:
         try:
             child = subprocess.run(
-                command, cwd=work, env=environment, stdout=stream, stderr=subprocess.STDOUT, timeout=timeout_s
+                command(WORKER, work / "request.json"),
+                cwd=work,
+                env=environment,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                timeout=timeout_s,
             )
         except subprocess.TimeoutExpired as error:
             raise ExportError(f"The conversion took longer than {timeout_s:g} s and was stopped; see {log}.") from error
@@ -133,11 +134,7 @@ def file_sizes(path: str | Path) -> dict[str, int]:
 
 def write_metadata(model_path: str | Path, metadata: dict[str, Any]) -> Path:
     """Write what a user of the file must know (input size, normalisation, units, ...) beside it, as model_path.json."""
-    path = _metadata_path(model_path)
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(metadata, indent=2) + "\n")
-    os.replace(temporary, path)
-    return path
+    return write_json(_metadata_path(model_path), metadata)
 
 
 def read_metadata(model_path: str | Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from export.errors import ExportError
 from export.micro.schema import (
     ACTIVATIONS,
     BUILTIN_OPERATORS,
@@ -26,7 +27,7 @@ from export.micro.schema import (
 )
 
 
-class ModelFileError(ValueError):
+class ModelFileError(ExportError, ValueError):
     """The file is no usable .tflite model; the message names the file and what is wrong with it."""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import ExportError
+from export.files import write_text, write_whole
 from export.run.runtime import load_runtime
 
 FORBIDDEN_IN_INT8 = ("QUANTIZE", "DEQUANTIZE", "TRANSPOSE")
@@ -174,13 +174,8 @@ def _deviation(actual: np.ndarray, expected: np.ndarray) -> Deviation:
 
 
 def _keep_evidence(folder: Path, report: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "parity.npz.tmp").open("wb") as stream:
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    os.replace(folder / "parity.npz.tmp", folder / "parity.npz")
-    (folder / "parity.json.tmp").write_text(json.dumps(report, indent=2) + "\n")
-    os.replace(folder / "parity.json.tmp", folder / "parity.json")
-    return folder / "parity.json"
+    write_whole(folder / "parity.npz", lambda path: np.savez_compressed(path, **arrays))  # type: ignore[arg-type]
+    return write_text(folder / "parity.json", json.dumps(report, indent=2) + "\n")  # which may hold NaN
 
 
 def _open_all_tensors(path: str | Path) -> Any:

@@ -5,29 +5,39 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from hpe.cli.output import Data, Json, say, write
 
 
-def check(spec: Positional[Data], json: Json = None) -> None:
+def check(
+    spec: Positional[Data], against: Annotated[str | None, arg(metavar="SPEC")] = None, json: Json = None
+) -> None:
     """List everything that is wrong with a data set; exit 1 if anything is.
 
     Args:
         spec: The data (as in hpe train).
+        against: Other data, for instance the test set; list the faces that look like copies of one there, mirrored too.
         json: Write the list here.
     """
     from dataclasses import asdict
 
+    from hpe.data.duplicates import near_duplicates
     from hpe.data.faces import check_data
 
     faults = check_data(spec)
     for fault in faults:
         say(str(fault))
-    write(json, [asdict(fault) for fault in faults])
     say(f"{spec}: {len(faults)} bad" if faults else f"{spec}: nothing wrong")
-    if faults:
+    pairs = [] if against is None else near_duplicates(spec, against)
+    for pair in pairs:
+        say(str(pair))
+    if against is not None:
+        say(f"{spec}: {len(pairs) or 'no'} near-duplicates of {against}")
+    write(json, {"bad": [asdict(f) for f in faults], "near_duplicates": [asdict(p) for p in pairs]})
+    if faults or pairs:
         sys.exit(1)
 
 
@@ -40,9 +50,9 @@ def preview(spec: Positional[Data], out: Path, count: int = 64, skip_bad: bool =
         count: How many faces, taken evenly from the data.
         skip_bad: Leave out samples that cannot be read instead of refusing.
     """
-    from hpe.deploy.pipeline import run_preview
+    from hpe.data.preview import write_preview
 
-    shown = run_preview(spec, out, count, skip_bad)
+    shown = write_preview(spec, out, count, skip_bad)
     say(f"{out}: {shown} faces of {spec}")
 
 

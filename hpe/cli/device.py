@@ -68,7 +68,8 @@ def models(json: Json = None) -> None:
     Args:
         json: Write the cards here, with data, protocol and limits.
     """
-    from hpe.model.zoo import cards, print_models
+    from hpe.model.cards import cards
+    from hpe.model.zoo import print_models
 
     known = cards()
     if known:
@@ -144,10 +145,14 @@ def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> Non
         out: Folder of the sketch; its name becomes the sketch's name.
         board: The board, for instance nano33ble; a wrong name lists them all.
     """
-    from hpe.deploy.pipeline import run_deploy
+    from hpe.deploy.sketch import run_deploy
 
-    for file in run_deploy(model, out, board):
+    written = run_deploy(model, out, board)
+    for file in written:
         say(str(file))
+    for kept in (out / "src" / "config.h", out / "README.md"):
+        if kept not in written:
+            say(f"{kept}: kept as it was; delete it first to have it written")
     say(f"next: open {out} in the Arduino IDE, choose the board, upload; {out / 'README.md'} says more")
 
 

@@ -7,31 +7,28 @@ the pixels, so that an interrupted build goes on where it stopped.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from hpe.data.reading import for_each_chunk, refuse_while_importing_main
 from hpe.data.sources.items import Chunk, Source
 from hpe.data.spec import DataError, Fault
-from hpe.io.progress import progress_bar
-from hpe.model.preprocess import STORED_SIZE
+from hpe.io.files import locked
+from hpe.pose.crop import STORED_SIZE
 
-VERSION = 1
+VERSION = 2
 """Goes up when what is stored changes, so that older caches are built again."""
-POOL_FROM = 5
-"""With fewer chunks than this, starting processes takes longer than reading."""
+STALE_S = 7 * 24 * 3600.0
+"""An unfinished build that nothing was added to for so long is given up; until then it is gone on with."""
 IMAGE_SHAPE = (STORED_SIZE, STORED_SIZE, 3)
 IMAGE_BYTES = STORED_SIZE * STORED_SIZE * 3
 
@@ -55,71 +52,74 @@ class Cached:
 def open_or_build(cache_dir: Path, name: str, source: Source, max_angle_deg: float) -> Cached:
     """The cache of a source, built first where it is not there or the data have changed since.
 
-    `name` is the specification; caches of the same name with older data are removed.
+    `name` is the specification; caches of the same name with older data are removed. A finished cache is only read.
     """
     if not source.items:
         nothing = np.zeros((0, *IMAGE_SHAPE), np.uint8)
         return Cached(nothing, np.zeros((0, 3), np.float32), [], source.extra, 0, source.faults)
-    _refuse_while_importing_main()
+    refuse_while_importing_main()
     kind = name.partition(":")[0]
     prefix = f"{kind}-{_hash(name, max_angle_deg)}"
     folder = cache_dir / f"{prefix}-{_hash(VERSION, source.fingerprint, len(source.items), source.chunk)}"
     try:
+        cached = _open(folder)
+        if cached is not None:
+            return cached
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with _lock(cache_dir / f"{prefix}.lock"):
-            if not _is_whole(folder):
+        with locked(cache_dir / f"{prefix}.lock"):
+            cached = _open(folder)  # another process may have built it while this one waited
+            if cached is None:
+                _remove_stale(cache_dir, prefix, folder)
                 _build(folder, name, source, max_angle_deg)
-                for old in cache_dir.glob(f"{prefix}-*"):
-                    if old != folder:
-                        shutil.rmtree(old, ignore_errors=True)
-        return _open(folder)
+                cached = _open(folder)
+        if cached is None:
+            raise OSError("what was written cannot be read again")
+        return cached
     except OSError as error:
-        raise DataError(f"{cache_dir}: the cache cannot be written ({error}); free space or set HPE_CACHE.") from error
-
-
-def _refuse_while_importing_main() -> None:
-    """A script without a guard runs again in each reading process, which would wait here for its own parent's lock."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise DataError("Put what the script does under `if __name__ == '__main__':`.")
+        raise DataError(f"{cache_dir}: the cache cannot be used ({error}); free space or set HPE_CACHE.") from error
 
 
 def _hash(*values: object) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]
 
 
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Only one process builds a cache; the others wait for it. The lock ends with the process."""
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _open(folder: Path) -> Cached:
-    meta = json.loads((folder / "meta.json").read_text())
-    extra = {name: np.load(folder / f"extra_{name}.npy", allow_pickle=False) for name in meta["extra"]}
-    return Cached(
-        images=np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False),
-        pose_deg=np.load(folder / "pose_deg.npy", allow_pickle=False),
-        ids=meta["ids"],
-        extra=extra,
-        dropped=meta["dropped"],
-        faults=[Fault(**fault) for fault in meta["faults"]],
-    )
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether a finished cache is there and as long as it says; a damaged one is removed, to be built again."""
-    if not folder.exists():
-        return False
+def _open(folder: Path) -> Cached | None:
+    """A finished cache; None where there is none, or one that is damaged in any way and must be built again."""
     try:
-        cached = _open(folder)
-        if len(cached.images) == len(cached.pose_deg) == len(cached.ids):
-            return True
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    shutil.rmtree(folder)
-    return False
+        meta = json.loads((folder / "meta.json").read_text())
+        cached = Cached(
+            images=np.lib.format.open_memmap(folder / "images.npy", mode="c"),
+            pose_deg=_read_array(folder / "pose_deg.npy"),
+            ids=meta["ids"],
+            extra={name: _read_array(folder / f"extra_{name}.npy") for name in meta["extra"]},
+            dropped=meta["dropped"],
+            faults=[Fault(**fault) for fault in meta["faults"]],
+        )
+        n = len(cached.ids)
+        whole = (cached.images.shape, cached.images.dtype) == ((n, *IMAGE_SHAPE), np.uint8)
+        whole &= (cached.pose_deg.shape, cached.pose_deg.dtype) == ((n, 3), np.float32)
+        return cached if whole and all(len(values) == n for values in cached.extra.values()) else None
+    except PermissionError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """An array of a .npy file; a file of anything else is a ValueError (numpy.load would try zip files as well)."""
+    with open(path, "rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _remove_stale(cache_dir: Path, prefix: str, folder: Path) -> None:
+    """Before a build: a damaged cache, and what killed builds left of older data, or of other data long ago."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for partial in cache_dir.glob("*.partial"):
+        same_name = partial.name.startswith(f"{prefix}-")
+        with contextlib.suppress(OSError):
+            idle_s = time.time() - max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
+            if partial.name != f"{folder.name}.partial" and (same_name or idle_s > STALE_S):
+                shutil.rmtree(partial)
 
 
 def _build(folder: Path, name: str, source: Source, max_angle_deg: float) -> None:
@@ -129,7 +129,7 @@ def _build(folder: Path, name: str, source: Source, max_angle_deg: float) -> Non
     pixels, journal = partial / "pixels.raw", partial / "journal.jsonl"
     done = _read_journal(journal) if pixels.exists() else {}
     with open(pixels, "ab") as file:
-        file.truncate(len(source.items) * IMAGE_BYTES)  # sparse until written
+        _reserve(file, len(source.items) * IMAGE_BYTES)
 
     with open(journal, "w") as log, open(pixels, "r+b") as file:
         for entry in done.values():  # rewritten without a line that an interruption cut short
@@ -146,6 +146,23 @@ def _build(folder: Path, name: str, source: Source, max_angle_deg: float) -> Non
 
         for_each_chunk(source, keep, title=f"Reading {name.partition(':')[0]}", skip=set(done))
     _finish(partial, folder, name, source, [done[start] for start in sorted(done)], max_angle_deg)
+    for old in folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*"):
+        if old != folder:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    """Make the file `size` bytes long, on the disk as well: a full one is an error now, not after an hour of reading.
+
+    Where the file system cannot reserve, the bytes are taken as they are written.
+    """
+    file.truncate(size)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
 
 
 def _read_journal(journal: Path) -> dict[int, dict[str, Any]]:
@@ -167,11 +184,12 @@ def _finish(
     rows = np.flatnonzero(kept)
 
     raw = np.memmap(partial / "pixels.raw", np.uint8, "r", shape=(len(source.items), *IMAGE_SHAPE))
-    images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, (len(rows), *IMAGE_SHAPE))
-    for start in range(0, len(rows), 4096):
-        images[start : start + 4096] = raw[rows[start : start + 4096]]
-    images.flush()
-    del raw, images
+    with open(partial / "images.npy", "wb") as file:  # not mapped: a full disk would end the process (SIGBUS)
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *IMAGE_SHAPE)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(rows), 4096):
+            file.write(raw[rows[start : start + 4096]].tobytes())
+    del raw
     np.save(partial / "pose_deg.npy", pose_deg[kept])
     for column, values in source.extra.items():
         np.save(partial / f"extra_{column}.npy", values[kept])
@@ -188,86 +206,3 @@ def _finish(
     (partial / "pixels.raw").unlink()
     (partial / "journal.jsonl").unlink()
     os.replace(partial, folder)
-
-
-def for_each_chunk(
-    source: Source, take: Callable[[int, Chunk], None], title: str, skip: set[int] | frozenset[int] = frozenset()
-) -> None:
-    """Read the items in chunks, in several processes where that pays, and hand each (start, chunk) to `take`.
-
-    Chunks whose start is in `skip` are left out. A rich progress bar shows on a terminal.
-    """
-    starts = [start for start in range(0, len(source.items), source.chunk) if start not in skip]
-    tasks = [(start, source.items[start : start + source.chunk]) for start in starts]
-    with progress_bar(title, sum(len(items) for _, items in tasks)) as advance:
-        if len(tasks) < POOL_FROM:
-            chunks = ((start, source.read(items)) for start, items in tasks)
-            _take_all(chunks, take, advance)
-        else:
-            if source.prepare is not None:
-                source.prepare()
-            with _pool() as pool:
-                _take_all(_read_parallel(pool, source.read, tasks), take, advance)
-
-
-def read_faults(source: Source, title: str) -> list[Fault]:
-    """Read every item of a source and keep nothing but what is wrong."""
-    faults: dict[int, list[Fault]] = {}
-    for_each_chunk(source, lambda start, chunk: faults.update({start: chunk.faults}), title)
-    return [fault for start in sorted(faults) for fault in faults[start]]
-
-
-def _take_all(
-    chunks: Iterator[tuple[int, Chunk]], take: Callable[[int, Chunk], None], advance: Callable[[], None]
-) -> None:
-    for start, chunk in chunks:
-        take(start, chunk)
-        for _ in chunk.images:
-            advance()
-
-
-def _read_parallel(
-    pool: ProcessPoolExecutor, read: Callable[[Sequence[Any]], Chunk], tasks: list[tuple[int, Sequence[Any]]]
-) -> Iterator[tuple[int, Chunk]]:
-    """Chunks in the order they are finished, with only a few waiting at a time, so that memory stays small."""
-    running: dict[Future[Chunk], int] = {}
-    queue = iter(tasks)
-    most = 2 * _processes()
-    while True:
-        for start, items in queue:
-            running[pool.submit(read, items)] = start
-            if len(running) >= most:
-                break
-        if not running:
-            return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            yield running.pop(future), future.result()
-
-
-def _processes() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _pool() -> Iterator[ProcessPoolExecutor]:
-    """One process a core, each with one thread. They are spawned: forking a process with threads can deadlock."""
-    threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    os.environ.update(dict.fromkeys(threads, "1"))
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        _processes(), context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    )
-    try:
-        yield pool
-    except BrokenProcessPool:
-        raise DataError(
-            "A reading process ended without a word: out of memory, or the script that calls this has no "
-            "`if __name__ == '__main__':`. Run again; what is read is kept."
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        for name, value in threads.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -20,7 +20,8 @@ and says "15K images of 20 people"; the exact number was not found at the source
 
 OBTAIN = {
     "csv": """csv:DIR reads your own faces: DIR/labels.csv with the columns file,yaw,pitch,roll (degrees).
-Optional columns: split, person, spread, and a face box x0,y0,x1,y1 in pixels. Without a box each image must be a crop;
+Optional columns: split, person, spread, and a face box x0,y0,x1,y1 in pixels of the upright image (EXIF orientation is
+applied). Without a box each image must be a crop;
 DIR/dataset.json {"central_crop": 0.8} says that only its central 80 % are the crop.""",
     "aflw2000": """AFLW2000-3D (2,000 photos, the usual test set) is free for research.
 Download AFLW2000-3D.zip from http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm and unpack it.

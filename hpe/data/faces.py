@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hpe.data.cache import Cached, open_or_build, read_faults
+from hpe.data.cache import Cached, open_or_build
 from hpe.data.catalog import describe, missing_samples
-from hpe.data.sources.items import list_source
+from hpe.data.reading import read_faults
+from hpe.data.sources import list_source
 from hpe.data.spec import DataError, Fault, Part, parse_spec
 from hpe.io.files import default_cache_dir
 
@@ -142,9 +143,7 @@ def _refusal(spec: str, faults: Sequence[Fault]) -> str:
     shown = "\n".join(f"  {fault}" for fault in faults[:5])
     more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
     count = "1 sample" if len(faults) == 1 else f"{len(faults)} samples"
-    return (
-        f"'{spec}': {count} cannot be used; mend them (`hpe data check` lists all) or pass --skip-bad:\n{shown}{more}"
-    )
+    return f"'{spec}': {count} cannot be used; fix them (`hpe data check` lists all) or pass --skip-bad:\n{shown}{more}"
 
 
 def _join(parts: Sequence[Cached]) -> Faces:

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpe.io.errors import HpeError
+
 KINDS = ("csv", "aflw2000", "300w-lp", "biwi", "synthetic")
 
 
-class DataError(ValueError):
+class DataError(HpeError, ValueError):
     """Data that cannot be used; the message names the file and row and says what to do."""
 
 
@@ -48,11 +50,17 @@ class Part:
     def __str__(self) -> str:
         if self.kind == "synthetic":
             return f"synthetic:{self.preset}:{self.count}:{self.seed}"
-        return f"{self.kind}:{self.path}" + (f"@{self.split}" if self.split else "")
+        if self.split:
+            return f"{self.kind}:{self.path}@{self.split}"
+        return f"{self.kind}:{self.path}" + ("/" if "@" in self.path.name else "")
 
 
 def parse_spec(spec: str) -> list[Part]:
-    """The parts of `KIND:DIR[@split]` or `synthetic:PRESET:COUNT[:SEED]`, joined by `+`."""
+    """The parts of `KIND:DIR[@split]` or `synthetic:PRESET:COUNT[:SEED]`, joined by `+`.
+
+    A `+` separates only before a kind and its colon. `DIR@NAME` is the split NAME of DIR, unless a folder DIR@NAME is
+    there and no folder DIR; `DIR@NAME/` is the folder in any case.
+    """
     texts = re.split(rf"\+(?=(?:{'|'.join(KINDS)}):)", spec.strip())
     return [_parse_part(text) for text in texts]
 
@@ -65,11 +73,23 @@ def _parse_part(text: str) -> Part:
     if kind == "synthetic":
         return _parse_synthetic(text, rest)
     folder, at, split = rest.rpartition("@")
-    if not at or "/" in split or not folder:
+    if not at or "/" in split or not folder or (_is_folder(rest) and not _is_folder(folder)):
         folder, split = rest, ""
     elif not split:
-        raise DataError(f"'{text}' ends in '@'; name the split behind it or leave the '@' out.")
-    return Part(kind, Path(folder).expanduser(), split)
+        raise DataError(
+            f"'{text}' ends in '@'; name the split after it, end the name of a folder with '/', or leave the '@' out."
+        )
+    try:
+        return Part(kind, Path(folder).expanduser(), split)
+    except RuntimeError:
+        raise DataError(f"'{text}': there is no user of the name after '~'; write the whole path.") from None
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):  # a name too long, no such user, a zero byte
+        return False
 
 
 def _parse_synthetic(text: str, rest: str) -> Part:

@@ -1,29 +1,36 @@
 """The PC's side of a serial line to a board that runs arduino/head_pose: images go out, poses come back.
 
-An image travels as a frame: b"HPF1", payload length and CRC-32 of the payload (32 bits each, little endian), then the
-RGB bytes row by row. The board answers each with a line "yaw,pitch,roll,latency_us"; lines that begin with '#' are
+A frame is the RGB bytes row by row, one sequence byte, and the CRC-32 of both (little endian), in COBS (Cheshire &
+Baker 1999): zeros stand between frames only. The board answers each with a line "yaw,pitch,roll,latency_us,frame",
+which repeats the sequence byte, so that an answer that comes too late is known as such; lines that begin with '#' are
 messages. A frame that arrives damaged is sent again.
 """
 
 from __future__ import annotations
 
 import re
-import struct
+import secrets
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-MAGIC = b"HPF1"
+from hpe.io.errors import HpeError
+
 BAUD = 115200
 """Boards with native USB ignore it."""
-_READING = re.compile(rb"(-?\d{1,5}\.\d\d),(-?\d{1,5}\.\d\d),(-?\d{1,5}\.\d\d),(\d{1,10})")
+_READING = re.compile(rb"(-?\d{1,5}\.\d\d),(-?\d{1,5}\.\d\d),(-?\d{1,5}\.\d\d),(\d{1,10}),(\d{1,3})")
+LONGEST_LINE = 512
+"""More bytes than this without a line end are noise."""
 
 
-class LinkError(RuntimeError):
+T = TypeVar("T")
+
+
+class LinkError(HpeError, RuntimeError):
     """The board cannot be reached, or does not answer as arduino/head_pose does; the message says what to check."""
 
 
@@ -35,25 +42,38 @@ class Reading:
     pitch_deg: float
     roll_deg: float
     latency_us: int
+    frame: int
+    """The sequence byte of the image."""
 
 
 class Port(Protocol):
     """What a link needs of a serial port; `serial.Serial` has it."""
 
     def write(self, data: bytes, /) -> int | None: ...
-    def readline(self) -> bytes:
-        """The next line with its end; b"" or a part of it where none came within the port's time-out."""
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes, b"" where none came within the port's time-out."""
+        ...
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that have arrived and were not read."""
+        ...
+
+    def reset_input_buffer(self) -> None:
+        """Forgets them."""
         ...
 
     def close(self) -> None: ...
 
 
-def encode_frame(image: np.ndarray) -> bytes:
-    """The frame that carries an RGB image, uint8 (S, S, 3)."""
+def encode_frame(image: np.ndarray, sequence: int) -> bytes:
+    """The frame that carries an RGB image, uint8 (S, S, 3), and its sequence byte."""
+    from cobs import cobs
+
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
         raise ValueError(f"A frame carries a square RGB image, uint8 (S, S, 3), not {image.dtype} {image.shape}.")
-    payload = np.ascontiguousarray(image).tobytes()
-    return MAGIC + struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
+    content = np.ascontiguousarray(image).tobytes() + bytes([sequence])
+    return b"\0" + cobs.encode(content + zlib.crc32(content).to_bytes(4, "little")) + b"\0"
 
 
 def parse_line(line: bytes) -> Reading | None:
@@ -62,15 +82,16 @@ def parse_line(line: bytes) -> Reading | None:
     if match is None or not line.endswith(b"\n"):
         return None
     yaw, pitch, roll = (float(group) for group in match.groups()[:3])
-    return Reading(yaw, pitch, roll, int(match.group(4)))
+    return Reading(yaw, pitch, roll, int(match.group(4)), int(match.group(5)))
 
 
 def open_port(name: str, timeout_s: float = 0.5) -> Port:
     """Opens a serial port by name (/dev/ttyACM0, COM3). LinkError where it is missing or busy, or without pyserial."""
     try:
+        import cobs  # noqa: F401
         import serial
-    except ImportError:
-        raise LinkError("`hpe serial` needs pyserial: pip install 'head-pose-edge[serial]'.") from None
+    except ImportError as error:
+        raise LinkError(f"`hpe serial` needs {error.name}: pip install '.[serial]' in a clone.") from None
     try:
         return serial.Serial(name, BAUD, timeout=timeout_s, write_timeout=5)
     except (OSError, ValueError) as error:  # serial.SerialException is an OSError
@@ -86,6 +107,9 @@ class SerialLink:
         self.attempts = attempts
         self.messages: list[str] = []
         """What the board said in lines that begin with '#', without the '#'."""
+        self._received = b""
+        self._sequence = secrets.randbelow(256)
+        self._on_port(port.reset_input_buffer)
 
     def predict(self, image: np.ndarray) -> Reading:
         """The board's reading of an RGB image, uint8 (S, S, 3), S as the board's model wants.
@@ -93,9 +117,10 @@ class SerialLink:
         Raises:
             LinkError: no answer after `attempts` tries of `answer_timeout_s` each; the board's last message is quoted.
         """
-        frame = encode_frame(image)
+        self._sequence = (self._sequence + 1) % 256
+        frame = encode_frame(image, self._sequence)
         for _ in range(self.attempts):
-            self._write(frame)
+            self._on_port(self.port.write, frame)
             reading = self._await_reading()
             if reading is not None:
                 return reading
@@ -119,12 +144,10 @@ class SerialLink:
         self.close()
 
     def _await_reading(self) -> Reading | None:
-        """The next reading; None when the time is up or the board reports a fault, so that the frame is sent again."""
-        end = time.monotonic() + self.answer_timeout_s
-        while time.monotonic() < end:
-            line = self._readline()
+        """The answer to the last frame; None when the time is up or the board reports an error: it is resent then."""
+        for line in self._lines(time.monotonic() + self.answer_timeout_s):
             reading = parse_line(line)
-            if reading is not None:
+            if reading is not None and reading.frame == self._sequence:
                 return reading
             if line.startswith(b"#"):
                 message = line[1:].decode("ascii", "replace").strip()
@@ -133,14 +156,18 @@ class SerialLink:
                     return None
         return None
 
-    def _write(self, data: bytes) -> None:
-        try:
-            self.port.write(data)
-        except OSError as error:
-            raise LinkError(f"The board went away while an image was sent ({error}); plug it in again.") from error
+    def _lines(self, end: float) -> Iterator[bytes]:
+        """Whole lines as they arrive, until the clock says `end`; what has no line end is dropped when it gets long."""
+        while time.monotonic() < end:
+            while b"\n" in self._received:
+                line, _, self._received = self._received.partition(b"\n")
+                yield line + b"\n"
+            self._received += self._on_port(lambda: self.port.read(self.port.in_waiting or 1))
+            if b"\n" not in self._received:
+                self._received = self._received[-LONGEST_LINE:]
 
-    def _readline(self) -> bytes:
+    def _on_port(self, call: Callable[..., T], *arguments: object) -> T:
         try:
-            return self.port.readline()
+            return call(*arguments)
         except OSError as error:
             raise LinkError(f"The board went away ({error}); plug it in again.") from error

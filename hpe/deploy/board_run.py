@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from hpe.deploy.board_link import LinkError, Port, SerialLink, open_port
-from hpe.deploy.evaluate import PoseMetrics, pose_metrics
 from hpe.inference.detector import load_opencv
 from hpe.inference.predictor import face_crop
-from hpe.model.preprocess import centre_crop
+from hpe.pose.crop import centre_crop
+from hpe.pose.metrics import PoseMetrics, pose_metrics
 
 
 def run_serial(

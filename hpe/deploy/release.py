@@ -1,7 +1,9 @@
-"""Put a finished run into the package as a shipped model: export, measure, copy, write the card. For maintainers.
+"""Release a finished run: export, measure, copy into the package, write the card; or measure all releases again.
 
-python -m hpe.deploy.release runs/b0 b0 --format fp16 --checkpoint --data csv:faces@test
-python -m hpe.deploy.release runs/nano b0-nano --data csv:faces@test
+For maintainers.
+
+python -m hpe.deploy.release add runs/nano b0-nano --data csv:faces@test --trained-on "20,000 faces of ..."
+python -m hpe.deploy.release measure --data csv:faces@test
 """
 
 from __future__ import annotations
@@ -16,33 +18,37 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from hpe.deploy.recipe import check_recipe, recipe
+from hpe.io.configs import to_dict
 from hpe.io.environment import environment
 from hpe.io.files import read_json, write_json, write_text, write_whole
-from hpe.model import zoo as registry
-from hpe.model.zoo import WEIGHTS, ModelNameError, cards, digest
+from hpe.io.records import read_record
+from hpe.model import cards as released
+from hpe.model.cards import cards
+from hpe.model.lineage import RunOrigin
+from hpe.model.zoo import WEIGHTS, ModelNameError, digest, resolve_model, resolve_run
+from hpe.pose.metrics import PoseMetrics
 
 PROTOCOL = "angles beyond 99 degrees left out; crop k = 0.2 around 68 landmarks; mean absolute difference"
-TESTED_ON = "285 faces of AFLW2000-3D (80x80 pixels, exact labels)"
-TRAINED_ON = (
-    "15,707 faces of AFLW, LFW, MTFL and YouTube-Faces (80x80 pixels, labels of three public networks, about 2.3 "
-    "degrees from the truth), and drawn heads of this project"
-)
+TESTED_ON = "AFLW2000-3D (80x80 pixels, exact labels)"
 PROVENANCE = (
     "The photographs come from sets published for research; none of them is in this package. Whether their terms reach "
     "weights learnt from them is not settled: ask a lawyer before you sell what uses these."
 )
 LIMITS = (
     "One upright face that fills the crop. The test faces are easier than the full AFLW2000-3D; beyond 45 degrees of "
-    "yaw the labels are mostly those of drawn heads. Not examined for differences between groups of people; not for "
-    "identification or for decisions about people."
+    "yaw the labels are mostly those of synthetic heads. Not examined for differences between groups of people; not "
+    "for identification or for decisions about people."
 )
 CHECKPOINT_TOLERANCE_DEG = 0.02
 """How far half-precision weights may move a pose, in the mean."""
 
+Report = Callable[[str], None]
+
 
 @dataclass(frozen=True)
-class ShipOptions:
-    """Put a finished run into the package as a shipped model."""
+class ReleaseOptions:
+    """Put a finished run into the package as a released model."""
 
     run: tyro.conf.Positional[Path]
     """Folder of a finished run."""
@@ -50,29 +56,47 @@ class ShipOptions:
     """What the model will be called."""
     data: Annotated[str, tyro.conf.arg(metavar="SPEC")]
     """The test data, as in hpe evaluate."""
-    format: Literal["int8", "fp16", "fp32", "dynamic", "int8_sparse"] = "int8"
-    """The file that ships: RUN/model_FORMAT.tflite, which is exported where it is absent."""
-    checkpoint: bool = False
-    """Also ship the weights for training (half precision): prune, finetune and distillation can start from it."""
-    packed: bool = False
-    """Ship the file gzipped; it is unpacked into the cache on first use. For files with many zeros."""
-    tested_on: str = TESTED_ON
-    """The test data in words."""
-    trained_on: str = TRAINED_ON
+    trained_on: str
     """The training data in words."""
+    format: Literal["int8", "fp16", "fp32", "dynamic", "int8_sparse"] = "int8"
+    """The file that is released: RUN/model_FORMAT.tflite, which is exported where it is absent."""
+    checkpoint: bool = False
+    """Also release the weights for training (half precision): prune, finetune and distillation can start from it."""
+    packed: bool = False
+    """Release the file gzipped; it is unpacked into the cache on first use. For files with many zeros."""
+    tested_on: str = TESTED_ON
+    """The test data in words; how many faces they are is put before."""
     limits: str = LIMITS
     """What the model is not for."""
 
 
-def ship(options: ShipOptions, folder: Path | None = None, report: Callable[[str], None] = print) -> dict[str, Any]:
+@dataclass(frozen=True)
+class MeasureOptions:
+    """Measure the errors of released models again and write them into their cards; nothing else changes.
+
+    The error of the float network is measured where its weights are released; elsewhere the old one stays, with the
+    faces that it was measured on.
+    """
+
+    data: Annotated[str, tyro.conf.arg(metavar="SPEC")]
+    """The test data, as in hpe evaluate."""
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Which models. Left out: all."""
+    tested_on: str = TESTED_ON
+    """The test data in words; how many faces they are is put before."""
+
+
+def release(options: ReleaseOptions, folder: Path | None = None, report: Report = print) -> dict[str, Any]:
     """Copy a run's file into the package with its card, and return the card.
 
     The errors of file and float network are measured here; MACs, arena and boards come from the file itself.
     """
     from export.convert.tflite import file_sizes
-    from hpe.deploy.pipeline import run_evaluate, run_export
+    from hpe.deploy.evaluate import run_evaluate
+    from hpe.deploy.export import run_export
 
-    run, name, folder = options.run, options.name, folder or registry.FOLDER
+    run, name, folder = options.run, options.name, folder or released.FOLDER
+    config, parents = (stages := recipe(run))[-1], stages[:-1]
     file = run / f"model_{options.format}.tflite"
     if not file.exists():
         run_export(run, formats=[options.format], report=report)
@@ -81,14 +105,14 @@ def ship(options: ShipOptions, folder: Path | None = None, report: Callable[[str
     card: dict[str, Any] = {"name": name, "file": f"{name}.tflite" + ".gz" * options.packed}
     card |= {"sha256": digest(file), **file_sizes(file)}
     card |= {key: result[key] for key in ("params", "nonzeros", "macs")} | needs(file)
-    card |= {"format": options.format, "mae_deg": measured.mae_deg, "float_mae_deg": float_net.mae_deg}
-    card |= {"geodesic_deg": measured.geodesic_deg, "n": measured.n, "data": options.tested_on, "protocol": PROTOCOL}
+    card |= {"format": options.format, **errors(measured, float_net, options.tested_on), "protocol": PROTOCOL}
     card |= {"trained_on": options.trained_on, "limits": options.limits, "provenance": PROVENANCE}
-    *parents, config = recipe(run)
-    card |= {"id": result["id"], "config": config, "parents": parents, "environment": environment()}
-    card["checkpoint"] = None
+    lineage = read_record(RunOrigin, run / "result.json").config.lineage
+    card |= {"id": result["id"], "config": config, "parents": parents, "lineage": to_dict(lineage)}
+    card |= {"environment": environment(), "checkpoint": None}
+    check_recipe(card)
     if options.checkpoint:
-        card["checkpoint"] = ship_checkpoint(run, folder, name, options.data)
+        card["checkpoint"] = release_checkpoint(run, folder, name, options.data)
     content = file.read_bytes()
     packed = gzip.compress(content, 9, mtime=0) if options.packed else content
     write_whole(folder / card["file"], lambda temporary: temporary.write_bytes(packed))
@@ -97,7 +121,36 @@ def ship(options: ShipOptions, folder: Path | None = None, report: Callable[[str
     return card
 
 
-def ship_checkpoint(run: Path, folder: Path, name: str, data: str) -> dict[str, Any]:
+def measure(options: MeasureOptions, folder: Path | None = None, report: Report = print) -> None:
+    """Measure released models again: their cards get the new errors, and the page is written anew."""
+    from hpe.deploy.evaluate import run_evaluate
+
+    folder = folder or released.FOLDER
+    known = cards(folder)
+    unknown = sorted(set(options.names) - set(known))
+    if unknown:
+        raise ModelNameError(f"{', '.join(unknown)}: not released; choose from {', '.join(known)}")
+    for name in options.names or known:
+        card = known[name]
+        check_recipe(card)
+        measured = run_evaluate(resolve_model(name, folder), options.data)
+        float_net = run_evaluate(resolve_run(name, folder), options.data) if card["checkpoint"] else None
+        before = card["mae_deg"]["mean"]
+        card |= errors(measured, float_net, options.tested_on) | {"environment": environment()}
+        write_json(folder / f"{name}.json", card)
+        report(f"{name}: {measured.mean_deg:.3f} deg on {card['data']} (the card said {before:.3f})")
+    write_text(folder / "README.md", page(cards(folder)))
+
+
+def errors(measured: PoseMetrics, float_net: PoseMetrics | None, tested_on: str) -> dict[str, Any]:
+    """What a card says of the error; of the float network only where it was measured."""
+    data = f"{measured.n:,} faces of {tested_on}"
+    told: dict[str, Any] = {"mae_deg": measured.mae_deg, "geodesic_deg": measured.geodesic_deg}
+    told |= {"n": measured.n, "data": data}
+    return told if float_net is None else told | {"float_mae_deg": float_net.mae_deg, "float_data": data}
+
+
+def release_checkpoint(run: Path, folder: Path, name: str, data: str) -> dict[str, Any]:
     """Copy arch.json and the weights in half precision to FOLDER/NAME; statistics and biases stay in single.
 
     ModelNameError where half precision would move the poses of faces in `data`.
@@ -106,9 +159,8 @@ def ship_checkpoint(run: Path, folder: Path, name: str, data: str) -> dict[str, 
     from safetensors.torch import load_file, save_file
 
     from hpe.data.faces import load_faces
-    from hpe.deploy.pipeline import PARITY_SAMPLES, random_crops
-    from hpe.model.net import load_model
-    from hpe.training.loop import predict_all
+    from hpe.deploy.samples import PARITY_SAMPLES, random_crops
+    from hpe.model.net import load_model, predict_all
 
     weights = {key: tensor.half() if tensor.dim() > 1 else tensor for key, tensor in load_file(run / WEIGHTS).items()}
     crops = random_crops(load_faces(data), PARITY_SAMPLES)
@@ -116,27 +168,12 @@ def ship_checkpoint(run: Path, folder: Path, name: str, data: str) -> dict[str, 
     with tempfile.TemporaryDirectory() as temporary:
         shutil.copyfile(run / "arch.json", Path(temporary, "arch.json"))
         save_file(weights, Path(temporary, WEIGHTS))
-        strays = predict_all(load_model(temporary), crops) - predict_all(load_model(run), crops)  # (N, 3)
-        if np.abs(strays).mean() > CHECKPOINT_TOLERANCE_DEG:
-            raise ModelNameError(f"{run}: half precision moves its poses by {np.abs(strays).mean():.3f} deg")
+        moved = np.abs(predict_all(load_model(temporary), crops) - predict_all(load_model(run), crops)).mean()
+        if moved > CHECKPOINT_TOLERANCE_DEG:
+            raise ModelNameError(f"{run}: half precision moves its poses by {moved:.3f} deg")
         for file in ("arch.json", WEIGHTS):
             write_whole(target / file, lambda path, file=file: shutil.copyfile(Path(temporary, file), path))
     return {"folder": name, "sha256": digest(target / WEIGHTS), "size_bytes": (target / WEIGHTS).stat().st_size}
-
-
-def recipe(run: Path) -> list[dict[str, Any]]:
-    """What was asked for in each stage of a run, the first one first; folders by their names only."""
-    stages: list[dict[str, Any]] = []
-    place: Path | None = run
-    while place is not None and (place / "config.json").exists():
-        config = read_json(place / "config.json")
-        if config["distill"]["teacher"] is not None:
-            config["distill"]["teacher"] = Path(config["distill"]["teacher"]).name
-        kept = ("command", "model", "prune", "finetune", "stretch", "train", "augment", "distill")
-        stages.insert(0, {key: config[key] for key in kept if key in config})
-        parent = config.get("parent")
-        place = None if parent is None else place.parent / Path(parent).name
-    return stages
 
 
 def needs(file: Path) -> dict[str, Any]:
@@ -156,10 +193,21 @@ def needs(file: Path) -> dict[str, Any]:
     return {"arena_bytes": arena, "boards": [name for name in boards if fit(file, name).fits]}
 
 
+PARAGRAPHS = {
+    "Tested on": "data",
+    "Float error measured on": "float_data",
+    "Protocol": "protocol",
+    "Trained on": "trained_on",
+    "Limits": "limits",
+    "Where the data come from": "provenance",
+}
+"""Below the table of `page`: heading, and the key of the card that it shows."""
+
+
 def page(known: dict[str, dict[str, Any]]) -> str:
     """The cards as a Markdown page."""
     lines = [
-        "# Models that ship",
+        "# Released models",
         "",
         "Written by `python -m hpe.deploy.release`; `NAME.json` holds each card in full.",
         "",
@@ -172,8 +220,7 @@ def page(known: dict[str, dict[str, Any]]) -> str:
         cells += [f"{card['nonzeros']:,}", f"{card['macs'] / 1e6:.2f}", arena, f"{card['mae_deg']['mean']:.2f}"]
         cells += [f"{card['float_mae_deg']['mean']:.2f}", ", ".join(card["boards"])]
         lines.append("| " + " | ".join(cells) + " |")
-    for title, key in (("Tested on", "data"), ("Protocol", "protocol"), ("Trained on", "trained_on"),
-                       ("Limits", "limits"), ("Where the data come from", "provenance")):  # fmt: skip
+    for title, key in PARAGRAPHS.items():
         for text in dict.fromkeys(card[key] for card in known.values()):
             names = [name for name, card in known.items() if card[key] == text]
             whose = "" if len(names) == len(known) else f" ({', '.join(names)})"
@@ -182,7 +229,15 @@ def page(known: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    card = ship(tyro.cli(ShipOptions, description=__doc__))
+    options = tyro.cli(
+        Annotated[ReleaseOptions, tyro.conf.subcommand("add")]
+        | Annotated[MeasureOptions, tyro.conf.subcommand("measure")],
+        description=__doc__,
+    )
+    if isinstance(options, MeasureOptions):
+        measure(options)
+        return
+    card = release(options)
     print(f"{card['name']}: {card['size_bytes']:,} bytes, {card['gzip_bytes']:,} after gzip -9; MAE "
           f"{card['mae_deg']['mean']:.3f} deg, float {card['float_mae_deg']['mean']:.3f}; fits "
           f"{', '.join(card['boards'])}")  # fmt: skip

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from hpe.data.crop import Box
 from hpe.inference.annotation import VideoFile, draw_faces
 from hpe.inference.detector import VIDEO_PX, FaceDetector, Found
 from hpe.inference.predictor import Face, HeadPosePredictor, read_image
@@ -28,6 +27,7 @@ from hpe.inference.sources import (
 )
 from hpe.inference.tracking import Tracks
 from hpe.io.files import write_whole
+from hpe.pose.crop import Box
 
 SEARCH_EVERY = 10
 """In a video the whole frame is searched this often; in between the faces are followed, which is quicker."""

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from hpe.data.crop import Box
+from hpe.io.errors import HpeError
+from hpe.pose.crop import Box
 
 PICTURE_PX, VIDEO_PX = 640, 320
 """Longer side in pixels to which a picture, or a frame of a video, is shrunk before it is searched."""
@@ -27,7 +28,7 @@ GROWN = 0.4
 """A face is followed inside its square, grown by this share of the side in each direction, at 0.8 to 1.25 its size."""
 
 
-class VisionError(RuntimeError):
+class VisionError(HpeError, RuntimeError):
     """OpenCV is missing, or is one without cascades; the message says what to install."""
 
 

@@ -11,24 +11,29 @@ predictor(crop)                                                # the whole pictu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from hpe.data.crop import Box, crop_face
-from hpe.model.preprocess import IMAGE_SIZE, preprocess
+from hpe.io.errors import HpeError
+from hpe.io.images import open_image
+from hpe.model.preprocess import preprocess
 from hpe.model.zoo import SUFFIXES, resolve_model
+from hpe.pose.crop import IMAGE_SIZE, Box, crop_face
 
 if TYPE_CHECKING:
     from export.run.runtime import Runtime
-    from hpe.deploy.evaluate import Predict
     from hpe.inference.detector import FaceDetector, Found
 
+Predict = Callable[[np.ndarray], np.ndarray]
+"""uint8 crops (N, 64, 64, 3) RGB to poses (N, 3), yaw, pitch and roll in degrees."""
 
-class PredictError(ValueError):
+
+class PredictError(HpeError, ValueError):
     """A picture or model that cannot be used; the message names the file and the remedy."""
 
 
@@ -41,8 +46,7 @@ def load_predictor(model: str | Path | None, threads: int = 1) -> Predict:
     """
     path = resolve_model(model)
     if path.is_dir():
-        from hpe.model.net import load_model
-        from hpe.training.loop import predict_all
+        from hpe.model.net import load_model, predict_all
 
         network = load_model(path)
         return lambda crops: predict_all(network, crops)
@@ -67,14 +71,8 @@ def _check_head_pose(path: Path, runtime: Runtime) -> None:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """An image file as RGB uint8 (H, W, 3), turned upright where a camera noted how it was held."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError:
-        raise PredictError(f"{path}: no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PredictError(f"{path}: not a whole picture ({error})") from None
+    """An image file as RGB uint8 (H, W, 3), turned upright where a camera noted how it was held; ImageError if bad."""
+    return np.asarray(open_image(path))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from hpe.data.crop import Box
 from hpe.inference.detector import load_opencv
+from hpe.io.errors import HpeError
+from hpe.pose.crop import Box
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mjpeg")
@@ -21,7 +22,7 @@ PATIENCE = 30
 """Frames that may fail one after the other before a video or camera counts as gone."""
 
 
-class SourceError(ValueError):
+class SourceError(HpeError, ValueError):
     """A picture, video, camera or list of boxes that cannot be read; the message names it and the remedy."""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpe.data.crop import Box
+from hpe.pose.crop import Box
 
 LOST_AFTER_S = 1.0
 """A face not seen for this long starts anew when it comes back."""

@@ -1,18 +1,23 @@
-"""Where a number was measured: hardware, versions, commit."""
+"""Where a number was measured: hardware, versions, and the commit or version of this project."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
+PROJECT = "head-pose-edge"
+"""Its name in pyproject.toml and in the package registry."""
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the package hpe: a checkout's root, or site-packages."""
 PACKAGES = ("numpy", "torch", "timm", "torch-pruning", "onnx", "onnx2tf", "tensorflow", "ai-edge-litert")
 
 
 def environment() -> dict[str, str | int]:
-    """Processor, cores, Python, versions of the installed packages, and the commit (`-dirty` with changes)."""
+    """Processor, cores, Python, versions of the installed packages, and the commit or version of this project."""
     facts: dict[str, str | int] = {
         "processor": processor(),
         "cores": os.cpu_count() or 1,
@@ -42,9 +47,35 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The checkout's short commit, `-dirty` with uncommitted changes; `unknown` outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=10"]
+    """This project's short commit, `-dirty` with uncommitted changes; `version X` where it is no checkout of its own.
+
+    A package in site-packages may well lie in a checkout, but in somebody else's: its commit says nothing about us.
+    """
+    if _is_checkout(ROOT):
+        described = _git(ROOT, "describe", "--always", "--dirty", "--abbrev=10")
+        if described is not None:
+            return described
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
+        return f"version {metadata.version(PROJECT)}"
+    except metadata.PackageNotFoundError:
         return "unknown"
+
+
+def _is_checkout(root: Path) -> bool:
+    """Whether `root` is the top of a git checkout of this project."""
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    top = _git(root, "rev-parse", "--show-toplevel")
+    return project == PROJECT and top is not None and Path(top).resolve() == root
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git answers, or None where it is missing, fails or answers nothing."""
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

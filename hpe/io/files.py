@@ -3,47 +3,37 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from export.files import whole_file, write_all, write_json, write_text, write_whole
+from hpe.io.errors import FileError
+
+__all__ = [
+    "default_cache_dir",
+    "locked",
+    "merge_result",
+    "open_regular",
+    "read_json",
+    "whole_file",
+    "write_all",
+    "write_csv",
+    "write_json",
+    "write_text",
+    "write_whole",
+]
 
 
 def default_cache_dir() -> Path:
     """$HPE_CACHE, or ~/.cache/hpe."""
     return Path(os.environ.get("HPE_CACHE") or Path.home() / ".cache" / "hpe")
-
-
-def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> Path:
-    """Call `write(temporary_path)`, then move the finished file to `path`; on any error `path` is as it was.
-
-    The temporary name keeps the suffix of `path`, since some writers (Pillow, matplotlib) choose the format by it.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        write(Path(name))
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path
-
-
-def write_text(path: str | os.PathLike, text: str) -> Path:
-    """Write `text` as UTF-8, whole or not at all."""
-    return write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_json(path: str | os.PathLike, value: Any) -> Path:
-    """Write `value` as indented JSON; NaN and infinity are refused, since JSON has no such numbers."""
-    return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> Path:
@@ -57,16 +47,43 @@ def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> Pat
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read JSON; a file that is none raises ValueError with its name and line."""
+    """Read JSON; a file that is none raises FileError with its name and line."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); restore the file or make the run again") from None
+        with open_regular(path) as file:
+            return json.loads(file.read().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: not valid JSON ({error}); restore the file or make the run again") from None
 
 
 def merge_result(run: str | os.PathLike, section: str, entries: Mapping[str, Any]) -> None:
-    """Add `entries` to one section of RUN/result.json, keeping what other steps wrote there."""
+    """Add `entries` to one section of RUN/result.json, keeping what other steps and other processes wrote there."""
     path = Path(run) / "result.json"
-    result = read_json(path) if path.exists() else {}
-    result.setdefault(section, {}).update(entries)
-    write_json(path, result)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.parent):
+        result = read_json(path) if path.exists() else {}
+        kept = result.get(section, {}) if isinstance(result, dict) else result
+        if not isinstance(kept, dict):
+            where = f"'{section}'" if isinstance(result, dict) else "the file"
+            raise FileError(f"{path}: {where} is no JSON object; restore the file or make the run again")
+        write_json(path, {**result, section: {**kept, **entries}})
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one process at a time holds the lock of a folder, or of a file made for it; it ends with the process."""
+    flags = os.O_RDONLY if path.is_dir() else os.O_WRONLY | os.O_CREAT
+    handle = os.open(path, flags, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Open a file for reading; OSError where it is a folder, a pipe or a device, whose reading may never end."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would wait here
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError("it is a folder, a pipe or a device, not a file")
+    return os.fdopen(handle, "rb")

@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpe.io.files import read_json, write_json, write_whole
-from hpe.model.preprocess import IMAGE_SIZE
-from hpe.model.zoo import resolve_run
-from hpe.training.config import ModelConfig, from_dict, to_dict
+from hpe.io.configs import from_dict, to_dict
+from hpe.io.files import read_json, write_json
+from hpe.io.tensors import TensorFileError, first_not_finite, read_tensors, write_tensors
+from hpe.model.checkpoint import ARCH, ModelError, checkpoint_folder
+from hpe.model.config import ModelConfig
+from hpe.model.preprocess import preprocess_torch
+from hpe.model.zoo import WEIGHTS
+from hpe.pose.crop import IMAGE_SIZE
 from pruning.channels.pruner import apply_widths, widths
 
 OUTPUT_SCALE_DEG = 30.0
@@ -19,10 +24,6 @@ OUTPUT_SCALE_DEG = 30.0
 
 FORMAT = 1
 """Version of arch.json."""
-
-
-class ModelError(RuntimeError):
-    """A model that cannot be built, saved or loaded; the message names the file and the remedy."""
 
 
 class HeadPoseNet(nn.Module):
@@ -55,8 +56,16 @@ class HeadPoseNet(nn.Module):
         return self.pose(self.backbone(images))
 
     def pose(self, features: Tensor) -> Tensor:
-        """Poses in degrees (B, 3) from what the backbone gives: (B, 1280), or (B, 1280, 2, 2) for the paper's head."""
-        pose = self.head(features)  # (B, 3)
+        """Poses in degrees (B, 3) from what the backbone gives: (B, 1280), or (B, 1280, 2, 2) for the paper's head.
+
+        In float32 also where the backbone runs in bfloat16 (autocast), whose steps are 0.12 to 0.5 degrees.
+        """
+        device = features.device.type
+        if isinstance(device, str) and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                pose = self.head(features.float())  # (B, 3)
+        else:
+            pose = self.head(features)
         return pose if self.output_scale_deg == 1 else pose * self.output_scale_deg
 
 
@@ -100,6 +109,17 @@ def example_input() -> Tensor:
     return torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
 
 
+@torch.inference_mode()
+def predict_all(model: torch.nn.Module, crops: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Poses in degrees (N, 3) of uint8 crops (N, 64, 64, 3), a batch at a time, on the model's device."""
+    device = next(model.parameters()).device
+    poses = []
+    for start in range(0, len(crops), batch_size):
+        batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + batch_size])).to(device)
+        poses.append(model(preprocess_torch(batch)).float().cpu())  # (B, 3)
+    return torch.cat(poses).numpy()
+
+
 @torch.no_grad()
 def fold_output_scale(model: HeadPoseNet) -> HeadPoseNet:
     """Move the factor to degrees into the last dense layer, in place: one operator less on the device."""
@@ -111,44 +131,57 @@ def fold_output_scale(model: HeadPoseNet) -> HeadPoseNet:
 
 def save_checkpoint(model: HeadPoseNet, folder: str | Path) -> None:
     """Write FOLDER/arch.json (config and every layer's width), then FOLDER/model.safetensors."""
-    from safetensors.torch import save_file
-
     folder = Path(folder)
     config = {**to_dict(model.config), "pretrained": False}  # what is loaded needs no download
-    write_json(folder / "arch.json", {"format": FORMAT, "model": config, "widths": widths(model)})
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_whole(folder / "model.safetensors", lambda path: save_file(state, path))
+    write_json(folder / ARCH, {"format": FORMAT, "model": config, "widths": widths(model)})
+    write_tensors(folder / WEIGHTS, model.state_dict())
 
 
-def load_model(folder: str | Path) -> HeadPoseNet:
-    """The network of a run folder, or of a shipped model that can be trained, on the CPU, in evaluation mode.
+def load_model(run: str | Path) -> HeadPoseNet:
+    """The network of a run folder, or of a released model that can be trained, on the CPU, in evaluation mode.
 
     Its widths are those that pruning left.
+
+    Raises:
+        ModelError: if a file is missing, damaged, of another network, or holds weights that are no numbers.
     """
-    folder = resolve_run(folder)
-    for name in ("arch.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder}: no {name} there; give the folder of a finished `hpe train` or `hpe prune`")
-    arch = read_json(folder / "arch.json")
-    if not isinstance(arch, dict) or arch.get("format") != FORMAT:
-        raise ModelError(f"{folder / 'arch.json'}: not of format {FORMAT}; make the run again with this version")
+    folder = checkpoint_folder(run)
+    model = _build_like(folder / ARCH)
+    path = folder / WEIGHTS
     try:
-        model = build_model(from_dict(ModelConfig, arch["model"]))
-        apply_widths(model, arch["widths"])
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"{folder / 'arch.json'}: damaged ({error}); make the run again") from None
-    _load_state(model, folder / "model.safetensors")
+        state, _ = read_tensors(path)
+        model.load_state_dict(state)
+    except TensorFileError as error:
+        raise ModelError(f"{error}; make the run again") from None
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ModelError(f"{path}: does not belong to the {ARCH} beside it ({first})") from None
+    name = first_not_finite(state)
+    if name is not None:
+        layer, _, tensor = name.rpartition(".")
+        raise ModelError(f"{path}: the layer {layer} has NaN or infinity in its {tensor}; train the run again")
     return model.eval()
 
 
-def _load_state(model: nn.Module, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+def _build_like(path: Path) -> HeadPoseNet:
+    """A network of the config and widths in an arch.json; its weights are not those of the run yet."""
     try:
-        model.load_state_dict(load_file(path))
-    except SafetensorError as error:
-        raise ModelError(f"{path}: not a whole safetensors file ({error}); make the run again") from None
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ModelError(f"{path}: does not belong to the arch.json beside it ({first})") from None
+        arch = read_json(path)
+        if not isinstance(arch, dict) or arch.get("format") != FORMAT:
+            raise ModelError(f"{path}: not of format {FORMAT}; make the run again with this version")
+        config = from_dict(ModelConfig, arch.get("model"))
+        model = build_model(config)
+        apply_widths(model, _checked_widths(arch.get("widths")))
+    except ValueError as error:  # not JSON, a setting that cannot be, or widths of another network
+        raise ModelError(f"{path}: damaged ({error}); make the run again") from None
+    return model
+
+
+def _checked_widths(value: Any) -> dict[str, list[int]]:
+    """The widths of an arch.json, if they are a list of whole numbers per layer."""
+    fine = isinstance(value, dict) and all(
+        isinstance(size, list) and all(type(number) is int for number in size) for size in value.values()
+    )
+    if not fine:
+        raise ValueError("widths must hold a list of whole numbers per layer")
+    return value

@@ -1,40 +1,19 @@
-"""From stored uint8 crops to network input: preprocessing (numpy alone, as on a Pi), batched augmentation (torch).
-
-A stored crop is 80x80: its central 64x64 is the standard crop (k = 0.2, see `hpe.data.crop`), the 8 pixels around it
-are room for shift, scale and rotation.
-"""
+"""From standard crops to network input: ImageNet's mean and standard deviation, numpy alone (as on a Pi) or torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpe.pose.rotation import flip_pose, rotate_in_plane
-
 if TYPE_CHECKING:
     import torch
-
-IMAGE_SIZE = 64
-MARGIN = 8
-STORED_SIZE = IMAGE_SIZE + 2 * MARGIN
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 """ImageNet mean of red, green, blue on the 0..1 scale."""
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 """ImageNet standard deviation of red, green, blue on the 0..1 scale."""
-
-GRAY_WEIGHTS = (0.299, 0.587, 0.114)
-"""Luma of red, green, blue (ITU-R BT.601)."""
-
-BASE_K = 0.2
-"""The crop margin at which faces are stored and evaluated."""
-
-
-def centre_crop(images: np.ndarray) -> np.ndarray:
-    """The standard crops (N, 64, 64, 3) of stored ones (N, 80, 80, 3); a view, nothing is copied."""
-    return images[:, MARGIN : MARGIN + IMAGE_SIZE, MARGIN : MARGIN + IMAGE_SIZE]
 
 
 def preprocess(images: np.ndarray) -> np.ndarray:
@@ -46,187 +25,16 @@ def preprocess(images: np.ndarray) -> np.ndarray:
 
 def preprocess_torch(images: torch.Tensor) -> torch.Tensor:
     """Network input (B, 3, 64, 64) float32 in channels_last memory, from RGB uint8 crops (B, 64, 64, 3)."""
-    scaled = images.permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W), still channels last in memory
-    return (scaled - _channel(MEAN, scaled)) / _channel(STD, scaled)
+    return normalise(images.permute(0, 3, 1, 2).float() / 255)  # still channels last in memory
 
 
-def _channel(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    """One number a channel as (1, 3, 1, 1) on the device of `like`."""
+def normalise(scaled: torch.Tensor) -> torch.Tensor:
+    """Network input (B, 3, H, W) from images of the same shape on the scale 0..1."""
+    return (scaled - constants(MEAN, scaled).view(1, 3, 1, 1)) / constants(STD, scaled).view(1, 3, 1, 1)
+
+
+def constants(values: Sequence[float] | np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    """A few numbers (n,) as float32 on the device of `like`; a copy from the host would make a GPU wait."""
     import torch
 
-    return torch.from_numpy(values).to(like.device).view(1, 3, 1, 1)
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """How training images vary. Each sample draws its own values; 0 switches a step off."""
-
-    shift: float = 0.06
-    """Largest shift in x and in y, as a fraction of the crop."""
-    scale: float = 0.1
-    """Largest relative change of size: 0.1 zooms by a factor between 1/1.1 and 1.1."""
-    k_max: float = 0.3
-    """The crop margin k is drawn from [0.2, k_max], as in the 300W-LP protocol (0.4 there); 0.2 keeps the crop. The
-    stored border holds real pixels up to k = 0.295; what a wider crop sees beyond it is reflected."""
-    rotation_deg: float = 20.0
-    """Largest turn in the image plane, either way, times cos(yaw); all three angles of the label change with it."""
-    flip: float = 0.5
-    """Probability of a mirrored image (yaw and roll change sign)."""
-    brightness: float = 0.2
-    """Largest change of brightness, as a fraction of the full range."""
-    contrast: float = 0.3
-    """Largest relative change of contrast: 0.3 multiplies the distance from the mean by 0.7 to 1.3."""
-    gray: float = 0.1
-    """Probability of an image without colour."""
-    blur: float = 0.2
-    """Probability of a Gaussian blur of up to 1.2 pixels."""
-    cutout: float = 0.2
-    """Probability of one gray rectangle, each side 0.1 to 0.4 of the image."""
-    black_border: float = 0.2
-    """Probability of black bands along the sides, up to 0.2 of the image each, as crops past the photo's edge have."""
-
-    def __post_init__(self) -> None:
-        for name in ("flip", "gray", "blur", "cutout", "black_border"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a probability: {getattr(self, name)} is not between 0 and 1.")
-        limits = {"shift": 0.5, "scale": 1.0, "rotation_deg": 180.0, "brightness": 1.0, "contrast": 1.0}
-        for name, limit in limits.items():
-            if not 0 <= getattr(self, name) <= limit:
-                raise ValueError(f"{name} must lie between 0 and {limit:g}, not {getattr(self, name)}.")
-        if not BASE_K <= self.k_max <= 0.6:
-            raise ValueError(f"k_max must lie between {BASE_K} and 0.6, not {self.k_max}.")
-
-    @classmethod
-    def off(cls) -> AugmentConfig:
-        """A configuration that changes nothing: the standard crop, normalised."""
-        return cls(**{field.name: BASE_K if field.name == "k_max" else 0.0 for field in fields(cls)})
-
-
-class TrainAugment:
-    """Batched augmentation on the device of the images, with parameters drawn for each sample from one generator.
-
-    The drawn numbers depend on the generator's device alone, so a CPU generator gives the same ones on every machine.
-    """
-
-    DRAWS = 21  # uniform numbers a sample uses
-
-    def __init__(self, config: AugmentConfig) -> None:
-        self.config = config
-
-    def __call__(
-        self, images: torch.Tensor, pose_deg: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised float32 (B, 3, 64, 64), channels_last, and poses (B, 3) from stored uint8 (B, 80, 80, 3)."""
-        import torch
-
-        config = self.config
-        uniform = torch.rand(len(images), self.DRAWS, generator=generator, device=generator.device).to(images.device)
-        u = iter(uniform.unbind(1))  # each step takes its own columns, each (B,) in [0, 1)
-
-        flipped = next(u) < config.flip
-        pose_deg = torch.where(flipped[:, None], flip_pose(pose_deg), pose_deg)
-        # A turn changes roll by about turn / cos(yaw): heads in profile turn less, or their Euler labels would explode.
-        clockwise_deg = _centred(next(u)) * config.rotation_deg * torch.cos(torch.deg2rad(pose_deg[:, 0])).abs()
-        pose_deg = rotate_in_plane(pose_deg, clockwise_deg) if config.rotation_deg else pose_deg
-
-        zoom = (1 + config.scale) ** _centred(next(u))
-        k = BASE_K + (config.k_max - BASE_K) * next(u)
-        shift = torch.stack([_centred(next(u)), _centred(next(u))], 1) * config.shift  # (B, 2)
-        x = images.permute(0, 3, 1, 2).float() / 255  # (B, 3, 80, 80)
-        x = _warp(x, flipped, clockwise_deg, zoom, k, shift)  # (B, 3, 64, 64)
-
-        x = _blur(x, next(u) < config.blur, 0.3 + 0.9 * next(u))
-        brightness = _centred(next(u)) * config.brightness
-        contrast = 1 + _centred(next(u)) * config.contrast
-        x = _colour(x, brightness, contrast, next(u) < config.gray)
-        hidden = next(u) < config.cutout
-        x = _cutout(x, hidden, torch.stack([next(u) for _ in range(4)], 1))
-        x = _black_border(x, next(u) < config.black_border, torch.stack([next(u) for _ in range(4)], 1))
-        x = (x - _channel(MEAN, x)) / _channel(STD, x)
-        return x.contiguous(memory_format=torch.channels_last), pose_deg
-
-
-def _centred(uniform: torch.Tensor) -> torch.Tensor:
-    """From [0, 1) to [-1, 1)."""
-    return 2 * uniform - 1
-
-
-def _warp(
-    x: torch.Tensor,
-    flipped: torch.Tensor,
-    clockwise_deg: torch.Tensor,
-    zoom: torch.Tensor,
-    k: torch.Tensor,
-    shift: torch.Tensor,
-) -> torch.Tensor:
-    """Resample (B, 3, 80, 80) to (B, 3, 64, 64): mirror, turn clockwise, zoom, widen the crop to margin k, shift.
-
-    Beyond the stored border the image is reflected: black corners would give the angle away.
-    """
-    import torch
-    from torch.nn.functional import affine_grid, grid_sample
-
-    # A crop of margin k spans 1 + 4k box widths and 1 + 2.6k heights, 2k of them above the box (hpe.data.crop).
-    width, height = (1 + 4 * k) / (1 + 4 * BASE_K), (1 + 2.6 * k) / (1 + 2.6 * BASE_K)
-    up = (k - BASE_K) * (2 - 1.3) / (1 + 2.6 * BASE_K)  # how far the crop's centre moves up, in standard crop heights
-    to_stored = IMAGE_SIZE / STORED_SIZE  # half a standard crop in the coordinates of grid_sample, where the edge is 1
-
-    # grid_sample asks where each output pixel comes from. Turning the image clockwise (y points down here)
-    # looks it up anticlockwise; the mirror comes first in the image, so last in the look-up.
-    angle = torch.deg2rad(clockwise_deg)
-    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    mirror = torch.where(flipped, -1.0, 1.0)
-    row_x = torch.stack([mirror * cos * width, mirror * sin * height, mirror * 2 * shift[:, 0]], 1)
-    row_y = torch.stack([-sin * width, cos * height, 2 * shift[:, 1] - 2 * up], 1)
-    look_up = torch.stack([row_x, row_y], 1) * to_stored  # (B, 2, 3)
-    grid = affine_grid(look_up, [len(x), 3, IMAGE_SIZE, IMAGE_SIZE], align_corners=False)  # (B, 64, 64, 2)
-    return grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-
-
-def _blur(x: torch.Tensor, chosen: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Gaussian blur of the chosen images (B,) by sigma (B,) pixels, at most 1.2: seven separable taps."""
-    import torch
-    from torch.nn.functional import pad
-
-    size = x.shape[-1]
-    taps = torch.exp(-(torch.arange(-3, 4, device=x.device) ** 2) / (2 * sigma[:, None] ** 2))  # (B, 7)
-    taps = (taps / taps.sum(1, keepdim=True))[chosen][:, :, None, None, None]  # (C, 7, 1, 1, 1)
-    blurred = pad(x[chosen], (3, 3, 3, 3), mode="reflect")
-    blurred = sum(taps[:, i] * blurred[..., i : i + size] for i in range(7))
-    blurred = sum(taps[:, i] * blurred[..., i : i + size, :] for i in range(7))  # type: ignore[index]
-    x[chosen] = blurred  # type: ignore[assignment]
-    return x
-
-
-def _colour(x: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, gray: torch.Tensor) -> torch.Tensor:
-    """Contrast about the image's mean, brightness and gray, then clipped to 0..1; parameters are (B,)."""
-    import torch
-
-    luma = torch.tensor(GRAY_WEIGHTS, device=x.device).expand(3, 3)
-    mix = torch.where(gray[:, None, None], luma, torch.eye(3, device=x.device)) * contrast[:, None, None]  # (B, 3, 3)
-    mean = x.mean((1, 2, 3))
-    offset = (mean * (1 - contrast) + brightness)[:, None, None].expand(-1, 3, 1)
-    return torch.baddbmm(offset, mix, x.flatten(2)).clamp_(0, 1).view_as(x)
-
-
-def _cutout(x: torch.Tensor, chosen: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Cover one rectangle of each chosen image with mid gray; uniform (B, 4) gives its centre and its sides."""
-    import torch
-
-    coordinate = (torch.arange(IMAGE_SIZE, device=x.device) + 0.5) / IMAGE_SIZE
-    half = (0.1 + 0.3 * uniform[:, 2:]) / 2
-    inside = (coordinate - uniform[:, :2, None]).abs() < half[:, :, None]  # (B, 2, 64): along x, along y
-    covered = inside[:, 1, :, None] & inside[:, 0, None, :] & chosen[:, None, None]  # (B, 64, 64)
-    return x.masked_fill_(covered[:, None], 0.5)
-
-
-def _black_border(x: torch.Tensor, chosen: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Blacken bands of the chosen images at left, right, top, bottom; uniform (B, 4): how wide, half are absent."""
-    import torch
-
-    coordinate = (torch.arange(IMAGE_SIZE, device=x.device) + 0.5) / IMAGE_SIZE
-    width = 0.2 * _centred(uniform).clamp(min=0) * chosen[:, None]  # (B, 4)
-    left, right, top, bottom = width[:, :, None].unbind(1)  # each (B, 1)
-    black_x = (coordinate < left) | (1 - coordinate < right)  # (B, 64)
-    black_y = (coordinate < top) | (1 - coordinate < bottom)
-    return x.masked_fill_((black_x[:, None, :] | black_y[:, :, None])[:, None], 0.0)
+    return torch.stack([torch.full((), float(value), device=like.device) for value in values])

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hpe.model.net import HeadPoseNet, build_model
-from hpe.model.preprocess import IMAGE_SIZE
+from hpe.pose.crop import IMAGE_SIZE
 from hpe.pose.rotation import flip_pose
 from pruning.channels.pruner import apply_widths, widths
 

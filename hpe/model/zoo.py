@@ -1,24 +1,25 @@
-"""The models that ship with the package: hpe/model/releases/NAME.json (the card) and the files that it names.
+"""The released models by name: which file or run folder a name means, and the table of `hpe models`.
 
-A card holds what `hpe.deploy.release` measured or was told: name, file (gzipped where it ends in .gz), sha256 and
-size_bytes of the model itself, gzip_bytes, params, nonzeros, macs, arena_bytes, boards (that it fits), format, mae_deg
-of the file, float_mae_deg of the network it was made from, geodesic_deg, n, data, protocol, trained_on, limits,
-provenance, id and config of the run, those of its parents, environment; and checkpoint (folder, sha256, size_bytes),
-which training can start from, None where there is none.
+A released name means the released model, wherever it is typed. A file or folder of that name is meant by a path with
+a separator in it (./b0, or its full path); where both are there, a message says that the release was taken.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import logging
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hpe.io.files import default_cache_dir, read_json, write_whole
+from hpe.io.errors import HpeError
+from hpe.io.files import default_cache_dir, write_whole
 from hpe.io.progress import standard_output
+from hpe.model import cards as released
+from hpe.model.cards import cards
 
-FOLDER = Path(__file__).parent / "releases"
 DEFAULT_MODEL = "b0"
 """What `hpe predict` runs where no model is named."""
 SUFFIXES = (".tflite", ".onnx")
@@ -26,51 +27,60 @@ WEIGHTS = "model.safetensors"
 """The weights in a run folder."""
 
 
-class ModelNameError(ValueError):
+class ModelNameError(HpeError, ValueError):
     """No such model, or a card that does not hold; the message lists what there is."""
 
 
-def cards(folder: Path | None = None) -> dict[str, dict[str, Any]]:
-    """The card of every shipped model by name, the largest file first."""
-    found = [read_json(path) for path in (folder or FOLDER).glob("*.json")]
-    return {card["name"]: card for card in sorted(found, key=lambda card: (-card["size_bytes"], card["name"]))}
-
-
 def resolve_model(text: str | Path | None, folder: Path | None = None) -> Path:
-    """The run folder or model file that `text` means: a path that exists, or the name of a shipped model.
+    """The run folder or model file that `text` means: the name of a released model, or a path.
 
     None means the default model. A path is returned as it is where it exists or looks like one, so that who opens it
-    says what is wrong with it; a name that is not shipped raises ModelNameError.
+    says what is wrong with it; a name that is not released raises ModelNameError.
     """
     known = cards(folder)
-    if text is None:
-        if DEFAULT_MODEL not in known:
-            raise ModelNameError("no model ships with this version; name a run folder or model file with --model")
-        text = DEFAULT_MODEL
-    if _is_path(text):
-        return Path(text)
-    card = known.get(str(text))
-    if card is None:
+    if text is None and DEFAULT_MODEL not in known:
+        raise ModelNameError("no model is released with this version; name a run folder or model file with --model")
+    card = known[DEFAULT_MODEL] if text is None else released_card(text, folder)
+    if text is not None and card is None:
+        if _is_path(text):
+            return Path(text)
         raise ModelNameError(f"{text}: no such model; give a run folder, or a .onnx or .tflite file{_or_one_of(known)}")
-    file = (folder or FOLDER) / card["file"]
+    assert card is not None
+    file = (folder or released.FOLDER) / card["file"]
     if file.suffix == ".gz":
         file = _unpacked(file, card["sha256"])
-    return _whole(file, card["sha256"], text)
+    return _whole(file, card["sha256"], card["name"])
 
 
 def resolve_run(text: str | Path, folder: Path | None = None) -> Path:
-    """The run folder that `text` means, for what trains or exports: a path, or a shipped model with a checkpoint."""
-    if _is_path(text):
+    """The run folder that `text` means, for what trains or exports: a released model with a checkpoint, or a path."""
+    card = released_card(text, folder)
+    if card is None and _is_path(text):
         return Path(text)
-    known = cards(folder)
-    trainable = {name: card for name, card in known.items() if card["checkpoint"]}
-    if str(text) not in trainable:
-        reason = "ships as a file that can only be run" if str(text) in known else "no such run"
+    if card is None or card["checkpoint"] is None:
+        trainable = {name: card for name, card in cards(folder).items() if card["checkpoint"]}
+        reason = "no such run" if card is None else "released as a file that can only be run"
         raise ModelNameError(
             f"{text}: {reason}; give the folder of a finished `hpe train` or `hpe prune`{_or_one_of(trainable)}"
         )
-    checkpoint = trainable[str(text)]["checkpoint"]
-    return _whole((folder or FOLDER) / checkpoint["folder"] / WEIGHTS, checkpoint["sha256"], text).parent
+    checkpoint = card["checkpoint"]
+    return _whole((folder or released.FOLDER) / checkpoint["folder"] / WEIGHTS, checkpoint["sha256"], text).parent
+
+
+def released_card(text: str | Path, folder: Path | None = None) -> dict[str, Any] | None:
+    """The card of the released model that `text` names; None where it is a path, or no released name."""
+    card = cards(folder).get(str(text))
+    if card is not None and Path(text).exists():
+        _tell_which(str(text), Path(text).absolute())
+    return card
+
+
+@cache
+def _tell_which(name: str, path: Path) -> None:
+    """Say once that a file or folder of a released name was not taken."""
+    logging.getLogger(__name__).warning(
+        "%s: the released model is taken, not %s; give a path with a / in it, or rename it, to mean that", name, path
+    )
 
 
 def _is_path(text: str | Path) -> bool:
@@ -79,7 +89,7 @@ def _is_path(text: str | Path) -> bool:
 
 
 def _or_one_of(known: dict[str, dict[str, Any]]) -> str:
-    return f", or one that ships: {', '.join(known)}" if known else ""
+    return f", or a released one: {', '.join(known)}" if known else ""
 
 
 def _unpacked(packed: Path, sha256: str) -> Path:
@@ -128,4 +138,7 @@ def print_models(known: dict[str, dict[str, Any]]) -> None:
     console = standard_output()
     console.print(table)
     for data, protocol in sorted({(card["data"], card["protocol"]) for card in known.values()}):
-        console.print(f"deg: MAE on {data}: {protocol}; float: before the file was quantised.", soft_wrap=True)
+        console.print(f"deg: MAE on {data}: {protocol}.", soft_wrap=True)
+    for data in sorted({card["float_data"] for card in known.values()}):
+        names = ", ".join(name for name, card in known.items() if card["float_data"] == data)
+        console.print(f"float: before the file was quantised, on {data} ({names}).", soft_wrap=True)

@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpe.io.files import read_json, write_csv, write_text, write_whole
+from hpe.io.files import write_csv, write_text, write_whole
 from hpe.io.progress import standard_output
+from hpe.model.lineage import Lineage
+from hpe.study.results import ReportError, RunResult, data_specs, read_results
 
 Row = dict[str, Any]
 
 COLUMNS: dict[str, tuple[str, str]] = {  # key: (heading, format); None in a row prints as a dash
     "model": ("model", "{}"),
     "family": ("family", "{}"),
+    "pruned_to": ("pruned to", "{}"),
     "params": ("parameters", "{:,}"),
     "nonzeros": ("non-zeros", "{:,}"),
     "macs": ("MACs", "{:,}"),
@@ -41,55 +44,64 @@ SHORT_COLUMNS: dict[str, tuple[str, float]] = {  # for the terminal: key: (headi
     "fp32_ms": ("fp32\nms", 1),
     "int8_ms": ("int8\nms", 1),
 }
-FAMILIES = {"dense": "#4c566a", "magnitude": "#d9822b", "channel": "#2b6cb0"}
+FAMILIES = {"dense": "#4c566a", "magnitude": "#d9822b", "channel": "#2b6cb0", "block": "#2f855a"}
 """Colour of each family in the plots."""
+MIXED = "#805ad5"
+"""Colour of what was pruned in several ways."""
+SHORT = " (short)"
+"""Stands after a latency that was measured for too short a time to count."""
 
 
-class ReportError(ValueError):
-    """Runs that cannot be tabled; the message names the run and the missing step."""
-
-
-def data_specs(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The data on which at least one run was evaluated, in order of appearance."""
-    return list(dict.fromkeys(e["data"] for r in results.values() for e in r.get("evaluations", {}).values()))
-
-
-def table_rows(results: Mapping[str, Mapping[str, Any]], spec: str) -> list[Row]:
+def table_rows(results: Mapping[str, RunResult], spec: str) -> list[Row]:
     """One row a run: what its result.json holds for the data `spec`; what was not measured is None."""
     rows = []
     for name, result in results.items():
-        mae = {e["file"]: e["mae_deg"]["mean"] for e in result.get("evaluations", {}).values() if e["data"] == spec}
-        files, latency = result.get("files", {}), result.get("latency", {})
-        row: Row = {"model": name, "family": result["config"].get("prune", {}).get("method", "dense")}
-        row |= {key: result[key] for key in ("params", "nonzeros", "macs")}
+        mae = {e.file: e.mae_deg["mean"] for e in result.evaluations.values() if e.data == spec}
+        lineage = result.config.lineage
+        row: Row = {"model": name, "family": lineage.family, "pruned_to": pruned_to(lineage)}
+        row |= {"params": result.params, "nonzeros": result.nonzeros, "macs": result.macs}
         for kind in ("fp32", "int8"):
             file = f"model_{kind}.tflite"
-            row[f"{kind}_mb"] = _megabytes(files.get(file, {}).get("size_bytes"))
-            row[f"{kind}_gzip_mb"] = _megabytes(files.get(file, {}).get("gzip_bytes"))
-            row[f"{kind}_ms"] = latency.get(file, {}).get("median_ms")
+            size, latency = result.files.get(file), result.latency.get(file)
+            row[f"{kind}_mb"] = None if size is None else size.size_bytes / 1e6
+            row[f"{kind}_gzip_mb"] = None if size is None else size.gzip_bytes / 1e6
+            row[f"{kind}_ms"] = None if latency is None else latency.median_ms
+            row[f"{kind}_ms_short"] = None if latency is None else not latency.valid
         row["float_mae_deg"] = mae.get("model.safetensors", mae.get("model_fp32.tflite"))
         row["int8_mae_deg"] = mae.get("model_int8.tflite")
-        rows.append({key: row[key] for key in COLUMNS})
+        rows.append(row)
     return rows
 
 
-def _megabytes(size_bytes: int | None) -> float | None:
-    return None if size_bytes is None else size_bytes / 1e6
+def pruned_to(lineage: Lineage) -> str | None:
+    """What the last pruning was asked for, in words; None where nobody pruned, or blocks were dropped."""
+    if lineage.target:
+        limits = (f"{n:,} {name.replace('_', ' ')}" if isinstance(n, int) else n for name, n in lineage.target.items())
+        return ", ".join(limits)
+    return None if lineage.sparsity is None else f"{lineage.sparsity:.1%} sparsity"
 
 
 def _cells(row: Row) -> list[str]:
-    return ["-" if row[key] is None else form.format(row[key]) for key, (_, form) in COLUMNS.items()]
+    return [_cell(row, key, form) for key, (_, form) in COLUMNS.items()]
+
+
+def _cell(row: Row, key: str, form: str, unit: float = 1) -> str:
+    """One value as text: a dash where it was not measured, with a mark where it was measured for too short a time."""
+    if row[key] is None:
+        return "-"
+    value = row[key] if isinstance(row[key], str) else row[key] / unit if unit != 1 else row[key]
+    return form.format(value) + (SHORT if row.get(f"{key}_short") else "")
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table, numbers to the right."""
     headings = [heading for heading, _ in COLUMNS.values()]
-    lines = ["| " + " | ".join(headings) + " |", "|---|---|" + "---:|" * (len(headings) - 2)]
+    lines = ["| " + " | ".join(headings) + " |", "|---|---|---|" + "---:|" * (len(headings) - 3)]
     return "\n".join(lines + ["| " + " | ".join(_cells(row)) + " |" for row in rows]) + "\n"
 
 
 def print_table(rows: Sequence[Row], title: str) -> None:
-    """The rows as a table that fits a terminal of 80 columns: counts in millions, the family left to the files."""
+    """The rows as a table that fits a terminal of 80 columns: counts in millions; the files say more."""
     from rich import box
     from rich.table import Table
 
@@ -98,9 +110,11 @@ def print_table(rows: Sequence[Row], title: str) -> None:
     for heading, _ in SHORT_COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        cells = ["-" if row[key] is None else f"{row[key] / unit:.2f}" for key, (_, unit) in SHORT_COLUMNS.items()]
+        cells = [_cell(row, key, "{:.2f}", unit).replace(SHORT, "*") for key, (_, unit) in SHORT_COLUMNS.items()]
         table.add_row(row["model"], *cells)
     standard_output().print(table)
+    if any(row["fp32_ms_short"] or row["int8_ms_short"] for row in rows):
+        standard_output().print("*: timed for less than 10 seconds, which does not count; see hpe bench --help")
 
 
 def pareto(rows: Sequence[Row], x: str, y: str) -> list[Row]:
@@ -121,14 +135,15 @@ def plot_pareto(rows: Sequence[Row], path: Path, spec: str) -> Path:
     from matplotlib import pyplot as plt
 
     axes_of = {"int8_mb": "int8 file (MB)", "int8_gzip_mb": "int8 file, gzip -9 (MB)", "int8_ms": "latency, int8 (ms)"}
+    families = sorted({r["family"] for r in rows}, key=[*FAMILIES, *(r["family"] for r in rows)].index)
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), sharey=True, layout="constrained")
     for axis, (x, label) in zip(axes, axes_of.items(), strict=True):
         front = pareto(rows, x, "int8_mae_deg")
         axis.plot([r[x] for r in front], [r["int8_mae_deg"] for r in front], "-", color="#b8c0cc", zorder=1)
-        for family, colour in FAMILIES.items():
+        for family in families:
             known = [r for r in rows if r["family"] == family and r[x] is not None and r["int8_mae_deg"] is not None]
             values = [r["int8_mae_deg"] for r in known]
-            axis.scatter([r[x] for r in known], values, s=60, color=colour, label=family, zorder=2)
+            axis.scatter([r[x] for r in known], values, s=60, color=FAMILIES.get(family, MIXED), label=family, zorder=2)
             for row in known:
                 place = {"xytext": (6, 6), "textcoords": "offset points", "fontsize": 8}
                 axis.annotate(row["model"], (row[x], row["int8_mae_deg"]), **place)
@@ -151,11 +166,7 @@ def write_report(
 
     `pictures` (title: PNG) and `note` are put on the page as they are.
     """
-    results = {}
-    for run in runs:
-        if not (run / "result.json").is_file():
-            raise ReportError(f"{run}: no result.json there; give folders of finished runs")
-        results[run.name if run.name not in results else str(run)] = read_json(run / "result.json")
+    results = read_results(runs)
     specs = data_specs(results)
     if not specs:
         raise ReportError(f"{runs[0]}: nothing evaluated yet; run `hpe evaluate {runs[0]} --data SPEC` first")
@@ -172,7 +183,7 @@ def write_report(
         f"<h2>{html.escape(title)}</h2>{_html_picture(path, title)}" for title, path in (pictures or {}).items()
     ]
     first = next(iter(results.values()))
-    write_text(out / "report.html", _page(sections, note, first.get("environment", {})))
+    write_text(out / "report.html", _page(sections, note, first.environment))
     return tables
 
 
@@ -193,7 +204,7 @@ h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{padding:.35rem .5rem;text-align:right;white-space:nowrap}
 th{border-bottom:2px solid #9aa5b1}td{border-bottom:1px solid #e4e7eb}
-th:nth-child(-n+2),td:nth-child(-n+2){text-align:left}
+th:nth-child(-n+3),td:nth-child(-n+3){text-align:left}
 img{max-width:100%;margin-top:1rem}footer{margin-top:2rem;color:#616e7c;font-size:.8rem}
 """
 
@@ -201,7 +212,8 @@ img{max-width:100%;margin-top:1rem}footer{margin-top:2rem;color:#616e7c;font-siz
 def _page(sections: Sequence[str], note: str, environment: Mapping[str, Any]) -> str:
     legend = (
         "MAE: mean absolute error over yaw, pitch and roll; samples with an angle beyond 99 degrees are left out. "
-        "MB: 10^6 bytes; gzip: level 9. ms: median latency of one image. A dash: not measured."
+        "MB: 10^6 bytes; gzip: level 9. ms: median latency of one image; short: timed for less than 10 seconds, which "
+        "does not count. Family: how the network or one that it came from was pruned. A dash: not measured."
     )
     facts = ", ".join(f"{key} {value}" for key, value in environment.items())
     return (

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from hpe.io.errors import require
 from hpe.synthetic.presets import PRESETS
 
 __all__ = ["PRESETS", "prepare", "render"]
@@ -26,17 +27,18 @@ def render(
     convention of 300W-LP (see `hpe.pose.rotation`). One image takes 2 to 3 ms on one core; the first of a process takes
     2 seconds more, and the first ever about 15, to compile the loops (see `compiled`). Run chunks of indices in several
     processes to use more cores.
-    Raises ValueError for an unknown preset, a bad size, or negative seed or index, RuntimeError without numba.
+    Raises ConfigError, a ValueError, for an unknown preset, a bad size, or negative seed or index. Needs numba.
     """
     from hpe.synthetic.scene import Scene
 
-    if preset not in PRESETS:
-        raise ValueError(f"unknown synthetic preset '{preset}': use one of {', '.join(PRESETS)}")
-    if not 16 <= size <= 512 or not 0 <= margin <= size:
-        raise ValueError(f"synthetic size {size} with margin {margin}: size must be 16..512 and margin 0..size")
+    known = ", ".join(PRESETS)
+    require(preset in PRESETS, f"unknown synthetic preset '{preset}': use one of {known}")
+    require(
+        16 <= size <= 512 and 0 <= margin <= size,
+        f"synthetic size {size} with margin {margin}: size must be 16..512 and margin 0..size",
+    )
     numbers = [int(index) for index in indices]
-    if seed < 0 or any(number < 0 for number in numbers):
-        raise ValueError(f"synthetic seed {seed} and indices must not be negative")
+    require(min([seed, *numbers]) >= 0, f"synthetic seed {seed} and indices must not be negative")
     side = size + 2 * margin
     images = np.empty((len(numbers), side, side, 3), np.uint8)
     pose_deg = np.empty((len(numbers), 3), np.float32)

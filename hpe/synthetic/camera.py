@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpe.data.crop import Box, widen
+from hpe.pose.crop import Box, widen
 from hpe.synthetic.draws import Draws
 from hpe.synthetic.raster import project
 

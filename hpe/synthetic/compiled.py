@@ -9,10 +9,7 @@ function and reads no constant of another file. There are no threads, and a pict
 from collections.abc import Callable
 from typing import Any
 
-try:
-    from numba import njit
-except ImportError:
-    raise RuntimeError("drawn heads need numba, which is not installed; pip install 'head-pose-edge[train]'") from None
+from numba import njit
 
 
 def compiled(function: Callable) -> Any:

@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
+import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from hpe.model.preprocess import AugmentConfig
+from hpe.io.errors import require
+from hpe.training.augment import AugmentConfig
 
-C = TypeVar("C")
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be used; the message names the flag and what it may be."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
+MAX_LR = 10.0
+"""No net of this kind trains at a higher rate."""
+MAX_SEED = 2**32
+"""Seeds lie below; each epoch's is derived from it within 64 bits."""
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """The network: a timm EfficientNet-B0 for 64x64 faces and a head of three angles."""
+def refuse_changed(config: Any, names: tuple[str, ...], needs: str) -> None:
+    """Refuse settings that differ from their defaults though they would be ignored; `needs` says what they need."""
+    defaults = {f.name: f.default for f in dataclasses.fields(config)}
+    for name in names:
+        require(getattr(config, name) == defaults[name], f"{flag(name)} needs {needs}; leave it out")
 
-    head: Literal["gap", "paper"] = "gap"
-    """gap: global average pool, one dense layer. paper: flatten, dense 1024, dense 256, as in the TENCON 2022 study."""
-    act: Literal["silu", "relu6", "hard_swish"] = "silu"
-    """Activation. silu as in the paper; relu6 loses least in int8 and is fastest on a microcontroller."""
-    se: bool = True
-    """Squeeze-and-excitation blocks; without them the int8 graph is half as long."""
-    padding: Literal["symmetric", "same"] = "symmetric"
-    """same: TensorFlow's padding, which saves the PAD operators in TFLite."""
-    width: float = 1.0
-    """All channels times this, rounded to multiples of 8 as EfficientNet does (stem aside): the small net that is
-    trained from scratch, against which pruning has to show itself."""
-    pretrained: bool = False
-    """Start from timm's ImageNet weights (downloaded on first use)."""
 
-    def __post_init__(self) -> None:
-        _require(0 < self.width <= 4, f"--width is {self.width}; it must lie above 0 and be at most 4")
-        _require(self.width == 1 or not self.pretrained, "--pretrained: there are no ImageNet weights for --width")
+def flag(name: str) -> str:
+    """The command line's flag of a setting."""
+    return "--" + name.replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -76,14 +60,18 @@ class TrainConfig:
     """Use torch.compile: about 20 % faster a step on CPU, after some two minutes of compiling."""
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, f"--epochs is {self.epochs}; it must be 1 or more")
-        _require(self.batch_size >= 2, f"--batch-size is {self.batch_size}; batch normalisation needs 2 or more")
-        _require(self.lr > 0, f"--lr is {self.lr}; it must be above 0")
-        _require(self.patience >= 0, f"--patience is {self.patience}; it must be 0 or more")
-        _require(0 < self.factor < 1, f"--factor is {self.factor}; it must lie between 0 and 1")
-        _require(0 <= self.min_lr <= self.lr, f"--min-lr is {self.min_lr}; it must lie between 0 and --lr ({self.lr})")
-        _require(0 <= self.ema < 1, f"--ema is {self.ema}; it must be 0 (off) or below 1")
-        _require(0 <= self.balance <= 3, f"--balance is {self.balance}; it must be 0 (off) to 3")
+        require(self.epochs >= 1, f"--epochs is {self.epochs}; it must be 1 or more")
+        require(self.batch_size >= 2, f"--batch-size is {self.batch_size}; batch normalisation needs 2 or more")
+        require(0 < self.lr <= MAX_LR, f"--lr is {self.lr}; it must lie above 0 and be at most {MAX_LR:g}")
+        require(0 <= self.ema < 1, f"--ema is {self.ema}; it must be 0 (off) or below 1")
+        require(0 <= self.balance <= 3, f"--balance is {self.balance}; it must be 0 (off) to 3")
+        require(0 <= self.seed < MAX_SEED, f"--seed is {self.seed}; it must be 0 or more and below {MAX_SEED:,}")
+        if self.lr_schedule != "plateau":
+            refuse_changed(self, ("patience", "factor", "min_lr"), "--lr-schedule plateau")
+            return
+        require(self.patience >= 0, f"--patience is {self.patience}; it must be 0 or more")
+        require(0 < self.factor < 1, f"--factor is {self.factor}; it must lie between 0 and 1")
+        require(0 <= self.min_lr <= self.lr, f"--min-lr is {self.min_lr}; it must lie between 0 and --lr ({self.lr})")
 
 
 @dataclass(frozen=True)
@@ -105,14 +93,13 @@ class DistillConfig:
     arXiv:1904.05068): widths may differ. 0 leaves it out."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             0 <= self.teacher_weight <= 1, f"--teacher-weight is {self.teacher_weight}; it must lie between 0 and 1"
         )
-        _require(self.feature_weight >= 0, f"--feature-weight is {self.feature_weight}; it must be 0 or more")
-        _require(self.teacher is not None or self.feature_weight == 0, "--feature-weight needs --teacher RUN")
-        _require(self.teacher is not None or not self.teacher_flip, "--teacher-flip needs --teacher RUN")
-        _require(self.teacher is not None or not self.teacher_once, "--teacher-once needs --teacher RUN")
-        _require(
+        require(0 <= self.feature_weight < math.inf, f"--feature-weight is {self.feature_weight}; it must be 0 or more")
+        if self.teacher is None:
+            refuse_changed(self, ("teacher_weight", "feature_weight", "teacher_flip", "teacher_once"), "--teacher RUN")
+        require(
             not self.teacher_once or self.feature_weight == 0,
             "--feature-weight reads the teacher's features at every step; leave --teacher-once out",
         )
@@ -156,8 +143,8 @@ class ChannelConfig:
     """Fade the channels out by a growing penalty and cut them at the end of the schedule (Wang et al. 2021)."""
 
     def __post_init__(self) -> None:
-        _require(self.round_to >= 1, f"--round-to is {self.round_to}; it must be 1 or more")
-        _require(self.min_channels >= 1, f"--min-channels is {self.min_channels}; it must be 1 or more")
+        require(self.round_to >= 1, f"--round-to is {self.round_to}; it must be 1 or more")
+        require(self.min_channels >= 1, f"--min-channels is {self.min_channels}; it must be 1 or more")
 
 
 TARGETS = ("params", "macs", "int8_bytes")
@@ -171,17 +158,19 @@ class PruneConfig:
     """magnitude: zero the least weights, keep the shapes. channel: remove whole channels (DepGraph). block: drop whole
     residual blocks, at the start."""
     schedule: Literal["constant", "polynomial"] = "polynomial"
-    """constant: the final sparsity from the first pruning step on. polynomial: rising, power 3 (Zhu & Gupta 2017)."""
+    """constant: the final sparsity from the first pruning step on. polynomial: from the initial to the final one, fast
+    at first, power 3 (Zhu & Gupta 2017)."""
     initial_sparsity: float = 0.0
-    """polynomial: the sparsity at the first pruning step."""
+    """polynomial: the sparsity at the first pruning step. magnitude: it may lie above the final one, as in the paper:
+    weights come back then."""
     final_sparsity: float = 0.5
     """The share of weights (magnitude) or of channels (channel) that is gone at the end."""
     begin_epoch: int = 0
     """First epoch in which pruning happens."""
     end_epoch: int | None = None
     """Pruning ends with this epoch's start; the rest is fine-tuning. Left out: two thirds of --epochs."""
-    frequency: int = 100
-    """Steps between two pruning steps."""
+    frequency: int | None = None
+    """Steps between two pruning steps. Left out: 100, or fewer where that leaves less than 20 pruning steps."""
     target_params: int | None = None
     """channel: prune until the net has at most so many parameters, whatever --final-sparsity says."""
     target_macs: int | None = None
@@ -198,43 +187,83 @@ class PruneConfig:
     def __post_init__(self) -> None:
         for name in ("initial_sparsity", "final_sparsity"):
             value = getattr(self, name)
-            _require(0 <= value < 1, f"--{name.replace('_', '-')} is {value}; it must be 0 or more and below 1")
-        if self.schedule == "polynomial":
-            _require(
-                self.initial_sparsity <= self.final_sparsity,
-                f"--initial-sparsity ({self.initial_sparsity}) is above --final-sparsity ({self.final_sparsity})",
-            )
-        _require(self.begin_epoch >= 0, f"--begin-epoch is {self.begin_epoch}; it must be 0 or more")
+            require(0 <= value < 1, f"{flag(name)} is {value}; it must be 0 or more and below 1")
+        require(self.begin_epoch >= 0, f"--begin-epoch is {self.begin_epoch}; it must be 0 or more")
         if self.end_epoch is not None:
-            _require(
+            require(
                 self.end_epoch > self.begin_epoch,
-                f"--end-epoch ({self.end_epoch}) must lie behind --begin-epoch ({self.begin_epoch})",
+                f"--end-epoch ({self.end_epoch}) must come after --begin-epoch ({self.begin_epoch})",
             )
-        _require(self.frequency >= 1, f"--frequency is {self.frequency}; it must be 1 or more")
-        _require(self.blocks >= 1, f"--blocks is {self.blocks}; it must be 1 or more")
+        if self.frequency is not None:
+            require(self.frequency >= 1, f"--frequency is {self.frequency}; it must be 1 or more")
+        require(self.blocks >= 1, f"--blocks is {self.blocks}; it must be 1 or more")
         self._check_targets()
         self._check_method("magnitude", self.masks, MaskConfig())
         self._check_method("channel", self.channels, ChannelConfig())
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        """What the method, the schedule or a target would ignore; and what they cannot do."""
+        when = ("schedule", "initial_sparsity", "final_sparsity", "begin_epoch", "end_epoch", "frequency")
+        if self.method == "block":
+            refuse_changed(self, when, "--method magnitude or channel: blocks are dropped at the start")
+            return
+        refuse_changed(self, ("blocks",), "--method block")
+        if self.channels.grow:
+            at_once = ("schedule", "initial_sparsity", "frequency")
+            refuse_changed(self, at_once, "pruning in steps: --grow removes all channels at --end-epoch")
+        if self.schedule == "constant":
+            refuse_changed(self, ("initial_sparsity",), "--schedule polynomial")
+        elif self.method == "channel":
+            require(
+                self.has_target or self.initial_sparsity <= self.final_sparsity,
+                f"--initial-sparsity ({self.initial_sparsity}) is above --final-sparsity ({self.final_sparsity}): "
+                "channels that were removed do not come back; a falling schedule needs --method magnitude",
+            )
+        if self.has_target:
+            refuse_changed(self, ("final_sparsity",), "a run without a target: the target says how much goes")
+        n_of_m = re.fullmatch(r"(\d+):(\d+)", self.masks.scope)
+        if n_of_m:
+            most, asked = 1 - int(n_of_m[1]) / int(n_of_m[2]), max(self.initial_sparsity, self.final_sparsity)
+            require(asked <= most, f"--scope {self.masks.scope} reaches at most {most:g}, but {asked:g} is asked")
+
+    @property
+    def falls(self) -> bool:
+        """Whether weights come back on the schedule."""
+        return self.schedule == "polynomial" and self.initial_sparsity > self.final_sparsity and not self.has_target
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a target says how much goes."""
+        return any(getattr(self, f"target_{name}") is not None for name in (*TARGETS, "board"))
 
     def _check_targets(self) -> None:
         targets = [name for name in (*TARGETS, "board") if getattr(self, f"target_{name}") is not None]
-        if targets:
-            flag = "--target-" + targets[0].replace("_", "-")
-            _require(self.method == "channel", f"{flag} needs --method channel: masks do not make the net smaller")
-            _require(
-                len(targets) == 1,
-                "give one target only: --target-params, --target-macs, --target-int8-bytes or --target-board",
-            )
-            _require(
-                targets[0] == "board" or getattr(self, f"target_{targets[0]}") > 0,
-                f"{flag} is {getattr(self, f'target_{targets[0]}')}; it must be above 0",
-            )
+        if not targets:
+            return
+        name = flag("target_" + targets[0])
+        require(self.method == "channel", f"{name} needs --method channel: masks do not make the net smaller")
+        flags = [flag(f"target_{measure}") for measure in (*TARGETS, "board")]
+        require(len(targets) == 1, f"give one target only: {', '.join(flags[:-1])} or {flags[-1]}")
+        if targets[0] != "board":
+            value = getattr(self, f"target_{targets[0]}")
+            require(value > 0, f"{name} is {value}; it must be above 0")
 
     def _check_method(self, method: str, given: Any, default: Any) -> None:
         """A flag of the other family would be silently ignored."""
         changed = [f.name for f in dataclasses.fields(given) if getattr(given, f.name) != getattr(default, f.name)]
         if changed:
-            _require(self.method == method, f"--{changed[0].replace('_', '-')} needs --method {method}")
+            require(self.method == method, f"{flag(changed[0])} needs --method {method}")
+
+
+PRUNING_RECIPE = TrainConfig(epochs=20, lr=5e-4, lr_schedule="onecycle")
+"""How `hpe prune` trains by default: annealed, so that recovery after the last cut has a rate to recover with."""
+
+FINETUNING_RECIPE = TrainConfig(epochs=5, lr=2e-4)
+"""How `hpe finetune` trains by default."""
+
+MAX_CLUSTERS = 256
+"""As many values as int8 has."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +281,10 @@ class FinetuneConfig:
     """Lottery-ticket rewinding: start from the weights of this run (say, trained for one epoch), masked as RUN is."""
 
     def __post_init__(self) -> None:
-        _require(self.clusters == 0 or self.clusters >= 2, f"--clusters is {self.clusters}; it must be 2 or more, or 0")
+        require(
+            self.clusters == 0 or 2 <= self.clusters <= MAX_CLUSTERS,
+            f"--clusters is {self.clusters}; it must be 2 to {MAX_CLUSTERS} (as many values as int8 has), or 0",
+        )
 
 
 @dataclass(frozen=True)
@@ -269,27 +301,3 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain JSON values: nested ones as dicts, tuples as lists, paths as text."""
-    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
-
-
-def from_dict(kind: type[C], values: dict[str, Any]) -> C:
-    """The reverse of `to_dict`; an unknown or missing key raises ConfigError."""
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    _require(
-        not unknown, f"{kind.__name__}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-    )
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ConfigError(f"{kind.__name__}: {error}") from None
-
-
-def run_id(*configs: Any) -> str:
-    """Ten hex digits that name a run: the SHA-256 of its configs, key order aside."""
-    text = json.dumps([to_dict(c) if dataclasses.is_dataclass(c) else c for c in configs], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]

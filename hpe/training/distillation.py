@@ -8,11 +8,10 @@ import numpy as np
 
 from hpe.data.faces import Faces
 from hpe.io.progress import progress_bar
-from hpe.model.net import HeadPoseNet
-from hpe.model.preprocess import centre_crop
+from hpe.model.net import HeadPoseNet, predict_all
+from hpe.pose.crop import centre_crop
 from hpe.pose.rotation import flip_pose
 from hpe.training.config import DistillConfig
-from hpe.training.loop import predict_all
 
 BATCH = 256
 

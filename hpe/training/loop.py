@@ -1,14 +1,14 @@
 """Training: one visible loop that a pruner can hook into, and that resumes to the bit.
 
-The loop knows no pruner. Behind every optimiser step it calls `pruner.step(optimizer)`: a magnitude pruner re-applies
-its masks there, a channel pruner may replace parameters by smaller ones and mend the optimiser.
+The loop knows no pruner. After every optimiser step it calls `pruner.step(optimizer)`: a magnitude pruner re-applies
+its masks there, a channel pruner may replace parameters by smaller ones, here and in the optimiser.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,39 @@ from torch import Tensor
 
 from hpe.data.faces import Faces
 from hpe.data.sampling import epoch_order
-from hpe.deploy.evaluate import PoseMetrics, evaluate
 from hpe.io.files import write_csv
 from hpe.io.progress import progress_bar
-from hpe.model.net import HeadPoseNet
-from hpe.model.preprocess import AugmentConfig, TrainAugment, preprocess_torch
-from hpe.training.config import TrainConfig
+from hpe.io.tensors import first_not_finite
+from hpe.model.net import predict_all
+from hpe.pose.crop import centre_crop
+from hpe.pose.metrics import PoseMetrics, pose_metrics
+from hpe.training.augment import AugmentConfig, TrainAugment
 from hpe.training.losses import Objective, supervised
-from hpe.training.state import Pruner, TrainError, TrainState
+from hpe.training.state import TrainError, TrainState
 
 LAST = "last.safetensors"
 """The state after the last whole epoch, in the run folder."""
 
 
 @dataclass(frozen=True)
-class FitResult:
-    """What a finished training leaves: one history row an epoch, the last validation, seconds of training alone."""
+class Lesson:
+    """What is learnt: faces, how they vary, and what is minimised."""
 
-    history: list[dict[str, float]]
+    train: Faces
+    """Faces to train on."""
+    val: Faces | None = None
+    """Faces to watch the error on."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """How the training images vary."""
+    objective: Objective = supervised
+    """The loss: by the labels, or by labels and teacher."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished training leaves: one history row per epoch, the last validation, seconds of training alone."""
+
+    history: list[dict[str, int | float]]
     val: PoseMetrics | None
     seconds: float
 
@@ -59,61 +74,39 @@ def steps_per_epoch(samples: int, batch_size: int) -> int:
     return samples // batch_size
 
 
-@torch.inference_mode()
-def predict_all(model: torch.nn.Module, crops: np.ndarray) -> np.ndarray:
-    """Poses in degrees (N, 3) of uint8 crops (N, 64, 64, 3), on the model's device."""
-    device = next(model.parameters()).device
-    images = preprocess_torch(torch.from_numpy(np.ascontiguousarray(crops)).to(device))  # (N, 3, 64, 64)
-    return model(images).float().cpu().numpy()
+def fit(state: TrainState, lesson: Lesson, folder: Path, report: Callable[[str], None] = print) -> FitResult:
+    """Train the model of `state` in place, on the device where it lies, from the epoch that the state has reached.
 
-
-def fit(
-    model: HeadPoseNet,
-    train: Faces,
-    val: Faces | None,
-    config: TrainConfig,
-    folder: Path,
-    pruner: Pruner | None = None,
-    augment: AugmentConfig = AugmentConfig(),  # noqa: B008
-    objective: Objective = supervised,
-    view: torch.nn.Module | None = None,
-    resume: bool = False,
-    report: Callable[[str], None] = print,
-) -> FitResult:
-    """Train `model` in place; leaves metrics.csv, TensorBoard events and the state for `resume` in `folder`.
-
-    Everything random in an epoch is drawn from (seed, epoch), so a resumed run equals an unbroken one. The weights left
-    in `model` are the averaged ones when `config.ema` is above 0. A `view` computes in the model's place, with its
-    parameters (`pruning.quantisation_aware`); it is what training, validation and the history then speak of.
+    Leaves metrics.csv, TensorBoard events and the state for resuming in `folder`. Everything random in an epoch is
+    drawn from (seed, epoch), so a resumed run equals an unbroken one. The weights left in the model are the averaged
+    ones when `ema` is above 0.
     """
-    device = choose_device(config.device)
-    model.to(device)
-    images = torch.from_numpy(np.asarray(train.images)).to(device)  # (N, 80, 80, 3) uint8, decoded once
-    poses = torch.from_numpy(np.asarray(train.pose_deg, dtype=np.float32)).to(device)  # (N, 3) degrees
-    state = TrainState(model, pruner, config, steps_per_epoch(len(train), config.batch_size), view)
-    if resume and (folder / LAST).exists():
-        state.load(folder / LAST)
-        report(f"resumed after epoch {state.epoch} of {config.epochs}")
+    config, progress = state.config, state.progress
+    device = next(state.model.parameters()).device
+    images = torch.from_numpy(np.asarray(lesson.train.images)).to(device)  # (N, 80, 80, 3) uint8, decoded once
+    poses = torch.from_numpy(np.asarray(lesson.train.pose_deg, dtype=np.float32)).to(device)  # (N, 3) degrees
     network: Any = torch.compile(state.network) if config.compile else state.network
-    vary = TrainAugment(augment)
-    with _tensorboard(folder, state.epoch) as board:
-        while state.epoch < config.epochs:
-            row: dict[str, float] = {"epoch": state.epoch + 1, "lr": state.lr}
-            row |= _epoch(network, state, images, poses, vary, objective)
-            state.seconds += row["seconds"]
-            metrics = _validate(state, val)
+    vary = TrainAugment(lesson.augment)
+    metrics = None
+    with _tensorboard(folder, progress.epoch) as board:
+        while progress.epoch < config.epochs:
+            row: dict[str, int | float] = {"epoch": progress.epoch + 1, "lr": state.lr}
+            row |= _epoch(network, state, images, poses, vary, lesson.objective)
+            progress.seconds += row["seconds"]
+            metrics = _validate(state, lesson.val)
             if metrics is not None:
                 row |= {f"val_mae_{name}_deg": value for name, value in metrics.mae_deg.items()}
             state.end_epoch(row, metrics.mean_deg if metrics is not None else row["train_mae_deg"])
             state.save(folder / LAST)
-            write_csv(folder / "metrics.csv", state.history)
+            write_csv(folder / "metrics.csv", progress.history)
             for name, value in row.items():
-                board.add_scalar(name, value, state.epoch)
+                board.add_scalar(name, value, progress.epoch)
             report(_epoch_line(row, config.epochs))
-    metrics = _validate(state, val)
-    model.load_state_dict(state.weights())
-    model.eval()
-    return FitResult(state.history, metrics, state.seconds)
+    if metrics is None:  # a run that was stopped after its last epoch
+        metrics = _validate(state, lesson.val)
+    state.model.load_state_dict(state.weights())
+    state.model.eval()
+    return FitResult(progress.history, metrics, progress.seconds)
 
 
 def _epoch(
@@ -121,14 +114,15 @@ def _epoch(
 ) -> dict[str, float]:
     """One pass: shuffle, augment, forward, backward, step, what follows a step. Returns the mean error and the time."""
     config, device, started = state.config, images.device, time.perf_counter()
-    seed = config.seed * 100_003 + state.epoch
+    epoch, steps = state.progress.epoch, state.progress.steps
+    seed = config.seed * 100_003 + epoch
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
     order = epoch_order(poses, config.balance, torch.Generator().manual_seed(seed)).to(device)
     total = torch.zeros((), device=device)
     network.train()
-    with progress_bar(f"epoch {state.epoch + 1}/{config.epochs}", state.steps) as advance:
-        for batch in order[: state.steps * config.batch_size].view(state.steps, config.batch_size):
+    with progress_bar(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:
+        for batch in order[: steps * config.batch_size].view(steps, config.batch_size):
             inputs, targets = vary(images[batch], poses[batch], generator)  # (B, 3, 64, 64), (B, 3)
             loss, outputs = objective(network, inputs, targets)  # (), (B, 3)
             state.optimizer.zero_grad(set_to_none=True)
@@ -137,12 +131,22 @@ def _epoch(
             state.after_step()
             total += (outputs.detach() - targets).abs().mean()
             advance()
-    mean_deg = total.item() / state.steps
-    if not np.isfinite(mean_deg):
-        raise TrainError(f"epoch {state.epoch + 1}: the error is {mean_deg}; lower --lr (now {config.lr}) and --resume")
+    mean_deg = total.item() / steps
+    _check_converging(state, mean_deg)
     seconds = time.perf_counter() - started
-    speed = state.steps * config.batch_size / seconds
-    return {"train_mae_deg": mean_deg, "seconds": seconds, "images_per_s": speed}
+    return {"train_mae_deg": mean_deg, "seconds": seconds, "images_per_s": steps * config.batch_size / seconds}
+
+
+def _check_converging(state: TrainState, mean_deg: float) -> None:
+    """Stop a training whose error or weights are no numbers any more; what was saved an epoch ago stays."""
+    name = first_not_finite(state.model.state_dict())
+    if np.isfinite(mean_deg) and name is None:
+        return
+    what = f"the error is {mean_deg}" if name is None else f"{name} holds NaN or infinity"
+    raise TrainError(
+        f"epoch {state.progress.epoch + 1}: training diverged ({what}); start again in another --out with a lower --lr "
+        f"(now {state.config.lr})"
+    )
 
 
 def _validate(state: TrainState, val: Faces | None) -> PoseMetrics | None:
@@ -153,12 +157,13 @@ def _validate(state: TrainState, val: Faces | None) -> PoseMetrics | None:
     live = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(state.weights())
     state.network.eval()
-    metrics = evaluate(lambda crops: predict_all(state.network, crops), val)
+    predicted = predict_all(state.network, centre_crop(val.images))
+    metrics = pose_metrics(predicted, val.pose_deg, val.dropped)
     model.load_state_dict(live)
     return metrics
 
 
-def _epoch_line(row: dict[str, float], epochs: int) -> str:
+def _epoch_line(row: dict[str, int | float], epochs: int) -> str:
     """The one log line of an epoch."""
     text = f"epoch {int(row['epoch']):>3}/{epochs}  train {row['train_mae_deg']:.2f} deg"
     if "val_mae_mean_deg" in row:

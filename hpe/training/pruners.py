@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.micro.boards import find_board, planned_limits
 from hpe.data.faces import Faces
+from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input, load_model
-from hpe.model.preprocess import centre_crop, preprocess_torch
-from hpe.training.config import TARGETS, ConfigError, PruneConfig
+from hpe.model.preprocess import preprocess_torch
+from hpe.pose.crop import centre_crop
+from hpe.training.config import TARGETS, ChannelConfig, MaskConfig, PruneConfig, Recipe
+from hpe.training.timing import settled
+from hpe.training.zeros import KeepingZeros, check_masked_parent, zero_share
 from pruning.blocks import drop_blocks
 from pruning.channels.growing import GrowingRegPruner
+from pruning.channels.importance import Importance
 from pruning.channels.observed import AttentionImportance, SensitivityImportance
 from pruning.channels.pruner import ChannelPruner
-from pruning.schedule import ConstantSparsity, PolynomialDecay
+from pruning.channels.target import Criteria, Target
+from pruning.errors import PruningError
+from pruning.schedule import ConstantSparsity, PolynomialDecay, Schedule
 from pruning.stats import stats
 from pruning.weights.magnitude import MagnitudePruner
 from pruning.weights.masks import prunable_weights, rewind
@@ -31,52 +40,134 @@ LOOKED_AT_FOR_SENSITIVITY = 256
 """Faces by which channels are ranked by sensitivity: a mean of squares needs more."""
 
 
+NORM_BATCHES = 8
+"""Training batches on which batch-norms are re-estimated after channels were cut."""
+
+
 def make_pruner(
-    network: HeadPoseNet, prune: PruneConfig, epochs: int, steps: int, faces: Faces | None = None
+    network: HeadPoseNet,
+    prune: PruneConfig,
+    epochs: int,
+    steps: int,
+    faces: Faces | None = None,
+    recipe: Recipe | None = None,
 ) -> Pruner:
     """The pruner of a config: epochs become optimiser steps, `steps` of them an epoch.
 
-    `faces` are what some rankings look at; the others need none.
+    `faces` are what some rankings look at; the others need none. By the `recipe` random scores are seeded, and batches
+    of these faces are drawn on which batch-norms are re-estimated after each cut; without it they stay.
+
+    Raises:
+        ConfigError: if the config does not suit the network or the length of the run.
     """
-    begin, end = _pruning_steps(prune, epochs, steps)
-    masks, channels = prune.masks, prune.channels
-    limits = channel_limits(network, prune)
+    prune = settled(prune, epochs, steps)
+    try:
+        if prune.method == "magnitude":
+            seed = 0 if recipe is None else recipe.train.seed
+            return _mask_pruner(network, prune, make_schedule(prune, steps), seed)
+        return _channel_pruner(network, prune, steps, faces, recipe)
+    except PruningError as error:
+        raise ConfigError(str(error)) from error
+
+
+def make_schedule(prune: PruneConfig, steps: int, final: float | None = None) -> Schedule:
+    """The schedule of a settled config in optimiser steps; `final` takes the place of its final sparsity.
+
+    The last step is rounded down to a pruning step, so that the final sparsity is met.
+    """
+    assert prune.end_epoch is not None
+    assert prune.frequency is not None
+    final = prune.final_sparsity if final is None else final
+    begin, span = prune.begin_epoch * steps, (prune.end_epoch - prune.begin_epoch) * steps
+    end = begin + span // prune.frequency * prune.frequency
+    if prune.schedule == "constant":
+        return ConstantSparsity(final, begin, end, prune.frequency)
+    return PolynomialDecay(prune.initial_sparsity, final, begin, end, frequency=prune.frequency)
+
+
+def _mask_pruner(network: HeadPoseNet, prune: PruneConfig, schedule: Schedule, seed: int) -> Pruner:
+    masks = prune.masks
+    check_masked_parent(prune, zero_share(_prunable(network, masks)))
+    places = {"include": masks.include, "exclude": masks.exclude, "depthwise": masks.depthwise}
+    pruner = MagnitudePruner(network, schedule, masks.scope, score=masks.score, seed=seed, **places)
+    return KeepingZeros(network, pruner)
+
+
+def _prunable(network: HeadPoseNet, masks: MaskConfig) -> Mapping[str, Tensor]:
+    """The weights that the config allows to be masked."""
+    return prunable_weights(network, masks.include, masks.exclude, masks.depthwise)
+
+
+def _channel_pruner(
+    network: HeadPoseNet, prune: PruneConfig, steps: int, faces: Faces | None, recipe: Recipe | None
+) -> Pruner:
+    channels, limits = prune.channels, channel_limits(network, prune)
     shares = _shares_to_go(network, limits)
     final = max(shares.values(), default=prune.final_sparsity)
-    if prune.schedule == "constant":
-        schedule = ConstantSparsity(final, begin, end, prune.frequency)
-    else:
-        schedule = PolynomialDecay(min(prune.initial_sparsity, final), final, begin, end, frequency=prune.frequency)
-    if prune.method == "magnitude":
-        places = {"include": masks.include, "exclude": masks.exclude, "depthwise": masks.depthwise}
-        return MagnitudePruner(network, schedule, masks.scope, score=masks.score, **places)
-    options = {"importance": channels.importance, "ranking": channels.ranking, "round_to": channels.round_to}
-    options |= {"min_channels": channels.min_channels, "ignored": channels.ignored}
-    if channels.importance in ("attention", "sensitivity"):
-        if faces is None:
-            raise ConfigError(f"--importance {channels.importance} looks at faces, and none were given")
-        if channels.importance == "attention":
-            options["importance"] = AttentionImportance(network, some_crops(faces))
-        else:
-            crops = some_crops(faces, LOOKED_AT_FOR_SENSITIVITY)
-            options["importance"] = SensitivityImportance(network, crops, limits)
+    seed = 0 if recipe is None else recipe.train.seed
+    criteria = Criteria(
+        importance=_importance(network, channels, limits, faces),
+        ranking=channels.ranking,
+        round_to=channels.round_to,
+        min_channels=channels.min_channels,
+        ignored=channels.ignored,
+        seed=seed,
+    )
     if channels.grow:
-        goal = limits or {"ratio": final}
-        return GrowingRegPruner(network, example_input(), begin_step=begin, end_step=end, **goal, **options)
+        assert prune.end_epoch is not None
+        target = Target(**limits) if limits else Target(ratio=final)
+        first_and_last = prune.begin_epoch * steps, prune.end_epoch * steps
+        return KeepingZeros(network, GrowingRegPruner(network, example_input(), target, first_and_last, criteria))
+    if prune.initial_sparsity > final:
+        raise ConfigError(
+            f"--initial-sparsity {prune.initial_sparsity} is more than the target takes ({final:.3f}): "
+            "removed channels do not come back"
+        )
     measure = {name: share / final for name, share in shares.items()} or "channels"
-    return ChannelPruner(network, example_input(), schedule, measure=measure, **options)
+    schedule = make_schedule(prune, steps, final)
+    batches = None if faces is None or recipe is None else partial(training_batches, faces, recipe)
+    return KeepingZeros(network, ChannelPruner(network, example_input(), schedule, criteria, measure, batches))
 
 
-def _pruning_steps(prune: PruneConfig, epochs: int, steps: int) -> tuple[int, int]:
-    """First and last step of the schedule; the last is rounded down to a pruning step, so that all of it is met."""
-    end_epoch = prune.end_epoch if prune.end_epoch is not None else max(prune.begin_epoch + 1, round(epochs * 2 / 3))
-    if prune.begin_epoch >= epochs or end_epoch > epochs:
-        raise ConfigError(f"pruning from epoch {prune.begin_epoch} to {end_epoch} does not fit into --epochs {epochs}")
-    begin, end = prune.begin_epoch * steps, end_epoch * steps
-    last = begin + (end - begin) // prune.frequency * prune.frequency
-    if last == begin:
-        raise ConfigError(f"--frequency {prune.frequency} is more than the {end - begin} steps of pruning")
-    return begin, last
+def _importance(
+    network: HeadPoseNet, channels: ChannelConfig, limits: dict[str, int], faces: Faces | None
+) -> str | Importance:
+    """A name that `pruning` knows, or what looks at faces."""
+    if channels.importance not in ("attention", "sensitivity"):
+        return channels.importance
+    if faces is None:
+        raise ConfigError(f"--importance {channels.importance} looks at faces, and none were given")
+    if channels.importance == "attention":
+        return AttentionImportance(network, some_crops(faces))
+    return SensitivityImportance(network, some_crops(faces, LOOKED_AT_FOR_SENSITIVITY), limits)
+
+
+def training_batches(faces: Faces, recipe: Recipe) -> Iterator[Tensor]:
+    """Some batches of inputs float32 (B, 3, 64, 64), drawn and augmented as in training; the same at each call."""
+    import numpy as np
+    import torch
+
+    from hpe.data.sampling import epoch_order
+    from hpe.training.augment import TrainAugment
+
+    generator = torch.Generator().manual_seed(recipe.train.seed)
+    poses = torch.from_numpy(np.asarray(faces.pose_deg, dtype=np.float32))  # (N, 3) degrees
+    vary = TrainAugment(recipe.augment)
+    order = epoch_order(poses, recipe.train.balance, generator)
+    for batch in order.split(recipe.train.batch_size)[:NORM_BATCHES]:
+        if len(batch) > 1:
+            yield vary(torch.from_numpy(np.asarray(faces.images[batch.numpy()])), poses[batch], generator)[0]
+
+
+def check_network(network: HeadPoseNet, prune: PruneConfig) -> None:
+    """Refuse what does not suit the network, before any data are read: patterns, its zeros, a target that is met."""
+    try:
+        if prune.method == "magnitude":
+            check_masked_parent(prune, zero_share(_prunable(network, prune.masks)))
+        elif prune.method == "channel":
+            channel_limits(network, prune)
+    except PruningError as error:
+        raise ConfigError(str(error)) from error
 
 
 def channel_limits(network: HeadPoseNet, prune: PruneConfig) -> dict[str, int]:

@@ -1,157 +1,219 @@
-"""The three runs that train: from nothing, while pruning, and on from a finished run. Each fills one run folder.
+"""The three runs that train: from scratch, while pruning, and on from a finished run. Each fills one run folder.
 
 RUN/config.json        what was asked for
-RUN/metrics.csv        one row an epoch
+RUN/metrics.csv        one row per epoch
 RUN/model.safetensors  the weights; arch.json beside it holds the widths
 RUN/result.json        what was measured, by every later step too
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpe.io.configs import run_id, to_dict
 from hpe.io.environment import environment
-from hpe.io.files import read_json, write_json
-from hpe.training.config import ConfigError, FinetuneConfig, ModelConfig, PruneConfig, Recipe, run_id, to_dict
+from hpe.io.errors import ConfigError
+from hpe.io.files import write_json
+from hpe.model.checkpoint import checkpoint_folder
+from hpe.model.config import ModelConfig
+from hpe.training.config import FinetuneConfig, PruneConfig, Recipe
+from hpe.training.descent import lineage_after
+from hpe.training.start import (
+    Report,
+    Request,
+    RunError,
+    check_other_folder,
+    clear_leftovers,
+    is_finished,
+    keep_schedule,
+)
+from hpe.training.timing import check_epochs, settled
 
 if TYPE_CHECKING:
     import torch
 
     from hpe.data.faces import Faces
     from hpe.model.net import HeadPoseNet
+    from hpe.training.loop import FitResult
     from hpe.training.state import Pruner
-
-Report = Callable[[str], None]
 
 GATE_SAMPLES = 512
 """Faces by which `--simplify` measures what squeeze-excitation lets through."""
 
 
-class RunError(RuntimeError):
-    """A run folder that cannot be used as asked; the message names it and the remedy."""
-
-
 def run_train(out: Path, model: ModelConfig, recipe: Recipe, resume: bool = False, report: Report = print) -> Path:
-    """Train a network from nothing (or ImageNet weights) by `recipe`; returns the run folder `out`."""
-    from hpe.model.net import build_model
+    """Train a network from scratch (or ImageNet weights) by `recipe`; returns the run folder `out`."""
+    request = Request(out, {"command": "train", "model": to_dict(model)}, recipe, resume, report)
+    if is_finished(request):
+        return out
 
+    from hpe.data.faces import load_faces
+    from hpe.model.net import build_model
+    from hpe.training.loop import choose_device
+
+    choose_device(recipe.train.device)
     network = build_model(model, recipe.train.seed)
-    config = {"command": "train", "model": to_dict(model)}
-    return _run(out, config, network, recipe, resume=resume, report=report)
+    return _run(request, network, load_faces(recipe.data, skip_bad=recipe.skip_bad))
 
 
 def run_prune(
     source: Path, out: Path, prune: PruneConfig, recipe: Recipe, resume: bool = False, report: Report = print
 ) -> Path:
     """Prune the network of run `source` while training goes on; the pruned one is kept in `out`."""
+    check_other_folder(source, out)
+    prune = keep_schedule(prune, out, resume)
+    check_epochs(prune, recipe.train.epochs)
+    request = Request(out, {"command": "prune", "parent": str(source), "prune": to_dict(prune)}, recipe, resume, report)
+    if is_finished(request):
+        return out
+    checkpoint_folder(source)
+    if prune.target_board is not None:
+        from export.micro.boards import find_board
+
+        find_board(prune.target_board)
+
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model
-    from hpe.training.loop import steps_per_epoch
-    from hpe.training.pruners import drop_least_blocks, make_pruner
+    from hpe.training.loop import choose_device, steps_per_epoch
+    from hpe.training.pruners import check_network, drop_least_blocks, make_pruner
+    from pruning.weights.frozen import ZeroKeeper
 
-    _check_source(source, out)
+    choose_device(recipe.train.device)
     network = load_model(source)
-    config = {"command": "prune", "parent": str(source), "model": to_dict(network.config), "prune": to_dict(prune)}
+    check_network(network, prune)
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if prune.method == "block":
         report(f"dropped {', '.join(drop_least_blocks(network, faces, prune.blocks))}")
-        pruner = None
+        pruner: Pruner = ZeroKeeper(network)
     else:
         steps = steps_per_epoch(len(faces), recipe.train.batch_size)
-        pruner = make_pruner(network, prune, recipe.train.epochs, steps, faces)
-    return _run(out, config, network, recipe, faces, pruner, resume=resume, report=report)
+        prune = settled(prune, recipe.train.epochs, steps)
+        pruner = make_pruner(network, prune, recipe.train.epochs, steps, faces, recipe)
+    what = request.what | {"model": to_dict(network.config), "prune": to_dict(prune)}
+    return _run(replace(request, what=what), network, faces, pruner)
 
 
 def run_finetune(
     source: Path, out: Path, tune: FinetuneConfig, recipe: Recipe, resume: bool = False, report: Report = print
 ) -> Path:
     """Train the network of run `source` further, its zeros and widths kept; the new one is kept in `out`."""
+    check_other_folder(source, out)
+    if tune.qat and recipe.distill.feature_weight:
+        raise ConfigError("--feature-weight reads the float features, which --qat does not compute; leave one out")
+    what = {"command": "finetune", "parent": str(source), "finetune": to_dict(tune)}
+    request = Request(out, what, recipe, resume, report)
+    if is_finished(request):
+        return out
+    for run in (source, tune.rewind_to):
+        if run is not None:
+            checkpoint_folder(run)
+
     from hpe.data.faces import load_faces
     from hpe.model.net import example_input, load_model
     from hpe.model.simplify import simplified
     from hpe.training.loop import choose_device
     from hpe.training.pruners import rewind_to, some_crops
+    from hpe.training.zeros import KeepingZeros
     from pruning.quantise.qat import quantisation_aware
     from pruning.weights.clustering import WeightClusterer
     from pruning.weights.frozen import ZeroKeeper
 
-    _check_source(source, out)
+    device = choose_device(recipe.train.device)
     network = load_model(source)
-    if tune.qat and recipe.distill.feature_weight:
-        raise ConfigError("--feature-weight reads the float features, which --qat does not compute; leave one out")
     if tune.rewind_to is not None:
         rewind_to(network, tune.rewind_to)
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if tune.simplify:
         network = simplified(network, some_crops(faces, GATE_SAMPLES))
-    pruner = WeightClusterer(network, tune.clusters) if tune.clusters else ZeroKeeper(network)
-    device = choose_device(recipe.train.device)
-    view = quantisation_aware(network.to(device), example_input()) if tune.qat else None
-    config = {"command": "finetune", "parent": str(source), "model": to_dict(network.config), "finetune": to_dict(tune)}
-    return _run(out, config, network, recipe, faces, pruner, view, resume=resume, report=report)
-
-
-def _check_source(source: Path, out: Path) -> None:
-    if out.resolve() == source.resolve():
-        raise ConfigError(f"--out {out} is the run to start from; give another folder, so that it stays as it is")
+    network.to(device)
+    clusterer = WeightClusterer(network, tune.clusters) if tune.clusters else None
+    pruner = ZeroKeeper(network) if clusterer is None else KeepingZeros(network, clusterer)
+    view = quantisation_aware(network, example_input()) if tune.qat else None
+    return _run(replace(request, what=what | {"model": to_dict(network.config)}), network, faces, pruner, view)
 
 
 def _run(
-    out: Path,
-    config: dict[str, Any],
+    request: Request,
     network: HeadPoseNet,
-    recipe: Recipe,
-    faces: Faces | None = None,
+    faces: Faces,
     pruner: Pruner | None = None,
     view: torch.nn.Module | None = None,
-    *,
-    resume: bool,
-    report: Report,
 ) -> Path:
-    """What all runs share: the folder, the data, the loop, the checkpoint, the result."""
+    """What all runs share: the rest of the data, the folder, the loop, the checkpoint, the result."""
     from hpe.data.faces import load_faces
-    from hpe.model.net import example_input, load_model, save_checkpoint
+    from hpe.model.net import load_model, save_checkpoint
     from hpe.training.distillation import relabelled
-    from hpe.training.loop import LAST, choose_device, fit
+    from hpe.training.loop import LAST, Lesson, choose_device, fit, steps_per_epoch
     from hpe.training.losses import distilled, supervised
-    from pruning.stats import stats
+    from hpe.training.state import TrainState
 
-    config |= to_dict(recipe)
-    faces = load_faces(recipe.data, skip_bad=recipe.skip_bad) if faces is None else faces
-    val = load_faces(recipe.val, skip_bad=recipe.skip_bad) if recipe.val else None
-    teacher = load_model(recipe.distill.teacher) if recipe.distill.teacher is not None else None
+    lineage = to_dict(lineage_after(request.config))
+    request = replace(request, what=request.what | {"lineage": lineage})
+    out, recipe, report = request.out, request.recipe, request.report
+    train, distill, device = recipe.train, recipe.distill, choose_device(recipe.train.device)
+    steps = steps_per_epoch(len(faces), train.batch_size)
+    teacher = load_model(distill.teacher) if distill.teacher is not None else None
     objective = supervised
-    if teacher is not None and not recipe.distill.teacher_once:
-        objective = distilled(teacher, network, recipe.distill)
-    _open_run(out, config, resume)
-    if teacher is not None and recipe.distill.teacher_once:
-        report(f"asking {recipe.distill.teacher} about {len(faces):,} faces")
-        faces = relabelled(faces, teacher.to(choose_device(recipe.train.device)), recipe.distill)
-    result = fit(network, faces, val, recipe.train, out, pruner, recipe.augment, objective, view, resume, report)
-    network.cpu()
-    save_checkpoint(network, out)
-    counts = stats(network, example_input())
-    summary: dict[str, Any] = {"id": run_id(config), "config": config, "images": len(faces), "dropped": faces.dropped}
-    summary |= {"params": counts.params, "nonzeros": counts.nonzeros, "macs": counts.macs}
-    summary |= {"train_seconds": round(result.seconds, 1), "val": result.val.to_dict() if result.val else None}
-    write_json(out / "result.json", {**summary, "environment": environment()})
+    with _explained(out, train.batch_size):
+        state = TrainState(network.to(device), pruner, train, steps, view)
+        if teacher is not None and not distill.teacher_once:
+            objective = distilled(teacher, network, distill)
+        val = load_faces(recipe.val, skip_bad=recipe.skip_bad) if recipe.val else None
+        if request.resume and (out / LAST).exists():
+            state.load(out / LAST)
+            state.check_epochs()
+            report(f"resumed after epoch {state.progress.epoch} of {train.epochs}")
+        clear_leftovers(out)
+        write_json(out / "config.json", request.config)  # only now: nothing refuses any more
+        if teacher is not None and distill.teacher_once:
+            report(f"asking {distill.teacher} about {len(faces):,} faces")
+            faces = relabelled(faces, teacher.to(device), distill)
+        result = fit(state, Lesson(faces, val, recipe.augment, objective), out, report)
+        network.cpu()
+        save_checkpoint(network, out)
+        write_json(out / "result.json", _summary(request.config, network, faces, result))
     (out / LAST).unlink(missing_ok=True)
     return out
 
 
-def _open_run(out: Path, config: dict[str, Any], resume: bool) -> None:
-    """Start a new run folder, or go on in one; what is there is never overwritten."""
-    if (out / "result.json").exists():
-        raise RunError(f"{out}: holds a finished run; give another --out, or delete the folder first")
-    if (out / "config.json").exists():
-        if not resume:
-            raise RunError(f"{out}: holds an unfinished run; go on with --resume, or give another --out")
-        saved = read_json(out / "config.json")
-        changed = [key for key in config if key != "train" and config[key] != saved.get(key)]
-        if changed:
-            raise RunError(f"{out}: --resume with another {', '.join(changed)}; config.json there says what it was")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out}: exists and is no run folder; give another --out")
-    write_json(out / "config.json", config)
+def _summary(config: dict[str, Any], network: HeadPoseNet, faces: Faces, result: FitResult) -> dict[str, Any]:
+    """What result.json says of a run that has just ended."""
+    from hpe.model.net import example_input
+    from pruning.stats import stats
+
+    counts = stats(network, example_input())
+    return {
+        "id": run_id(config),
+        "config": config,
+        "images": len(faces),
+        "dropped": faces.dropped,
+        "params": counts.params,
+        "nonzeros": counts.nonzeros,
+        "macs": counts.macs,
+        "train_seconds": round(result.seconds, 1),
+        "val": result.val.to_dict() if result.val else None,
+        "environment": environment(),
+    }
+
+
+@contextmanager
+def _explained(out: Path, batch_size: int) -> Iterator[None]:
+    """Say what to do where the disk or the memory is full in the middle of a run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise RunError(f"{out}: {os.strerror(error.errno)}; free some space, then go on with --resume") from None
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate" in str(error)):
+            raise
+        raise RunError(
+            f"{out}: the memory is full; start again in another --out with a smaller --batch-size (now {batch_size})"
+        ) from None

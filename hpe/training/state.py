@@ -3,77 +3,79 @@
 from __future__ import annotations
 
 import json
-import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from hpe.io.files import write_whole
+from hpe.io.configs import from_dict, to_dict
+from hpe.io.errors import ConfigError, HpeError
+from hpe.io.tensors import TensorFileError, read_tensors, write_tensors
 from hpe.model.net import HeadPoseNet
-from hpe.training.config import TrainConfig, to_dict
+from hpe.training.averages import WeightAverage
+from hpe.training.config import TrainConfig
+from hpe.training.schedules import Plateau, one_cycle
 from pruning.channels.pruner import apply_widths, widths
 
-KEPT = ("epoch", "step_count", "seconds", "stalled", "lr", "history")
-"""The plain numbers of TrainState that a checkpoint holds as they are."""
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+"""What Adam keeps for each parameter."""
 
 
-class TrainError(RuntimeError):
+class TrainError(HpeError, RuntimeError):
     """Training that cannot start, go on or converge; the message names the flag or file and the remedy."""
 
 
 class Pruner(Protocol):
-    """What training asks of a pruner: a step behind each optimiser step, and a state for resuming."""
+    """What training asks of a pruner: a step after each optimiser step, and a state for resuming."""
 
-    def step(self, optimizer: torch.optim.Optimizer) -> Any: ...
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Count one optimiser step; True where the network was changed."""
+        ...
+
     def state_dict(self) -> dict[str, Tensor | int | float]: ...
     def load_state_dict(self, state: dict[str, Tensor | int | float]) -> None: ...
 
 
-class WeightAverage:
-    """Exponential moving average of all parameters and statistics; young averages forget faster (as in timm).
+@dataclass
+class Progress:
+    """The plain numbers of a training: how far it is, and what it has seen."""
 
-    A weight that is exactly zero in the live model is zero in the average too, so a mask holds for both. Where a layer
-    changed shape (channels were removed), its average starts anew.
-    """
-
-    def __init__(self, model: torch.nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: torch.nn.Module) -> None:
-        self.updates += 1
-        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
-        old, new = [], []
-        for name, tensor in model.state_dict().items():
-            if self.average[name].shape != tensor.shape or not tensor.is_floating_point():
-                self.average[name] = tensor.detach().clone()
-            else:
-                old.append(self.average[name])
-                new.append(tensor.detach())
-        if old:
-            torch._foreach_lerp_(old, new, weight)  # pyright: ignore[reportPrivateImportUsage]
-
-    def state(self, model: torch.nn.Module) -> dict[str, Tensor]:
-        """The averaged state dict, with zeros wherever the live weight is exactly zero."""
-        live = model.state_dict()
-        return {name: torch.where(live[name] == 0, live[name], average) for name, average in self.average.items()}
+    steps: int
+    """Optimiser steps in an epoch."""
+    plateau: Plateau
+    """The learning rate now, and what the plateau schedule remembers."""
+    epoch: int = 0
+    """Whole epochs so far."""
+    step_count: int = 0
+    """Optimiser steps so far."""
+    seconds: float = 0.0
+    """Time spent in training alone."""
+    average_updates: int = 0
+    """Steps that the running average has taken in."""
+    history: list[dict[str, int | float]] = field(default_factory=list)
+    """One row per epoch."""
 
 
-def one_cycle(step: int, peak: float, steps: int, warm_up: float = 0.15) -> float:
-    """Learning rate of Smith's 1cycle policy: linear up to `peak` over `warm_up` of the steps, then cosine to zero."""
-    rising = max(1.0, warm_up * steps)
-    if step < rising:
-        return peak * (0.04 + 0.96 * step / rising)
-    progress = min(1.0, (step - rising) / max(1.0, steps - rising))
-    return peak * 0.5 * (1 + math.cos(math.pi * progress))
+@dataclass
+class Header:
+    """The texts and numbers in the header of a checkpoint."""
+
+    progress: Progress
+    """As it was when the epoch ended."""
+    widths: dict[str, list[int]]
+    """The width of every layer that pruning may change."""
+    pruner: dict[str, Any]
+    """What the pruner keeps beside tensors."""
 
 
 class TrainState:
-    """What one training holds between two steps; `save` and `load` keep it in one file, without pickle."""
+    """What one training holds between two steps; `save` and `load` keep it in one file, without pickle.
+
+    A `view` computes in the model's place, with its parameters (`pruning.quantisation_aware`). The model must lie on
+    the device that it is trained on.
+    """
 
     def __init__(
         self,
@@ -83,15 +85,17 @@ class TrainState:
         steps: int,
         view: torch.nn.Module | None = None,
     ) -> None:
-        self.model, self.pruner, self.config, self.steps = model, pruner, config, steps
+        self.model, self.pruner, self.config = model, pruner, config
         self.network: torch.nn.Module = model if view is None else view  # what computes
         self.optimizer = self._new_optimizer()
         self.average = WeightAverage(model, config.ema) if config.ema else None
-        self.epoch, self.step_count, self.seconds = 0, 0, 0.0
-        self.best, self.stalled = math.inf, 0
-        self.history: list[dict[str, float]] = []
-        self.lr = config.lr
-        self._update_rate()
+        self.progress = Progress(steps, Plateau(config.lr))
+        self._set_rate()
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return self.progress.plateau.lr
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         fused = next(self.model.parameters()).device.type in ("cpu", "cuda")
@@ -101,113 +105,114 @@ class TrainState:
         """The ranges of activations that a quantisation-aware view has seen, which are in no state of the model."""
         return {name: buffer for name, buffer in self.network.named_buffers() if name.endswith(".range")}
 
-    def _update_rate(self) -> None:
-        if self.config.lr_schedule == "onecycle":
-            self.lr = one_cycle(self.step_count, self.config.lr, self.config.epochs * self.steps)
+    def _set_rate(self) -> None:
+        progress, config = self.progress, self.config
+        if config.lr_schedule == "onecycle":
+            progress.plateau.lr = one_cycle(progress.step_count, config.lr, config.epochs * progress.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
 
     def after_step(self) -> None:
         """What follows each optimiser step: the pruner, the running average, the next learning rate."""
-        self.step_count += 1
-        if self.pruner is not None:
-            self.pruner.step(self.optimizer)
+        self.progress.step_count += 1
+        if self.pruner is not None and self.pruner.step(self.optimizer):
+            self.progress.plateau.forget()
+            if self.average is not None:
+                self.average.follow(self.model)
         if self.average is not None:
-            self.average.update(self.model)
-        self._update_rate()
+            self.average.update()
+        self._set_rate()
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the state dict to evaluate and to keep: the averaged one where there is an average."""
         state = self.average.state(self.model) if self.average is not None else self.model.state_dict()
         return {name: tensor.detach().clone() for name, tensor in state.items()}
 
-    def end_epoch(self, row: dict[str, float], error_deg: float) -> None:
-        """Count the epoch; on the plateau schedule lower the rate when the error has stalled (ReduceLROnPlateau)."""
-        self.epoch += 1
-        self.history.append(row)
-        if error_deg < self.best * (1 - 1e-4):
-            self.best, self.stalled = error_deg, 0
-        else:
-            self.stalled += 1
-        if self.config.lr_schedule == "plateau" and self.stalled > self.config.patience:
-            self.lr, self.stalled = max(self.lr * self.config.factor, self.config.min_lr), 0
-        self._update_rate()
+    def end_epoch(self, row: dict[str, int | float], error_deg: float) -> None:
+        """Count the epoch; on the plateau schedule lower the rate when the error has stalled."""
+        self.progress.epoch += 1
+        self.progress.history.append(row)
+        if self.config.lr_schedule == "plateau":
+            self.progress.plateau.look(error_deg, self.config.patience, self.config.factor, self.config.min_lr)
+        self._set_rate()
 
     def save(self, path: Path) -> None:
         """Write one safetensors file: all tensors, and the plain numbers as JSON in its header."""
-        from safetensors.torch import save_file
-
         pruner = self.pruner.state_dict() if self.pruner is not None else {}
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, entries in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in entries.items()}
         tensors |= {f"range.{name}": tensor for name, tensor in self._ranges().items()}
         if self.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+            self.progress.average_updates = self.average.updates
         tensors |= {f"pruner.{name}": value for name, value in pruner.items() if isinstance(value, Tensor)}
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        numbers = {name: getattr(self, name) for name in KEPT} | {
-            "best": None if math.isinf(self.best) else self.best,
-            "average_updates": self.average.updates if self.average is not None else 0,
-            "pruner": {name: value for name, value in pruner.items() if not isinstance(value, Tensor)},
-            "widths": widths(self.model),
-            "config": to_dict(self.config),
-        }
-        write_whole(path, lambda temporary: save_file(tensors, temporary, {"state": json.dumps(numbers)}))
+        plain = {name: value for name, value in pruner.items() if not isinstance(value, Tensor)}
+        header = Header(self.progress, widths(self.model), plain)
+        write_tensors(path, tensors, {"state": json.dumps(to_dict(header))})
 
     def load(self, path: Path) -> None:
-        """The reverse of `save`, onto a model as it was before training; settings that change the result must agree."""
-        numbers, tensors = _read(path)
-        self._check_settings(path, numbers["config"])
+        """The reverse of `save`, onto a model as it was before training.
 
+        Raises:
+            TrainError: if the file is damaged, or of another training.
+        """
+        try:
+            tensors, texts = read_tensors(path)
+            header = from_dict(Header, json.loads(texts["state"]))
+            if header.progress.steps == self.progress.steps:
+                self._restore(header, tensors)
+        except (TensorFileError, ConfigError, KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
+            reason = str(error).removeprefix(f"{path}: ").splitlines()[0]
+            raise TrainError(f"{path}: damaged ({reason}); delete it, and --resume begins anew") from None
+        if header.progress.steps != self.progress.steps:
+            raise TrainError(
+                f"{path}: an epoch had {header.progress.steps} steps, and has {self.progress.steps} now: the training "
+                "data have changed; restore them, or give another --out"
+            )
+
+    def check_epochs(self) -> None:
+        """Refuse fewer epochs than were trained already."""
+        if self.progress.epoch > self.config.epochs:
+            raise TrainError(
+                f"--epochs {self.config.epochs}: {self.progress.epoch} epochs are done already; give as many or more"
+            )
+
+    def _restore(self, header: Header, tensors: dict[str, Tensor]) -> None:
         def part(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
         device = next(self.model.parameters()).device
-        apply_widths(self.model, numbers["widths"])
+        apply_widths(self.model, header.widths)
         self.model.load_state_dict(part("model."))
         self.model.to(device)
         self.optimizer = self._new_optimizer()
-        parameters = list(self.model.parameters())
+        parameters = dict(enumerate(self.model.parameters()))
         entries: dict[int, dict[str, Tensor]] = {}
         for name, value in part("optimizer.").items():
             index, key = name.split(".", 1)
             entries.setdefault(int(index), {})[key] = _laid_out_like(parameters[int(index)], value)
+        if any(entry.keys() != MOMENTS for entry in entries.values()):
+            raise ValueError("some of the optimiser's moments are missing")
         self.optimizer.load_state_dict({"state": entries, "param_groups": self.optimizer.state_dict()["param_groups"]})
         if self.pruner is not None:
-            self.pruner.load_state_dict({**numbers["pruner"], **part("pruner.")})
+            self.pruner.load_state_dict({**header.pruner, **part("pruner.")})
         if self.average is not None:
-            average, live = part("average."), self.model.state_dict()
-            self.average.average = {name: _laid_out_like(live[name], tensor) for name, tensor in average.items()}
-            self.average.updates = numbers["average_updates"]
-        for name, tensor in part("range.").items():
-            self._ranges()[name].copy_(tensor)
-        for name in KEPT:
-            setattr(self, name, numbers[name])
-        self.best = math.inf if numbers["best"] is None else numbers["best"]
-        self._update_rate()
-
-    def _check_settings(self, path: Path, saved: dict[str, Any]) -> None:
-        free = {"device", "compile"} | ({"epochs"} if self.config.lr_schedule == "plateau" else set())
-        now = to_dict(self.config)
-        changed = sorted(name for name in now if name not in free and now[name] != saved.get(name))
-        if changed:
-            flags = ", ".join(f"--{name.replace('_', '-')} (was {saved.get(name)})" for name in changed)
-            raise TrainError(f"{path}: --resume with other settings: {flags}; give the old ones or another --out")
+            self.average.follow(self.model)
+            self.average.load_state_dict(part("average."), header.progress.average_updates)
+        ranges = part("range.")
+        for name, tensor in self._ranges().items():
+            tensor.copy_(ranges[name])
+        self.progress = header.progress
+        self._set_rate()
 
 
 def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
     """`value` in the memory layout of `parameter`: the fused Adam reads both as they lie, whatever the strides."""
-    return torch.empty_like(parameter).copy_(value).detach() if value.shape == parameter.shape else value
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The numbers and tensors of a checkpoint."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            numbers = json.loads(file.metadata()["state"])
-            return numbers, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise TrainError(f"{path}: damaged ({error}); delete it and train without --resume") from None
+    if value.dim() == 0:  # the count of steps
+        return value
+    if value.shape != parameter.shape:
+        raise ValueError(
+            f"the optimiser's moments {list(value.shape)} are not of the parameter {list(parameter.shape)}"
+        )
+    return torch.empty_like(parameter).copy_(value).detach()

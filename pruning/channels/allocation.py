@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from pruning.channels.graph import ChannelGraph, ChannelGroup
+from pruning.errors import PruningError
+
+if TYPE_CHECKING:
+    from pruning.channels.target import Criteria
 
 RANKINGS = ("local", "global", "isomorphic")
 
@@ -45,30 +50,24 @@ class Ranking:
 
 
 def rank(
-    graph: ChannelGraph,
-    scores: Sequence[Tensor],
-    ranking: str,
-    round_to: int,
-    min_channels: int,
-    first_sizes: Mapping[str, int] | None = None,
+    graph: ChannelGraph, scores: Sequence[Tensor], criteria: "Criteria", first_sizes: Mapping[str, int] | None = None
 ) -> Ranking:
     """Order the channels of a graph.
 
     Args:
         scores: (size,) for each group of the graph.
-        ranking: "local" (the ratio of each group), "global" (all channels in one list), "isomorphic" (one list for all
-            groups built of the same layers; Fang et al. 2024, arXiv:2407.04616).
-        round_to: pruned widths are multiples of this.
-        min_channels: no group falls below this width (nor below `round_to`); narrower ones stay.
+        criteria: its ranking is "local" (the ratio of each group), "global" (all channels in one list) or "isomorphic"
+            (one list for all groups built of the same layers; Fang et al. 2024, arXiv:2407.04616); its `round_to` and
+            `min_channels` are what widths are multiples of, and what no group falls below (narrower ones stay).
         first_sizes: widths before any pruning, where some was done before.
     """
-    keys = [_pool_key(graph, group, ranking) for group in graph.groups]
+    keys = [_pool_key(graph, group, criteria.ranking) for group in graph.groups]
     pools = [[i for i, key in enumerate(keys) if key == pool] for pool in dict.fromkeys(keys)]
-    lowest_multiple = -(-min_channels // round_to) * round_to
+    lowest_multiple = -(-criteria.min_channels // criteria.round_to) * criteria.round_to
     floors = [min(group.size, lowest_multiple) for group in graph.groups]
     first = [(first_sizes or {}).get(group.name, group.size) for group in graph.groups]
     orders = [_order(pool, graph.groups, scores, floors) for pool in pools]
-    return Ranking(graph.groups, pools, orders, first, floors, round_to)
+    return Ranking(graph.groups, pools, orders, first, floors, criteria.round_to)
 
 
 def meet_limits(graph: ChannelGraph, ranking: Ranking, limits: Mapping[str, int]) -> list[int]:
@@ -77,7 +76,7 @@ def meet_limits(graph: ChannelGraph, ranking: Ranking, limits: Mapping[str, int]
     Bisects the ratio, then gives single channels back while they fit.
 
     Raises:
-        ValueError: if the floors do not allow it.
+        PruningError: if the floors do not allow it.
     """
 
     def fullness(removed: list[int]) -> float:
@@ -90,7 +89,7 @@ def meet_limits(graph: ChannelGraph, ranking: Ranking, limits: Mapping[str, int]
     smallest = graph.cost(ranking.removals(1.0))
     for name, limit in limits.items():
         if getattr(smallest, name) > limit:
-            raise ValueError(
+            raise PruningError(
                 f"The target of {limit:,} {name} cannot be reached: the widths that must stay leave "
                 f"{getattr(smallest, name):,}. Lower min_channels or round_to, ignore fewer layers, or raise "
                 "the target."

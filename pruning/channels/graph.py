@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.channels.costs import Cost, Layer, count_layers, fixed_cost
+from pruning.errors import PruningError
 from pruning.weights.masks import name_matches
 
 
@@ -81,7 +82,7 @@ def trace(model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Mo
             output are always left alone.
 
     Raises:
-        ValueError: if a pattern matches nothing.
+        PruningError: if a pattern matches nothing.
     """
     import torch_pruning as tp
 
@@ -177,7 +178,7 @@ def _matching(model: nn.Module, ignored: Sequence[str | nn.Module]) -> set[nn.Mo
         if isinstance(entry, str):
             matches = {module for name, module in model.named_modules() if name_matches(name, entry)}
             if not matches:
-                raise ValueError(f"The pattern {entry!r} matches no module; see model.named_modules() for the names.")
+                raise PruningError(f"The pattern {entry!r} matches no module; see model.named_modules() for the names.")
             found |= matches
         else:
             found |= set(entry.modules())

@@ -6,48 +6,70 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning.channels.graph import ChannelGraph
-from pruning.channels.pruner import PruneReport, remove
-from pruning.channels.target import Goal
+from pruning.channels.allocation import rank
+from pruning.channels.graph import ChannelGraph, trace
+from pruning.channels.pruner import PruneReport, load_score_state, remove, score_state
+from pruning.channels.target import Criteria, Target, no_scores
+from pruning.errors import PruningError
+from pruning.parameters import ParameterCheck
 
 FADE = 10.0
 """By the end the weights have been multiplied by exp(-FADE), apart from what the gradients did: 0.00005."""
 
 
 class GrowingRegPruner:
-    """Chooses channels at `begin_step`, shrinks them ever faster, removes them at `end_step`.
+    """Chooses channels at the first of `steps`, shrinks them ever faster, removes them at the last.
 
     After GReg-1 (Wang et al. 2021, arXiv:2012.09243): an L2 penalty on the chosen channels that grows linearly. The
     penalty is applied beside the optimiser, as weight decay is in AdamW, so that it works alike with any of them.
 
     Args:
-        begin_step, end_step: in optimiser steps.
-        goal: the fields of `Goal`, as for `prune_channels`: ratio, or params, macs, int8_bytes; and importance,
-            ranking, round_to, min_channels, ignored.
+        target: how much goes.
+        steps: the first and the last optimiser step.
+        criteria: which channels go first, and what must stay.
+
+    Raises:
+        PruningError: if the steps are not in order, or the target cannot be reached.
     """
 
-    def __init__(self, model: nn.Module, example_input: Tensor, *, begin_step: int, end_step: int, **goal: Any):
-        if not 0 <= begin_step < end_step:
-            raise ValueError(f"begin_step ({begin_step}) must be 0 or more and below end_step ({end_step}).")
+    def __init__(
+        self,
+        model: nn.Module,
+        example_input: Tensor,
+        target: Target,
+        steps: tuple[int, int],
+        criteria: Criteria = Criteria(),  # noqa: B008
+    ):
+        self.begin_step, self.end_step = steps
+        if not 0 <= self.begin_step < self.end_step:
+            raise PruningError(f"steps are {steps}: the first must be 0 or more, and the last after it.")
         self.model = model
         self.example_input = example_input
-        self.begin_step = begin_step
-        self.end_step = end_step
-        self.goal = Goal(**goal)
+        self.target = target
+        self.criteria = criteria
         self.steps = 0
         self.report: PruneReport | None = None
+        self._check = ParameterCheck(model)
+        self._score = criteria.make_score()
         self._doomed: dict[str, Tensor] = {}
-        self.goal.check(self._trace())  # fails now if the target cannot be met
+        graph = self._trace()
+        self.target.removals(graph, rank(graph, no_scores(graph), criteria))  # fails now if it cannot be met
 
-    def step(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
-        """Count one optimiser step; choose, shrink or remove channels. Returns True if channels were removed."""
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Count one optimiser step; choose, shrink or remove channels. Returns True if channels were removed.
+
+        Raises:
+            PruningError: if the model's parameters are no longer the optimiser's.
+        """
         self.steps += 1
+        self._check(optimizer, due=self.steps == self.end_step)
         if self.steps < self.begin_step or self.report is not None or self.steps > self.end_step:
             return False
         if not self._doomed:
             graph = self._trace()
-            scores = self.goal.scores(graph)
-            for group, score, count in zip(graph.groups, scores, self.goal.removals(graph, scores), strict=True):
+            scores = [self._score(group) for group in graph.groups]
+            removed = self.target.removals(graph, rank(graph, scores, self.criteria))
+            for group, score, count in zip(graph.groups, scores, removed, strict=True):
                 doomed = torch.zeros(group.size, dtype=torch.bool)
                 doomed[score.detach().float().cpu().argsort(stable=True)[:count]] = True
                 self._doomed[group.name] = doomed
@@ -56,18 +78,20 @@ class GrowingRegPruner:
         return self.steps == self.end_step and self._cut(optimizer)
 
     def state_dict(self) -> dict[str, Tensor | int | float]:
-        """Flat: `step` and `doomed.GROUP` (bool tensors)."""
-        return {"step": self.steps, **{f"doomed.{name}": doomed for name, doomed in self._doomed.items()}}
+        """Flat: `step`, `doomed.GROUP` (bool tensors), and `score.NAME` of an importance that has a state (random)."""
+        doomed = {f"doomed.{name}": mask for name, mask in self._doomed.items()}
+        return {"step": self.steps, **doomed, **score_state(self._score)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken. Load the model's weights (and widths) first."""
         self.steps = int(state["step"])
         self._doomed = {n.removeprefix("doomed."): v.bool() for n, v in state.items() if n.startswith("doomed.")}
+        load_score_state(self._score, state)
         if self._doomed and self.steps < self.end_step:
             self._find_weights(self._trace())
 
     def _trace(self) -> ChannelGraph:
-        return self.goal.trace(self.model, self.example_input)
+        return trace(self.model, self.example_input, self.criteria.ignored)
 
     def _find_weights(self, graph: ChannelGraph) -> None:
         """The parameters that make the doomed channels, each with a mask of what to shrink."""
@@ -94,7 +118,7 @@ class GrowingRegPruner:
         for weight, mask in zip(self._weights, self._masks, strict=True):
             weight.addcmul_(weight, mask, value=-rate)
 
-    def _cut(self, optimizer: torch.optim.Optimizer | None) -> bool:
+    def _cut(self, optimizer: torch.optim.Optimizer) -> bool:
         graph = self._trace()
         scores = [(~self._doomed[group.name]).float() for group in graph.groups]
         removed = [int(self._doomed[group.name].sum()) for group in graph.groups]

@@ -4,18 +4,38 @@ Torch-Pruning's own scores are used where it has them. Every score is normalised
 LAMP), so that groups can be ranked against each other. Scores by what images show are in observed.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pruning.channels.graph import ChannelGroup
+from pruning.errors import PruningError
 
 Importance = Callable[[ChannelGroup], Tensor]
 """A group -> (size,) scores."""
 
 IMPORTANCES = ("magnitude", "l1", "taylor", "bn_scale", "fpgm", "lamp", "random")
+
+
+class RandomImportance:
+    """Uniform scores, drawn anew at each call from a generator of its own: the control. Its state can be kept."""
+
+    def __init__(self, seed: int = 0):
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, group: ChannelGroup) -> Tensor:
+        """(size,) scores of a group."""
+        return torch.rand(group.size, generator=self._generator)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Flat: `generator`, uint8."""
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._generator.set_state(state["generator"].cpu())
 
 
 def make_importance(name: str, seed: int = 0) -> Importance:
@@ -31,13 +51,12 @@ def make_importance(name: str, seed: int = 0) -> Importance:
     For a ranking by what images show, pass an importance of observed.py where a name is taken.
 
     Raises:
-        ValueError: if the name is unknown.
+        PruningError: where gradients are missing, once it is called.
     """
     import torch_pruning as tp
 
     if name == "random":
-        generator = torch.Generator().manual_seed(seed)
-        return lambda group: torch.rand(group.size, generator=generator)
+        return RandomImportance(seed)
     magnitude = tp.importance.GroupMagnitudeImportance(p=2)
     scorers = {
         "magnitude": magnitude,
@@ -47,8 +66,6 @@ def make_importance(name: str, seed: int = 0) -> Importance:
         "fpgm": tp.importance.FPGMImportance(),
         "lamp": tp.importance.LAMPImportance(),
     }
-    if name not in scorers:
-        raise ValueError(f"Unknown importance {name!r}: use one of {', '.join(IMPORTANCES)}.")
 
     def score(group: ChannelGroup) -> Tensor:
         if name == "taylor":
@@ -63,4 +80,4 @@ def _check_gradients(depgraph_group: Any) -> None:
     for dep, _ in depgraph_group.items:
         weight = getattr(dep.target.module, "weight", None)
         if weight is not None and weight.grad is None:
-            raise ValueError("Taylor importance needs gradients: prune between loss.backward() and zero_grad().")
+            raise PruningError("Taylor importance needs gradients: prune between loss.backward() and zero_grad().")

@@ -1,18 +1,21 @@
 """Structured pruning: whole channels, to a ratio or a target, at once or while training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pruning.channels.allocation import meet_limits
+from pruning.channels.allocation import meet_limits, rank
 from pruning.channels.costs import Cost
-from pruning.channels.graph import ChannelGraph
+from pruning.channels.graph import ChannelGraph, trace
+from pruning.channels.norms import reestimate_norms
 from pruning.channels.surgery import Widths, apply_widths, keep_channels, widths
-from pruning.channels.target import LIMITS, Criteria, Goal
-from pruning.schedule import Schedule
+from pruning.channels.target import LIMITS, Criteria, Target, no_scores
+from pruning.errors import PruningError
+from pruning.parameters import ParameterCheck, check_optimizer
+from pruning.schedule import Schedule, due_steps
 
 __all__ = ["ChannelPruner", "PruneReport", "Widths", "apply_widths", "prune_channels", "widths"]
 
@@ -32,7 +35,11 @@ class PruneReport:
 
 
 def prune_channels(
-    model: nn.Module, example_input: Tensor, *, optimizer: torch.optim.Optimizer | None = None, **goal: Any
+    model: nn.Module,
+    example_input: Tensor,
+    target: Target,
+    criteria: Criteria = Criteria(),  # noqa: B008
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> PruneReport:
     """Remove the least important channels, in place, to a ratio or to limits.
 
@@ -41,17 +48,18 @@ def prune_channels(
 
     Args:
         example_input: one input, for tracing; MACs are counted for it.
-        optimizer: where given, goes on with the cut parameters and their moments.
-        goal: the fields of `Goal`: ratio, or params, macs, int8_bytes; and importance, ranking, round_to,
-            min_channels, ignored.
+        optimizer: goes on with the cut parameters and their moments. Give it wherever one trains this model.
 
     Raises:
-        ValueError: unless either a ratio or limits are given; or where a limit cannot be reached.
+        PruningError: where a limit cannot be reached.
     """
-    wanted = Goal(**goal)
-    graph = wanted.trace(model, example_input)
-    scores = wanted.scores(graph)
-    return remove(model, example_input, graph, scores, wanted.removals(graph, scores), optimizer)
+    if optimizer is not None:
+        check_optimizer(model, optimizer)
+    graph = trace(model, example_input, criteria.ignored)
+    score = criteria.make_score()
+    scores = [score(group) for group in graph.groups]
+    removed = target.removals(graph, rank(graph, scores, criteria))
+    return remove(model, example_input, graph, scores, removed, optimizer)
 
 
 class ChannelPruner:
@@ -61,12 +69,14 @@ class ChannelPruner:
 
     Args:
         schedule: its sparsity is the fraction of `measure` that is gone; it must not fall.
+        criteria: which channels go first, and what must stay.
         measure: "channels" (of those that may go), or "params", "macs" or "int8_bytes" of the whole net. Or several of
             the latter three, each with a weight: at the sparsity s at least s * weight of each is gone.
-        criteria: the fields of `Criteria`: importance, ranking, round_to, min_channels, ignored.
+        batches: called after each cut for some batches of inputs (B, C, H, W), drawn and augmented as in training, on
+            which batch-norms are re-estimated (see `reestimate_norms`); it recovers faster. Left out, they stay.
 
     Raises:
-        ValueError: if the schedule falls, or its end cannot be reached.
+        PruningError: if the schedule falls, or its end cannot be reached.
     """
 
     def __init__(
@@ -74,54 +84,67 @@ class ChannelPruner:
         model: nn.Module,
         example_input: Tensor,
         schedule: Schedule,
-        *,
+        criteria: Criteria = Criteria(),  # noqa: B008
         measure: str | Mapping[str, float] = "channels",
-        **criteria: Any,
+        batches: Callable[[], Iterable[Tensor]] | None = None,
     ):
         for name in [measure] if isinstance(measure, str) else measure:
             if name not in (MEASURES if isinstance(measure, str) else LIMITS):
-                raise ValueError(f"Unknown measure {name!r}: use one of {', '.join(MEASURES)}; several: not channels.")
+                raise PruningError(f"Unknown measure {name!r}: use one of {', '.join(MEASURES)}; channels only alone.")
         last_step = schedule.end_step if schedule.end_step != -1 else schedule.begin_step
         if schedule.sparsity(last_step) < schedule.sparsity(schedule.begin_step):
-            raise ValueError("Removed channels do not come back: the schedule's final sparsity is below its first.")
+            raise PruningError("Removed channels do not come back: the schedule's final sparsity is below its first.")
         self.model = model
         self.example_input = example_input
         self.schedule = schedule
+        self.criteria = criteria
         self.measure = measure
-        self.criteria = Criteria(**criteria)
+        self.batches = batches
         self.steps = 0
         self.report: PruneReport | None = None
-        graph = self.criteria.trace(model, example_input)
+        self._check = ParameterCheck(model)
+        self._score: Any = criteria.make_score()
+        graph = trace(model, example_input, criteria.ignored)
         self._first_sizes = {group.name: group.size for group in graph.groups}
         self._first_cost = graph.cost()
-        self._removals(graph, [torch.zeros(group.size) for group in graph.groups], schedule.sparsity(last_step))
+        self._removals(graph, no_scores(graph), schedule.sparsity(last_step))
 
-    def step(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Count one optimiser step, and prune where the schedule says so.
+
+        Args:
+            optimizer: what trains the model: it goes on with the cut parameters.
 
         Returns:
             True if channels were removed: parameters are new objects then, here and in the optimiser.
+
+        Raises:
+            PruningError: if the model's parameters are no longer the optimiser's.
         """
         self.steps += 1
-        due = [step for step in ([0, 1] if self.steps == 1 else [self.steps]) if self.schedule.should_prune(step)]
+        due = due_steps(self.schedule, self.steps)
+        self._check(optimizer, bool(due))
         pruned = [self.prune_to(self.schedule.sparsity(step), optimizer) for step in due]
         return any(pruned)
 
     def prune_to(self, sparsity: float, optimizer: torch.optim.Optimizer | None = None) -> bool:
         """Prune to a sparsity now, whatever the schedule. Returns True if channels were removed."""
-        graph = self.criteria.trace(self.model, self.example_input)
-        scores = self.criteria.scores(graph)
+        graph = trace(self.model, self.example_input, self.criteria.ignored)
+        scores = [self._score(group) for group in graph.groups]
         removed = self._removals(graph, scores, sparsity)
         if not any(removed):
             return False
         self.report = remove(self.model, self.example_input, graph, scores, removed, optimizer)
+        if self.batches is not None:
+            reestimate_norms(self.model, self.batches())
         return True
 
     def state_dict(self) -> dict[str, Tensor | int | float]:
-        """Flat: `step`, and the widths and cost before any pruning, which sparsities are fractions of."""
+        """Flat: `step`, the widths and cost before any pruning, which sparsities are fractions of; and `score.NAME`,
+        the state of an importance that has one (random)."""
         sizes = {f"first_size.{name}": size for name, size in self._first_sizes.items()}
         cost = {f"first_cost.{name}": getattr(self._first_cost, name) for name in LIMITS}
-        return {"step": self.steps, **sizes, **cost}
+        return {"step": self.steps, **sizes, **cost, **score_state(self._score)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken, on a model that has its widths again (`apply_widths`)."""
@@ -129,13 +152,14 @@ class ChannelPruner:
             name.removeprefix("first_size."): int(v) for name, v in state.items() if name.startswith("first_size.")
         }
         if sizes.keys() != self._first_sizes.keys():
-            raise ValueError("The stored widths are of other layers than this pruner's; were other layers ignored?")
+            raise PruningError("The stored widths are of other layers than this pruner's; were other layers ignored?")
         self.steps = int(state["step"])
         self._first_sizes = sizes
         self._first_cost = Cost(**{name: int(state[f"first_cost.{name}"]) for name in LIMITS})
+        load_score_state(self._score, state)
 
     def _removals(self, graph: ChannelGraph, scores: Sequence[Tensor], sparsity: float) -> list[int]:
-        ranking = self.criteria.rank(graph, scores, self._first_sizes)
+        ranking = rank(graph, scores, self.criteria, self._first_sizes)
         if self.measure == "channels":
             return ranking.removals(sparsity)
         weights = {self.measure: 1.0} if isinstance(self.measure, str) else self.measure
@@ -144,6 +168,18 @@ class ChannelPruner:
             for name, weight in weights.items()
         }
         return meet_limits(graph, ranking, limits)
+
+
+def score_state(score: Any) -> dict[str, Tensor]:
+    """What an importance has to keep, under `score.NAME`; nothing for most."""
+    state = score.state_dict() if hasattr(score, "state_dict") else {}
+    return {f"score.{name}": value for name, value in state.items()}
+
+
+def load_score_state(score: Any, state: Mapping[str, Any]) -> None:
+    """The reverse of `score_state`."""
+    if hasattr(score, "load_state_dict"):
+        score.load_state_dict({n.removeprefix("score."): v for n, v in state.items() if n.startswith("score.")})
 
 
 def remove(
@@ -191,4 +227,4 @@ def _check_outputs(model: nn.Module, example_input: Tensor, graph: ChannelGraph)
     for module, mode in modes.items():
         module.training = mode
     if [tensor.shape for tensor in outputs] != graph.output_shapes:
-        raise RuntimeError("Pruning changed the shape of the output: name the layers that make it in `ignored`.")
+        raise PruningError("Pruning changed the shape of the output: name the layers that make it in `ignored`.")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruning.errors import PruningError
 from pruning.weights.masks import is_depthwise
 
 Widths = dict[str, list[int]]
@@ -79,7 +80,7 @@ def apply_widths(model: nn.Module, wanted: Mapping[str, list[int]]) -> None:
     """Give a plain build the widths of a pruned net, in place, so that its state_dict loads.
 
     Raises:
-        ValueError: if the widths are of another architecture, or wider than this build.
+        PruningError: if the widths are of another architecture, or wider than this build.
     """
     for name, size in wanted.items():
         if not size and name in dict(model.named_modules()):
@@ -87,13 +88,13 @@ def apply_widths(model: nn.Module, wanted: Mapping[str, list[int]]) -> None:
     plain = widths(model)
     if plain.keys() != wanted.keys():
         name = sorted(plain.keys() ^ wanted.keys())[0]
-        raise ValueError(f"These widths are of another architecture: the layer {name!r} is in only one of the two.")
+        raise PruningError(f"These widths are of another architecture: the layer {name!r} is in only one of the two.")
     kept = {}
     for name, size in wanted.items():
         if len(size) != len(plain[name]) or any(
             new > old or new < 1 for new, old in zip(size, plain[name], strict=True)
         ):
-            raise ValueError(f"The layer {name!r} cannot be cut from {plain[name]} to {list(size)}.")
+            raise PruningError(f"The layer {name!r} cannot be cut from {plain[name]} to {list(size)}.")
         if list(size) == plain[name]:
             continue
         axes = {"out": torch.arange(size[0])}

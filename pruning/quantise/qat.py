@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from pruning.errors import PruningError
+
 ACTIVATION_MIN, ACTIVATION_MAX = -128, 127
 WEIGHT_MAX = 127
 RANGE_MOMENTUM = 0.02
@@ -104,7 +106,7 @@ def quantisation_aware(model: nn.Module, example_input: Tensor) -> nn.Module:
         example_input: (B, C, H, W), on the model's device.
 
     Raises:
-        ValueError: if a batch-norm is not directly behind a convolution or dense layer.
+        PruningError: if a batch-norm does not directly follow a convolution or dense layer.
     """
     from torch.fx.passes.shape_prop import ShapeProp
 
@@ -212,7 +214,7 @@ def _fold_norms(view: fx.GraphModule) -> None:
             view.graph.erase_node(user)
     for node in view.graph.nodes:
         if node.op == "call_module" and isinstance(modules.get(node.target), nn.modules.batchnorm._BatchNorm):
-            raise ValueError(f"The batch-norm {node.target!r} is not directly behind a convolution or dense layer.")
+            raise PruningError(f"The batch-norm {node.target!r} does not directly follow a convolution or dense layer.")
 
 
 def _spell_out_silu(graph: fx.Graph) -> None:

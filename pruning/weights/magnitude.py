@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning.schedule import Schedule
+from pruning.errors import PruningError
+from pruning.parameters import ParameterCheck
+from pruning.schedule import Schedule, due_steps
 from pruning.weights.masks import make_masks, mask_sparsity, prunable_weights
 
 SCORES = ("magnitude", "movement", "random")
@@ -15,8 +17,10 @@ SCORES = ("magnitude", "movement", "random")
 class MagnitudePruner:
     """Zeroes the weights with the lowest scores, to the sparsity that the schedule asks for.
 
-    Call `step()` once after every `optimizer.step()`. As in TF-MOT, which prunes before batch 0 when the schedule
-    begins at step 0, the first call also serves step 0.
+    Call `step(optimizer)` once after every `optimizer.step()`. While the sparsity grows masks nest: a dropped weight
+    stays dropped (TF-MOT chooses anew at each update). Where the schedule falls, weights come back: those with the
+    highest score, which for magnitude is how far the last optimiser step moved them from zero, since masks are applied
+    after it. They start from there and train on; what is kept stays.
 
     Args:
         model: trained elsewhere; its parameters are changed in place.
@@ -40,36 +44,43 @@ class MagnitudePruner:
         seed: int = 0,
     ):
         if score not in SCORES:
-            raise ValueError(f"Unknown score {score!r}: use one of {', '.join(SCORES)}.")
+            raise PruningError(f"Unknown score {score!r}: use one of {', '.join(SCORES)}.")
         self.schedule = schedule
         self.scope = scope
         self.score = score
         self.seed = seed
         self.steps = 0
         self._weights = prunable_weights(model, include, exclude, depthwise)
+        self._check = ParameterCheck(model, self._weights)
         self._movement = {name: torch.zeros_like(w) for name, w in self._weights.items()} if score == "movement" else {}
         self.masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in self._weights.items()}
         # The masks in the weights' own type and layout: one fused multiplication a step, no conversion.
         self._factors = {name: torch.ones_like(w, requires_grad=False) for name, w in self._weights.items()}
+        self._changed = False  # since the last step
 
     @torch.no_grad()
     def step(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
         """Count one optimizer step, update the masks where the schedule says so, zero the dropped weights.
 
         Args:
-            optimizer: not needed; taken so that both families of pruners are called alike.
+            optimizer: only looked at: whether it still trains this model.
 
         Returns:
-            True if the masks were updated.
+            True if the masks changed.
+
+        Raises:
+            PruningError: if channels of the model were cut since this pruner was made, or without the optimiser.
         """
         self.steps += 1
+        due = due_steps(self.schedule, self.steps)
+        self._check(optimizer, bool(due))
         if self.score == "movement":
             self._accumulate_movement()
-        due = [step for step in ([0, 1] if self.steps == 1 else [self.steps]) if self.schedule.should_prune(step)]
         for step in due:
             self.update_masks(self.schedule.sparsity(step))
         self._apply()
-        return bool(due)
+        changed, self._changed = self._changed, False
+        return changed
 
     @torch.no_grad()
     def update_masks(self, sparsity: float) -> None:
@@ -92,18 +103,20 @@ class MagnitudePruner:
         """Go on where `state_dict` was taken. Load the model's weights first.
 
         Raises:
-            ValueError: if the masks are of other weights than this pruner's.
+            PruningError: if the masks are of other weights than this pruner's.
         """
         stored = {name.removeprefix("mask."): mask for name, mask in state.items() if name.startswith("mask.")}
         if {n: m.shape for n, m in stored.items()} != {n: w.shape for n, w in self._weights.items()}:
-            raise ValueError("The stored masks do not fit this model; was it pruned with another include or exclude?")
+            raise PruningError("The stored masks do not fit this model; was it pruned with another include or exclude?")
         self.steps = int(state["step"])
         for name, movement in self._movement.items():
             movement.copy_(state[f"movement.{name}"])
         self._set_masks({name: stored[name].to(weight.device) for name, weight in self._weights.items()})
+        self._changed = False
         self._apply()
 
     def _set_masks(self, masks: dict[str, Tensor]) -> None:
+        self._changed |= any(not torch.equal(mask, self.masks[name].to(mask.device)) for name, mask in masks.items())
         self.masks = masks
         for name, factor in self._factors.items():
             factor.copy_(masks[name])
@@ -120,7 +133,7 @@ class MagnitudePruner:
     def _accumulate_movement(self) -> None:
         for name, weight in self._weights.items():
             if weight.grad is None:
-                raise ValueError(f"{name} has no gradient: call step() before optimizer.zero_grad().")
+                raise PruningError(f"{name} has no gradient: call step() before optimizer.zero_grad().")
             self._movement[name].addcmul_(weight, weight.grad, value=-1)
 
     def _scores(self) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
+from pruning.errors import PruningError
+
 PRUNABLE_TYPES = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
 
 Masks = dict[str, Tensor]
@@ -26,12 +28,12 @@ def prunable_weights(
         depthwise: also take depthwise kernels, which TF-MOT leaves alone.
 
     Raises:
-        ValueError: if a pattern matches no module, or nothing is left to prune.
+        PruningError: if a pattern matches no module, or nothing is left to prune.
     """
     names = [name for name, _ in model.named_modules()]
     for pattern in [*include, *exclude]:
         if not any(name_matches(name, pattern) for name in names):
-            raise ValueError(f"The pattern {pattern!r} matches no module; see model.named_modules() for the names.")
+            raise PruningError(f"The pattern {pattern!r} matches no module; see model.named_modules() for the names.")
     weights = {}
     seen = set()
     for name, module in model.named_modules():
@@ -42,7 +44,7 @@ def prunable_weights(
             seen.add(id(module.weight))
             weights[f"{name}.weight" if name else "weight"] = module.weight
     if not weights:
-        raise ValueError("Nothing to prune: no convolution or dense layer is left; widen include or narrow exclude.")
+        raise PruningError("Nothing to prune: no convolution or dense layer is left; widen include or narrow exclude.")
     return weights
 
 
@@ -64,13 +66,13 @@ def make_masks(
             (N stay of every M along the input channels; at most 1 - N/M), "1x4" or any "1xN" (whole blocks of N
             neighbours along the input channels).
         previous: masks that these must nest with: while the sparsity grows no dropped weight comes back; while it
-            falls no kept weight goes.
+            falls no kept weight goes, and of the dropped ones those with the highest scores come back.
 
     Returns:
         masks that keep round(n * (1 - sparsity)) of the n weights of each scope, and at least one of each tensor.
     """
     if not 0 <= sparsity < 1:
-        raise ValueError(f"sparsity must be at least 0 and below 1, got {sparsity}.")
+        raise PruningError(f"sparsity must be at least 0 and below 1, got {sparsity}.")
     n_of_m = re.fullmatch(r"(\d+):(\d+)", scope)
     block = re.fullmatch(r"1x(\d+)", scope)
     if scope == "layer":
@@ -85,7 +87,7 @@ def make_masks(
         return {name: _n_of_m_mask(score, n, m, sparsity, _of(previous, name)) for name, score in scores.items()}
     if block:
         return {name: _block_mask(s, int(block[1]), sparsity, _of(previous, name)) for name, s in scores.items()}
-    raise ValueError(f"Unknown scope {scope!r}: use layer, global, erk, an N:M pattern such as 2:4, or blocks 1xN.")
+    raise PruningError(f"Unknown scope {scope!r}: use layer, global, erk, an N:M pattern such as 2:4, or blocks 1xN.")
 
 
 def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
@@ -166,9 +168,9 @@ def _global_masks(scores: Mapping[str, Tensor], sparsity: float, previous: Mappi
 
 def _n_of_m_mask(score: Tensor, n: int, m: int, sparsity: float, previous: Tensor | None) -> Tensor:
     if not 0 < n < m:
-        raise ValueError(f"{n}:{m} is no pattern: N of every M weights stay, so N must be between 1 and {m - 1}.")
+        raise PruningError(f"{n}:{m} is no pattern: N of every M weights stay, so N must be between 1 and {m - 1}.")
     if sparsity > 1 - n / m + 1e-9:
-        raise ValueError(f"{n}:{m} reaches at most a sparsity of {1 - n / m:g}, but {sparsity:g} was asked.")
+        raise PruningError(f"{n}:{m} reaches at most a sparsity of {1 - n / m:g}, but {sparsity:g} was asked.")
     if previous is not None:
         score = score.masked_fill(~previous, -torch.inf)  # inside a block, nesting is by keeping dropped ones dropped
     blocks = _input_blocks(score, m, pad=-torch.inf)  # (..., blocks, m); padding counts as dropped
@@ -225,7 +227,7 @@ def lowest(flat: Tensor, count: int, among: Tensor | None = None) -> Tensor:
         dropped &= among
     surplus = int(dropped.count_nonzero()) - count  # ties with the threshold
     if surplus < 0:
-        raise ValueError("The scores hold NaN: has the training diverged?")
+        raise PruningError("The scores hold NaN: has the training diverged?")
     if surplus:
         ties = dropped & (flat == threshold)
         dropped[ties.nonzero().squeeze(1)[-surplus:]] = False

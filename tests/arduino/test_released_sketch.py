@@ -37,7 +37,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def images() -> np.ndarray:
     """The faces of the test split, float32 (285, 64, 64, 3), normalised."""
     from hpe.data.faces import load_faces
-    from hpe.model.preprocess import centre_crop, preprocess
+    from hpe.model.preprocess import preprocess
+    from hpe.pose.crop import centre_crop
 
     return preprocess(centre_crop(load_faces(f"csv:{FACES}@test").images))
 

@@ -97,11 +97,12 @@ def test_decode(host: Path, order: tuple[int, int, int], degrees: float):
     raw[0] = -7  # the zero point
     scale = 0.0579430088
     lines = run(host, "decode", scale, -7, degrees, *order, stdin=raw.tobytes()).decode().splitlines()
-    found = np.array([[float(v) for v in line.split(",")] for line in lines])  # (100, 4)
+    found = np.array([[float(v) for v in line.split(",")] for line in lines])  # (100, 5)
     real = (raw.astype(np.float64) + 7) * scale * degrees
     np.testing.assert_allclose(found[:, :3], real[:, list(order)], atol=0.0051, rtol=1e-6)
     np.testing.assert_array_equal(found[:, 3], np.arange(0, 300, 3))
-    assert lines[0] == "0.00,0.00,0.00,0"
+    assert lines[0] == "0.00,0.00,0.00,0,0"
+    np.testing.assert_array_equal(found[:, 4], np.arange(0, 300, 3) % 256)
 
 
 @needs_gxx
@@ -117,8 +118,8 @@ def test_logistic_tables_of_the_resolver(host: Path):
 
 SIDE = 4
 IMAGE = np.arange(SIDE * SIDE * 3, dtype=np.uint8).reshape(SIDE, SIDE, 3)
-FRAME = encode_frame(IMAGE)
-GOOD = b"F" + IMAGE.tobytes()
+FRAME = encode_frame(IMAGE, 7)
+GOOD = b"F\x07" + IMAGE.tobytes()
 
 
 def parse(host: Path, stream: bytes) -> bytes:
@@ -129,20 +130,32 @@ def parse(host: Path, stream: bytes) -> bytes:
 def test_frames_arrive(host: Path):
     assert parse(host, FRAME) == GOOD
     assert parse(host, 3 * FRAME) == 3 * GOOD
-    assert parse(host, b"HPHPF" + FRAME + b"noise" + FRAME) == 2 * GOOD
+    assert parse(host, b"HPHPF" + FRAME + b"noise" + FRAME) == 2 * (b"L" + GOOD)
 
 
 @needs_gxx
 def test_frame_of_another_size_is_reported_and_skipped(host: Path):
-    other = encode_frame(np.zeros((SIDE + 1, SIDE + 1, 3), np.uint8))
-    assert parse(host, other + FRAME) == b"L" + GOOD
+    for side in (1, SIDE - 1, SIDE + 1, 5 * SIDE):
+        other = encode_frame(np.zeros((side, side, 3), np.uint8), 0)
+        assert parse(host, other + FRAME) == b"L" + GOOD
 
 
 @needs_gxx
-def test_frame_inside_a_damaged_one_is_found(host: Path):
-    # The first frame loses ten bytes, so its payload runs into the second.
+def test_any_bytes_arrive_as_they_are(host: Path):
+    rng = np.random.default_rng(7)
+    for side in (4, 9, 10, 64):  # runs of more than 254 bytes without a zero, too
+        for image in (rng.integers(0, 256, (side, side, 3)), rng.integers(1, 256, (side, side, 3)), np.zeros(1)):
+            image = np.broadcast_to(image, (side, side, 3)).astype(np.uint8)
+            arrived = run(host, "parse", image.size, stdin=encode_frame(image, 0))
+            assert arrived == b"F\0" + image.tobytes()
+
+
+@needs_gxx
+def test_a_frame_cut_anywhere_costs_only_itself(host: Path):
+    for end in range(2, len(FRAME) - 1):
+        assert parse(host, FRAME[:end] + FRAME) == b"L" + GOOD
     lost = FRAME[:30] + FRAME[40:]
-    assert parse(host, lost + FRAME + FRAME).endswith(b"C" + 2 * GOOD)
+    assert parse(host, lost + FRAME + FRAME) == b"L" + 2 * GOOD
 
 
 @needs_gxx
@@ -153,9 +166,9 @@ def test_resynchronises_after_any_noise(host: Path, data: st.DataObject):
     position = data.draw(st.integers(0, len(FRAME) - 1))
     damaged = FRAME[:position] + bytes([FRAME[position] ^ data.draw(st.integers(1, 255))]) + FRAME[position + 1 :]
     cut = FRAME[: data.draw(st.integers(0, len(FRAME)))]
-    # Whatever came before, of two frames behind it at least the last arrives, unharmed, and no damaged one ever does.
+    # Whatever came before, both frames after it arrive, unharmed, and no damaged one ever does.
     events = parse(host, noise + damaged + cut + FRAME + FRAME)
-    assert events.endswith(GOOD)
+    assert events.endswith(2 * GOOD)
     assert set(re.sub(re.escape(GOOD), b"", events, flags=re.DOTALL)) <= set(b"CL")
 
 
@@ -167,18 +180,19 @@ def test_sketch_answers_frames_and_noise(sketch: Path):
     program = build_sketch(sketch, SILU, camera=False)
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    damaged = bytearray(encode_frame(images[0]))
-    damaged[5000] ^= 1
-    stream = encode_frame(images[0]) + b"noise HPF" + bytes(damaged) + encode_frame(images[1])
+    damaged = bytearray(encode_frame(images[0], 1))
+    damaged[5000] = damaged[5000] % 255 + 1 if damaged[5000] != 254 else 1
+    stream = encode_frame(images[0], 254) + bytes(damaged) + encode_frame(images[1], 255)
     lines = run(program, stdin=stream).decode().splitlines()
     assert lines[0].startswith("# head_pose ready: image 64, arena 12288 of ")
     assert lines[2] == "# error: a frame arrived damaged"
     model = read_model(SILU)
     table = quantize_table(MEAN, STD, model.input.scale, model.input.zero_point)
-    for image, line in ((images[0], lines[1]), (images[1], lines[3])):
+    for image, line, frame in ((images[0], lines[1], 254), (images[1], lines[3], 255)):
         values = table[np.arange(3), image].reshape(-1)[[0, 6144, 12287]].astype(np.float64)
         found = [float(v) for v in line.split(",")]
         np.testing.assert_allclose(found[:3], (values - model.output.zero_point) * model.output.scale, atol=0.0051)
+        assert found[4] == frame
 
 
 @needs_gxx
@@ -187,7 +201,7 @@ def test_sketch_with_camera(tmp_path: Path):
     write_arduino(RELU6, folder, "nano33ble", SETTINGS)
     lines = run(build_sketch(folder, RELU6, camera=True), 3).decode().splitlines()
     assert len(lines) == 4
-    assert all(re.fullmatch(r"-?\d+\.\d\d,-?\d+\.\d\d,-?\d+\.\d\d,\d+", line) for line in lines[1:])
+    assert all(re.fullmatch(rf"-?\d+\.\d\d,-?\d+\.\d\d,-?\d+\.\d\d,\d+,{i}", line) for i, line in enumerate(lines[1:]))
 
 
 @needs_gxx

@@ -7,6 +7,7 @@ from torch import nn
 
 from pruning.blocks import drop_blocks, residual_blocks
 from pruning.channels.pruner import apply_widths, prune_channels, widths
+from pruning.channels.target import Target
 from tests.small_nets import X, images, params, small_net
 
 
@@ -37,7 +38,7 @@ def test_the_block_that_adds_least_goes_and_leaves_its_input():
 def test_blocks_and_channels_together_load_into_a_plain_build():
     model = small_net()
     drop_blocks(model, images(), names=["blocks.0"])
-    prune_channels(model, X, ratio=0.5)
+    prune_channels(model, X, Target(ratio=0.5))
     plain = small_net()
     apply_widths(plain, json.loads(json.dumps(widths(model))))
     plain.load_state_dict(model.state_dict())

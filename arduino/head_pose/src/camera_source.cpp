@@ -10,7 +10,8 @@ namespace head_pose {
 namespace {
 
 constexpr int kFrameWidth = 160, kFrameHeight = 120;  // QQVGA
-uint8_t frame[kFrameWidth * kFrameHeight * 2];        // RGB565
+uint8_t pixels[kFrameWidth * kFrameHeight * 2];       // RGB565
+uint8_t taken = 0;                                    // pictures so far, modulo 256
 
 }  // namespace
 
@@ -19,9 +20,10 @@ const char* BeginImages() {
   return nullptr;
 }
 
-bool ReadImage(int8_t* input, int size, const QuantizeTable& table) {
-  Camera.readFrame(frame);
-  ResizeRgb565(frame, kFrameWidth, CentreSquare(kFrameWidth, kFrameHeight), size, table, input);
+bool ReadImage(int8_t* input, int size, const QuantizeTable& table, uint8_t* frame) {
+  Camera.readFrame(pixels);
+  *frame = taken++;
+  ResizeRgb565(pixels, kFrameWidth, CentreSquare(kFrameWidth, kFrameHeight), size, table, input);
   return true;
 }
 

@@ -1,11 +1,7 @@
 #include "frame_parser.h"
 
-#include <string.h>
-
 namespace head_pose {
 namespace {
-
-constexpr uint8_t kMagic[4] = {'H', 'P', 'F', '1'};
 
 uint32_t LittleEndian32(const uint8_t* bytes) {
   return static_cast<uint32_t>(bytes[0]) | static_cast<uint32_t>(bytes[1]) << 8 |
@@ -29,39 +25,44 @@ uint32_t Crc32(const uint8_t* data, size_t size, uint32_t crc) {
 }
 
 FrameEvent FrameParser::Push(uint8_t byte) {
-  if (header_count_ < kFrameHeaderBytes) {
-    header_[header_count_++] = byte;
-    while (!HeaderMayBegin()) DropHeaderByte();
-    return header_count_ == kFrameHeaderBytes ? FinishHeader() : FrameEvent::kNone;
+  if (byte == 0) {
+    const FrameEvent event = begun_ ? Finish() : FrameEvent::kNone;
+    Reset();
+    return event;
   }
-  payload_[payload_count_++] = byte;
-  return payload_count_ == payload_bytes_ ? FinishPayload() : FrameEvent::kNone;
+  begun_ = true;
+  if (left_ > 0) {
+    Store(byte);
+    --left_;
+    return FrameEvent::kNone;
+  }
+  if (zero_next_) Store(0);
+  left_ = byte - 1;
+  zero_next_ = byte != 0xff;
+  return FrameEvent::kNone;
 }
 
-// Whether the bytes held so far can be the start of a frame. True for none.
-bool FrameParser::HeaderMayBegin() const {
-  const size_t count = header_count_ < sizeof(kMagic) ? header_count_ : sizeof(kMagic);
-  return memcmp(header_, kMagic, count) == 0;
+void FrameParser::Reset() {
+  count_ = 0;
+  left_ = 0;
+  zero_next_ = begun_ = false;
 }
 
-void FrameParser::DropHeaderByte() { memmove(header_, header_ + 1, --header_count_); }
-
-FrameEvent FrameParser::FinishHeader() {
-  if (LittleEndian32(header_ + 4) == payload_bytes_) return FrameEvent::kNone;
-  do DropHeaderByte();
-  while (!HeaderMayBegin());
-  return FrameEvent::kBadLength;
+void FrameParser::Store(uint8_t byte) {
+  if (count_ < payload_bytes_) {
+    payload_[count_] = byte;
+  } else if (count_ < payload_bytes_ + kTailBytes) {
+    tail_[count_ - payload_bytes_] = byte;
+  } else if (count_ > payload_bytes_ + kTailBytes) {
+    return;  // too long, and counted as such
+  }
+  ++count_;
 }
 
-FrameEvent FrameParser::FinishPayload() {
-  const size_t count = payload_count_;
-  const uint32_t announced = LittleEndian32(header_ + 8);
-  Reset();
-  if (Crc32(payload_, count) == announced) return FrameEvent::kFrame;
-  // A frame that lost bytes has swallowed the start of the next one: look for it in what was taken as payload. The bytes
-  // are read ahead of where they are written, and they are too few to complete another frame.
-  for (size_t i = 0; i < count; ++i) Push(payload_[i]);
-  return FrameEvent::kBadChecksum;
+FrameEvent FrameParser::Finish() {
+  if (left_ > 0 || count_ != payload_bytes_ + kTailBytes) return FrameEvent::kBadLength;
+  const uint32_t found = Crc32(tail_, 1, Crc32(payload_, payload_bytes_));
+  return found == LittleEndian32(tail_ + 1) ? FrameEvent::kFrame : FrameEvent::kBadChecksum;
 }
 
 }  // namespace head_pose

@@ -1,5 +1,6 @@
-// Image frames over a serial line: 'H' 'P' 'F' '1', payload length and CRC-32 of the payload (both 32 bits, little
-// endian), payload. The parser finds the next frame again after noise, lost bytes or a frame cut short.
+// Image frames over a serial line: the model's input as RGB bytes, one sequence byte, and the CRC-32 of both (little
+// endian), in COBS (consistent overhead byte stuffing, Cheshire & Baker 1999): a zero byte stands between frames and
+// nowhere inside one, so that the next frame is found again whatever was lost.
 #ifndef HEAD_POSE_FRAME_PARSER_H_
 #define HEAD_POSE_FRAME_PARSER_H_
 
@@ -8,16 +9,14 @@
 
 namespace head_pose {
 
-constexpr size_t kFrameHeaderBytes = 12;
-
 // CRC-32 of IEEE 802.3 (the one of zlib), continued from `crc`.
 uint32_t Crc32(const uint8_t* data, size_t size, uint32_t crc = 0);
 
 enum class FrameEvent {
   kNone,         // nothing to report: go on
   kFrame,        // the payload is complete and its checksum is right
-  kBadLength,    // a header announced another size than the model's input
-  kBadChecksum,  // a payload arrived damaged
+  kBadLength,    // what stood between two zeros has another size than a frame for this model
+  kBadChecksum,  // a frame arrived damaged
 };
 
 class FrameParser {
@@ -29,22 +28,27 @@ class FrameParser {
   FrameEvent Push(uint8_t byte);
 
   // Forgets a frame begun.
-  void Reset() { header_count_ = payload_count_ = 0; }
+  void Reset();
 
   // Whether a frame has begun.
-  bool InFrame() const { return header_count_ > 0; }
+  bool InFrame() const { return begun_; }
+
+  // The sequence byte of the last whole frame; the answer repeats it.
+  uint8_t Sequence() const { return tail_[0]; }
 
  private:
-  FrameEvent FinishHeader();
-  FrameEvent FinishPayload();
-  void DropHeaderByte();
-  bool HeaderMayBegin() const;
+  static constexpr size_t kTailBytes = 5;  // sequence, CRC-32
+
+  FrameEvent Finish();
+  void Store(uint8_t byte);
 
   uint8_t* payload_;
   size_t payload_bytes_;
-  uint8_t header_[kFrameHeaderBytes] = {};
-  size_t header_count_ = 0;
-  size_t payload_count_ = 0;
+  uint8_t tail_[kTailBytes] = {};
+  size_t count_ = 0;        // decoded bytes
+  uint8_t left_ = 0;        // bytes left in this block
+  bool zero_next_ = false;  // the block stands for a zero, too, unless the frame ends with it
+  bool begun_ = false;
 };
 
 }  // namespace head_pose

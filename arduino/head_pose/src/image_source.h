@@ -8,11 +8,12 @@
 
 namespace head_pose {
 
-// Makes the source ready. Returns nullptr, or a sentence about what is wrong.
+// Makes the source ready. Returns nullptr, or a message about what is wrong.
 const char* BeginImages();
 
-// Fills `input` (size * size * 3) with the next image, quantised by the table. Returns false when there is none yet.
-bool ReadImage(int8_t* input, int size, const QuantizeTable& table);
+// Fills `input` (size * size * 3) with the next image, quantised by the table, and `frame` with the image's sequence
+// byte. Returns false when there is no image yet.
+bool ReadImage(int8_t* input, int size, const QuantizeTable& table, uint8_t* frame);
 
 }  // namespace head_pose
 

@@ -38,7 +38,8 @@ class TableLogisticResolver : public tflite::MicroMutableOpResolver<kOps> {
 
   using Base::FindOp;
   const Registration* FindOp(tflite::BuiltinOperator op) const override {
-    return op == tflite::BuiltinOperator_LOGISTIC ? &registration_ : Base::FindOp(op);
+    const Registration* found = Base::FindOp(op);  // none before AddLogistic(), which refuses what is there already
+    return found != nullptr && op == tflite::BuiltinOperator_LOGISTIC ? &registration_ : found;
   }
 
   // Whether the interpreter has taken each table once: true after AllocateTensors() on the model of these tables.

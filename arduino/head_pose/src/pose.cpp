@@ -23,12 +23,13 @@ Pose DecodePose(const int8_t* outputs, const PoseCode& code) {
   return {degrees(code.yaw_index), degrees(code.pitch_index), degrees(code.roll_index)};
 }
 
-void FormatPose(const Pose& pose, uint32_t latency_us, char* text, size_t size) {
+void FormatPose(const Pose& pose, uint32_t latency_us, uint8_t frame, char* text, size_t size) {
   char yaw[16], pitch[16], roll[16];
   FormatHundredths(pose.yaw_deg, yaw, sizeof(yaw));
   FormatHundredths(pose.pitch_deg, pitch, sizeof(pitch));
   FormatHundredths(pose.roll_deg, roll, sizeof(roll));
-  snprintf(text, size, "%s,%s,%s,%lu", yaw, pitch, roll, static_cast<unsigned long>(latency_us));
+  snprintf(text, size, "%s,%s,%s,%lu,%u", yaw, pitch, roll, static_cast<unsigned long>(latency_us),
+           static_cast<unsigned>(frame));
 }
 
 }  // namespace head_pose

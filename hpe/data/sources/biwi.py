@@ -21,9 +21,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpe.data.crop import Box
 from hpe.data.sources.items import BadItem, Chunk, Item, Source, fingerprint, read_items
 from hpe.data.spec import DataError, Fault, Part
+from hpe.io.files import open_regular
+from hpe.pose.crop import Box
 from hpe.pose.rotation import matrix_to_euler
 
 SEQUENCES = tuple(f"{number:02d}" for number in range(1, 25))
@@ -31,9 +32,11 @@ TEST_SEQUENCES = ("04", "06", "08", "10", "12", "14", "16", "20")
 """2 women and 6 men recorded once; 02 and 21, 03 and 15, 05 and 18, 07 and 22 show one person each."""
 SPLITS = {"": SEQUENCES, "train": tuple(s for s in SEQUENCES if s not in TEST_SEQUENCES), "test": TEST_SEQUENCES}
 
+MAX_TEXT_BYTES = 10_000
+"""What is read of a pose file or rgb.cal; real ones have a few hundred bytes."""
 FACE_WIDTH_MM, FACE_HEIGHT_MM = 140.0, 130.0
 CROP_CENTRE = (1 + 0.6 * 0.2 - 2 * 0.2) / 2
-"""How far below the top of the face box the k = 0.2 crop has its middle, in box heights (hpe.data.crop.widen)."""
+"""How far below the top of the face box the k = 0.2 crop has its middle, in box heights (hpe.pose.crop.widen)."""
 AXES = np.diag([1.0, -1.0, -1.0])
 """Camera axes (x right, y down, z away) to ours (x right, y up, z to the camera) and back."""
 
@@ -125,7 +128,9 @@ def _read_rows(path: Path, lengths: Sequence[int | None]) -> list[list[float]]:
     """The first lines of numbers, without empty lines, of the given lengths (None: any)."""
     remedy = "copy it again"
     try:
-        lines = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
+        with open_regular(path) as file:
+            text = file.read(MAX_TEXT_BYTES).decode("ascii")
+        lines = [line.split() for line in text.splitlines() if line.strip()]
         rows = [[float(word) for word in line] for line in lines[: len(lengths)]]
     except FileNotFoundError:
         raise BadItem(path, "the file is missing", remedy) from None

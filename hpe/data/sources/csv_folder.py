@@ -9,15 +9,17 @@ that the border is room for augmentation.
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from hpe.data.sources.items import BadItem, Chunk, Item, Source, fingerprint, read_items
 from hpe.data.spec import DataError, Fault, Part
+from hpe.io.files import open_regular, read_json
 
 ANGLES = ("yaw", "pitch", "roll")
 BOX = ("x0", "y0", "x1", "y1")
@@ -31,25 +33,24 @@ def list_csv(part: Part) -> Source:
     if part.split:
         rows = _select_split(labels, rows, part.split)
     if not rows:
-        raise DataError(f"{labels}: there are no rows; add one line an image below the header.")
+        raise DataError(f"{labels}: there are no rows; add one line per image below the header.")
     central = read_central_crop(part.path)
 
     items: list[Item] = []
     faults: list[Fault] = []
-    kept: list[Mapping[str, str]] = []
-    for line, row in rows:
-        where = f"{labels}, line {line}"
+    kept: list[Row] = []
+    for row in rows:
         try:
-            items.append(_item(part.path, where, row, central))
+            items.append(_item(part.path, f"{labels}, line {row.line}", row, len(header), central))
             kept.append(row)
         except BadItem as bad:
             faults.append(bad.fault)
     files = [labels, part.path / "dataset.json", *(item.image for item in items)]
     extra = {}
     if "spread" in header:
-        extra["spread"] = np.array([_optional_number(row.get("spread")) for row in kept], np.float32)
+        extra["spread"] = np.array([_optional_number(row.cells.get("spread")) for row in kept], np.float32)
     if "person" in header:
-        extra["person"] = np.array([row.get("person") or "" for row in kept], dtype=str)
+        extra["person"] = np.array([row.cells.get("person", "") for row in kept], dtype=str)
     return Source(items, read_csv_items, [item.id for item in items], fingerprint(files), faults, extra)
 
 
@@ -58,19 +59,40 @@ def read_csv_items(items: Sequence[Item]) -> Chunk:
     return read_items(items, lambda item: (item.pose_deg, item.box))
 
 
-def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Header and (line number, row) pairs of a csv file."""
+class Row(NamedTuple):
+    """A line of a csv file."""
+
+    line: int
+    """Its number in the file; the last one where a quoted cell has several."""
+    cells: dict[str, str]
+    """Column to text without blanks around it; columns that the line does not reach are absent."""
+    beyond: int
+    """How many cells with text it has beyond the header's columns."""
+
+
+def read_table(path: Path) -> tuple[list[str], list[Row]]:
+    """Column names and rows of a csv file, both without blanks around the texts."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = [(reader.line_num, row) for row in reader]
-            return [name.strip() for name in reader.fieldnames or []], rows
+        with open_regular(path) as file:
+            reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
+            header = [name.strip() for name in next(reader, [])]
+            rows = [_row(reader.line_num, header, cells) for cells in reader if cells]
     except FileNotFoundError:
         raise DataError(
             f"{path}: the file is missing; a csv folder needs a labels.csv (file,yaw,pitch,roll)."
         ) from None
     except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path}: cannot be read as csv ({error}); save it as UTF-8 text with commas.") from None
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: the header names {', '.join(twice)} more than once; keep one column of each name.")
+    return header, rows
+
+
+def _row(line: int, header: list[str], cells: list[str]) -> Row:
+    texts = [cell.strip() for cell in cells]
+    beyond = sum(bool(text) for text in texts[len(header) :])
+    return Row(line, dict(zip(header, texts, strict=False)), beyond)
 
 
 def read_central_crop(folder: Path) -> float:
@@ -79,9 +101,9 @@ def read_central_crop(folder: Path) -> float:
     if not path.exists():
         return 1.0
     try:
-        central = json.loads(path.read_text(encoding="utf-8")).get("central_crop", 1.0)
+        central = read_json(path).get("central_crop", 1.0)
     except (ValueError, AttributeError, OSError) as error:
-        raise DataError(f"{path}: is no JSON object ({error}); mend or remove it.") from None
+        raise DataError(f"{path}: is no JSON object ({error}); correct or remove it.") from None
     if isinstance(central, bool) or not isinstance(central, (int, float)) or not 0.25 <= central <= 1:
         raise DataError(f"{path}: central_crop is {central!r}; it must be a number from 0.25 to 1.")
     return float(central)
@@ -99,38 +121,42 @@ def _check_columns(labels: Path, header: list[str], part: Part) -> None:
         raise DataError(f"{labels}: there is no column split; add one or leave '@{part.split}' out.")
 
 
-def _select_split(labels: Path, rows: list[tuple[int, dict[str, str]]], split: str) -> list[tuple[int, dict[str, str]]]:
-    selected = [(line, row) for line, row in rows if (row.get("split") or "").strip() == split]
+def _select_split(labels: Path, rows: list[Row], split: str) -> list[Row]:
+    """The rows of the split, and those with cells beyond the header, whose split cannot be told: they are bad."""
+    selected = [row for row in rows if row.cells.get("split") == split or row.beyond]
     if not selected:
-        known = sorted({(row.get("split") or "").strip() for _, row in rows} - {""})
+        known = sorted({row.cells.get("split", "") for row in rows} - {""})
         raise DataError(
             f"{labels}: there is no split '{split}'; the column split has {', '.join(known) or 'no names'}."
         )
     return selected
 
 
-def _item(folder: Path, where: str, row: Mapping[str, str], central: float) -> Item:
-    file = (row.get("file") or "").strip()
+def _item(folder: Path, where: str, row: Row, columns: int, central: float) -> Item:
+    if row.beyond:
+        what = f"there are {columns + row.beyond} cells under {columns} columns"
+        raise BadItem(where, what, "write 1.5, not 1,5, and put a text with commas in double quotes")
+    file = row.cells.get("file", "")
     if not file:
         raise BadItem(where, "the column file is empty", "name the image or remove the row")
     image = folder / file
-    if not image.is_file():
+    if not image.exists():
         raise BadItem(where, f"the image {image} is missing", "restore it or remove the row")
-    yaw, pitch, roll = (_angle(where, name, row.get(name)) for name in ANGLES)
-    return Item(file, image, where, pose_deg=(yaw, pitch, roll), box=_box(where, row), central=central)
+    yaw, pitch, roll = (_angle(where, name, row.cells.get(name, "")) for name in ANGLES)
+    return Item(file, image, where, pose_deg=(yaw, pitch, roll), box=_box(where, row.cells), central=central)
 
 
-def _angle(where: str, name: str, text: str | None) -> float:
+def _angle(where: str, name: str, text: str) -> float:
     value = _optional_number(text)
     if not math.isfinite(value):
-        raise BadItem(where, f"{name} is '{text or ''}', which is no number", "write degrees or remove the row")
+        raise BadItem(where, f"{name} is '{text}', which is no number", "write degrees or remove the row")
     if abs(value) > 180:
         raise BadItem(where, f"{name} is {value:g}, beyond 180 degrees", "write degrees from -180 to 180")
     return value
 
 
 def _box(where: str, row: Mapping[str, str]) -> tuple[float, float, float, float] | None:
-    texts = [(row.get(name) or "").strip() for name in BOX]
+    texts = [row.get(name, "") for name in BOX]
     if not any(texts):
         return None
     x0, y0, x1, y1 = (_optional_number(text) for text in texts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hpe.data.crop import Box, crop_face, fit_stored
-from hpe.data.spec import DataError, Fault, Part
-from hpe.model.preprocess import STORED_SIZE
-
-MAX_PIXELS = 100_000_000
-"""A larger image is refused unread: it would take more than 300 MB."""
+from hpe.data.spec import Fault
+from hpe.io.images import ImageError, open_image
+from hpe.pose.crop import STORED_SIZE, Box, crop_face, fit_stored
 
 
 @dataclass(frozen=True)
@@ -74,42 +70,6 @@ class Source:
     """Run once before several processes start to read."""
 
 
-def list_source(part: Part) -> Source:
-    """List the samples of one part of a specification; raises DataError where there is nothing to list."""
-    if part.kind == "synthetic":
-        return list_synthetic(part)
-    if not part.path.is_dir():
-        raise DataError(f"{part.path}: there is no such folder; check the path in '{part}'.")
-    from hpe.data.sources.biwi import list_biwi
-    from hpe.data.sources.csv_folder import list_csv
-    from hpe.data.sources.mat_pairs import list_300w_lp, list_aflw2000
-
-    readers = {"csv": list_csv, "aflw2000": list_aflw2000, "300w-lp": list_300w_lp, "biwi": list_biwi}
-    return readers[part.kind](part)
-
-
-def list_synthetic(part: Part) -> Source:
-    """The heads of `synthetic:PRESET:COUNT:SEED`; the renderer's source code is part of the fingerprint."""
-    from hpe import synthetic
-
-    items = [(part.preset, part.seed, index) for index in range(part.count)]
-    folder = Path(synthetic.__file__).parent
-    code = b"".join(path.read_bytes() for path in sorted(folder.glob("**/*.py")))
-    ids = [f"synthetic:{preset}:{seed}:{index}" for preset, seed, index in items]
-    return Source(items, read_synthetic, ids, hashlib.sha256(code).hexdigest(), chunk=64, prepare=synthetic.prepare)
-
-
-def read_synthetic(items: Sequence[tuple[str, int, int]]) -> Chunk:
-    """Render the heads of (preset, seed, index); all items share preset and seed."""
-    from hpe.model.preprocess import IMAGE_SIZE, MARGIN
-    from hpe.synthetic import render
-
-    preset, seed, _ = items[0]
-    indices = np.array([index for _, _, index in items])
-    images, pose_deg = render(indices, seed, preset, size=IMAGE_SIZE, margin=MARGIN)
-    return Chunk(np.asarray(images), np.asarray(pose_deg, np.float32))
-
-
 def read_items(items: Sequence[Item], read_label: Callable[[Item], tuple[Any, Box | None]]) -> Chunk:
     """Read image and label of each item; `read_label` gives the pose in degrees and the face box (or None)."""
     chunk = Chunk(
@@ -118,7 +78,7 @@ def read_items(items: Sequence[Item], read_label: Callable[[Item], tuple[Any, Bo
     for row, item in enumerate(items):
         try:
             pose_deg, box = read_label(item)
-            image = open_image(item)
+            image = read_image(item)
             chunk.images[row] = fit_stored(image, item.central) if box is None else crop(item, image, box)
             chunk.pose_deg[row] = pose_deg
         except BadItem as bad:
@@ -134,22 +94,12 @@ class BadItem(Exception):
         super().__init__(str(self.fault))
 
 
-def open_image(item: Item) -> Image.Image:
-    """The decoded image of an item; BadItem where it is missing, no image, cut short or enormous."""
+def read_image(item: Item) -> Image.Image:
+    """The decoded, upright image of an item; BadItem where it cannot be used."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own warning about large images; refused below
-            opened = Image.open(item.image)
-        with opened as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadItem(item.where, f"{item.image} has {image.width}x{image.height} pixels", "shrink the image")
-            image.load()
-        return image
-    except FileNotFoundError:
-        raise BadItem(item.where, f"the image {item.image} is missing", "restore it or remove the sample") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        what = f"the image {item.image} cannot be decoded ({_first_line(error)})"
-        raise BadItem(item.where, what, "it may be cut short: copy it again or remove the sample") from None
+        return open_image(item.image)
+    except ImageError as error:
+        raise BadItem(item.where, f"{item.image}: {error.what}", f"{error.remedy}, or remove the sample") from None
 
 
 def crop(item: Item, image: Image.Image, box: Box) -> np.ndarray:
@@ -158,11 +108,6 @@ def crop(item: Item, image: Image.Image, box: Box) -> np.ndarray:
         return crop_face(image, box)
     except ValueError as error:
         raise BadItem(item.where, str(error), "correct the box or the landmarks, or remove the sample") from None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].removesuffix(".") if lines else type(error).__name__
 
 
 def fingerprint(files: Sequence[Path], *texts: str) -> str:

@@ -15,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hpe.data.crop import Box
 from hpe.data.sources.items import BadItem, Chunk, Item, Source, fingerprint, read_items
 from hpe.data.sources.matfile import MatError, read_arrays
 from hpe.data.spec import DataError, Fault, Part
+from hpe.io.files import open_regular
+from hpe.pose.crop import Box
 
 SUBSETS = ("AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip")
 """The folders of 300W-LP that hold samples; its other folders (Code, landmarks) do not."""
 MAX_MAT_BYTES = 2_000_000
-"""A larger .mat is refused unread; real ones have a few kilobytes."""
+"""A larger .mat is refused; real ones have a few kilobytes."""
 LANDMARKS = {"aflw2000": "pt3d_68", "300w-lp": "pt2d"}
 
 
@@ -91,9 +92,11 @@ def read_mat(path: Path, landmarks: str) -> tuple[np.ndarray, Box]:
 def _load(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """The named arrays of a .mat file; BadItem where it cannot be read."""
     try:
-        if path.stat().st_size > MAX_MAT_BYTES:
+        with open_regular(path) as file:
+            content = file.read(MAX_MAT_BYTES + 1)
+        if len(content) > MAX_MAT_BYTES:
             raise BadItem(path, f"the file has more than {MAX_MAT_BYTES:,} bytes", "remove the pair")
-        return read_arrays(path.read_bytes(), names)
+        return read_arrays(content, names)
     except (MatError, OSError) as error:
         raise BadItem(path, f"cannot be read as .mat ({error})", "copy it again or remove the pair") from None
 

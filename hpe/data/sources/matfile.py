@@ -9,12 +9,15 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Collection, Iterator
+from itertools import islice
 
 import numpy as np
 
 HEADER_BYTES = 128
-MAX_ARRAY_BYTES = 8_000_000
-"""A variable that claims to be larger is refused."""
+MAX_BYTES = 8_000_000
+"""A file whose variables are larger together, once decompressed, is refused."""
+MAX_VARIABLES = 1_000
+"""So is one with more variables; real ones have about ten."""
 
 INT8, UINT8, INT16, UINT16, INT32, UINT32, SINGLE, DOUBLE, INT64, UINT64 = 1, 2, 3, 4, 5, 6, 7, 9, 12, 13
 MATRIX, COMPRESSED = 14, 15
@@ -46,9 +49,14 @@ def read_arrays(content: bytes, names: Collection[str]) -> dict[str, np.ndarray]
     if order is None:
         raise MatError("it does not begin like a .mat file")
     arrays: dict[str, np.ndarray] = {}
-    for kind, data in _elements(content[HEADER_BYTES:], order):
+    left = MAX_BYTES
+    for number, (kind, data) in enumerate(_elements(content[HEADER_BYTES:], order)):
+        if number == MAX_VARIABLES:
+            raise MatError(f"it has more than {MAX_VARIABLES:,} variables")
         if kind == COMPRESSED:
-            (kind, data), *_ = _elements(_decompress(data), order)
+            decompressed = _decompress(data, left)
+            left -= len(decompressed)
+            kind, data = next(_elements(decompressed, order))
         if kind == MATRIX:
             name, array = _matrix(data, order, names)
             if array is not None:
@@ -74,14 +82,14 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         position = end
 
 
-def _decompress(data: bytes) -> bytes:
+def _decompress(data: bytes, most: int) -> bytes:
     stream = zlib.decompressobj()
     try:
-        content = stream.decompress(data, MAX_ARRAY_BYTES)
+        content = stream.decompress(data, max(most, 1))  # 0 would mean no limit
     except zlib.error as error:
         raise MatError(f"its compressed data are damaged ({error})") from None
     if stream.unconsumed_tail:
-        raise MatError(f"a variable has more than {MAX_ARRAY_BYTES:,} bytes")
+        raise MatError(f"its variables have more than {MAX_BYTES:,} bytes")
     if not stream.eof or len(content) < 8:
         raise MatError("its compressed data are cut short")
     return content
@@ -89,7 +97,7 @@ def _decompress(data: bytes) -> bytes:
 
 def _matrix(data: bytes, order: str, names: Collection[str]) -> tuple[str, np.ndarray | None]:
     """Name and content of a matrix element; None where it is not wanted or no real numeric array."""
-    parts = list(_elements(data, order))
+    parts = list(islice(_elements(data, order), 4))  # an array may claim a million more
     if len(parts) < 3 or len(parts[0][1]) < 4 or parts[1][0] != INT32 or len(parts[1][1]) % 4:
         return "", None  # classes of objects that have no such head
     (_, flags), (_, dimensions), (_, label), *values = parts

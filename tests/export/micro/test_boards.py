@@ -77,19 +77,21 @@ def test_planned_limits_leave_room_for_what_a_file_turns_out_to_need():
 
 
 @pytest.mark.parametrize(
-    ("prune", "words"),
+    ("target", "words"),
     [
-        ({"target_board": "nano33ble"}, ["fits the Arduino Nano 33 BLE Sense"]),
-        ({"target_board": "crowded"}, ["does not fit", "- Bring the arena from"]),
-        ({"target_board": None}, []),
+        ({"board": "nano33ble"}, ["fits the Arduino Nano 33 BLE Sense"]),
+        ({"board": "crowded"}, ["does not fit", "- Bring the arena from"]),
+        ({"macs": 4_000_000}, []),
+        ({}, []),
     ],
 )
-def test_an_export_says_whether_it_fits_the_board_that_the_net_was_pruned_for(tmp_path, monkeypatch, prune, words):
-    from hpe.deploy.pipeline import report_target_board
+def test_an_export_says_whether_it_fits_the_board_that_an_ancestor_was_pruned_for(tmp_path, monkeypatch, target, words):
+    from hpe.deploy.export import report_target_board
 
     crowded = replace(BOARDS["nano33ble"], name="crowded", core_ram_bytes=220_000)
     monkeypatch.setitem(BOARDS, "crowded", crowded)
-    (tmp_path / "result.json").write_text(json.dumps({"config": {"prune": prune}}))
+    config = {"command": "finetune", "lineage": {"family": "channel", "target": target}}
+    (tmp_path / "result.json").write_text(json.dumps({"id": "x", "config": config}))
     lines: list[str] = []
     report_target_board(tmp_path, RELU6, lines.append)
     assert len(lines) == len(words)

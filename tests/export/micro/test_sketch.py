@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.errors import ExportError
 from export.micro.boards import BOARDS
 from export.micro.flatbuffer import ModelFileError
 from export.micro.sketch import quantize_table, write_arduino
@@ -97,3 +98,45 @@ def test_model_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ValueError, match=r"RAM is .* bytes short"):
         write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_user_wrote_in_a_used_folder_stays(tmp_path: Path):
+    folder = tmp_path / "head_pose"
+    write_arduino(SILU, folder, "nano33ble", SETTINGS)
+    (folder / "src" / "config.h").write_text("// edited\n")
+    (folder / "README.md").write_text("# My robot\n")
+    (folder / "src" / "image.cpp").write_text("old\n")
+    written = write_arduino(SILU, folder, "nano33ble", SETTINGS)
+    assert (folder / "src" / "config.h").read_text() == "// edited\n"
+    assert (folder / "README.md").read_text() == "# My robot\n"
+    assert (folder / "src" / "image.cpp").read_text() != "old\n"
+    assert not {folder / "src" / "config.h", folder / "README.md"} & set(written)
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "head_pose"
+    elsewhere.mkdir()
+    folder.mkdir()
+    (folder / "src").symlink_to(elsewhere)
+    with pytest.raises(ExportError, match="src is a link; nothing was written"):
+        write_arduino(SILU, folder, "nano33ble", SETTINGS)
+    assert not list(elsewhere.iterdir())
+    assert [path.name for path in folder.iterdir()] == ["src"]
+
+
+def test_readme_says_what_is_not_true_of_another_board(sketch: Path, tmp_path: Path):
+    assert "another board" not in (sketch / "README.md").read_text()
+    write_arduino(SILU, tmp_path / "pico", "rp2040", SETTINGS)
+    assert "written for another board: Raspberry Pi Pico" in (tmp_path / "pico" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["two\nlines.tflite", "ends\\", "a\rb.tflite"])
+def test_no_file_name_or_note_leaves_its_comment(name, tmp_path: Path):
+    (tmp_path / name).write_bytes(SILU.read_bytes())
+    write_arduino(tmp_path / name, tmp_path / "head_pose", "nano33ble", SETTINGS | {"note": "x\n#error y\\"})
+    for header in ("model_settings.h", "op_resolver.h", "model_data.h", "model_data.cpp"):
+        first, second = (tmp_path / "head_pose" / header).read_text().splitlines()[:2]
+        assert first.startswith("// Generated")
+        assert first.endswith("do not edit.")
+        assert "\\" not in first + second
+        assert second.startswith(("// x #error y", "#ifndef", "#include"))

@@ -151,17 +151,19 @@ def test_real_networks_agree_and_are_planned(variant: str, tmp_path: Path):
     torch = pytest.importorskip("torch")
     from export import convert, export_onnx
     from hpe.data.faces import load_faces
+    from hpe.model.config import ModelConfig
     from hpe.model.net import build_model
-    from hpe.model.preprocess import centre_crop, preprocess
-    from hpe.training.config import ModelConfig
+    from hpe.model.preprocess import preprocess
+    from hpe.pose.crop import centre_crop
     from pruning.channels.pruner import prune_channels
+    from pruning.channels.target import Target
 
     here = (SHARED / "data" / "faces").is_dir()
     faces = load_faces(f"csv:{SHARED / 'data' / 'faces'}@test" if here else "synthetic:easy:128:0")
     images = preprocess(np.array(centre_crop(faces.images)[:128]))  # (128, 64, 64, 3)
     model = build_model(ModelConfig(**VARIANTS[variant]))
     if variant == "pruned_relu6":
-        prune_channels(model, torch.zeros(1, 3, 64, 64), macs=3_500_000)
+        prune_channels(model, torch.zeros(1, 3, 64, 64), Target(macs=3_500_000))
     model.train()
     with torch.no_grad():  # batch statistics of real images, so that activations spread as in a trained net
         for _ in range(20):

@@ -136,8 +136,8 @@ def test_first_stray_is_where_the_error_begins_to_stay():
 )
 def test_efficientnet_b0_gives_the_known_small_graphs(options, count, tmp_path):
     from export import convert, export_onnx
+    from hpe.model.config import ModelConfig
     from hpe.model.net import build_model, example_input, fold_output_scale
-    from hpe.training.config import ModelConfig
 
     onnx = export_onnx(fold_output_scale(build_model(ModelConfig(**options))), example_input(), tmp_path / "b0.onnx")
     calibration = np.random.default_rng(0).normal(size=(4, 64, 64, 3)).astype(np.float32)

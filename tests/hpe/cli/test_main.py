@@ -13,6 +13,7 @@ from PIL import Image
 from hpe.cli import main as cli
 from hpe.cli.main import main
 from tests.conftest import TINY_DATA
+from tests.face_files import csv_rows, write_csv_folder
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 
@@ -58,7 +59,7 @@ def test_evaluate_writes_the_contract(capsys, tiny_run, tmp_path):
     code, out, _ = run(capsys, "evaluate", work, "--data", TINY_DATA, "--json", tmp_path / "out.json")
     assert code == 0
     result = json.loads((tmp_path / "out.json").read_text())
-    assert result.keys() == {"mae_deg", "geodesic_deg", "n", "dropped"}
+    assert result.keys() == {"mae_deg", "geodesic_deg", "n", "dropped", "skipped"}
     assert list(result["mae_deg"]) == ["yaw", "pitch", "roll", "mean"]
     assert f"{result['mae_deg']['mean']:.2f}" in out
     assert json.loads((work / "result.json").read_text())["evaluations"]
@@ -98,18 +99,64 @@ def test_data_preview_and_check(capsys, tmp_path):
     code, out, _ = run(capsys, "data", "check", f"csv:{tmp_path / 'faces'}", "--json", tmp_path / "faults.json")
     assert code == 1
     assert "absent.jpg" in out
-    assert len(json.loads((tmp_path / "faults.json").read_text())) == 2
+    assert len(json.loads((tmp_path / "faults.json").read_text())["bad"]) == 2
+
+
+def test_data_check_against_a_test_set(capsys, tmp_path):
+    here = write_csv_folder(tmp_path / "here", csv_rows(3), size=(64, 64))
+    there = write_csv_folder(tmp_path / "there", csv_rows(1), size=(64, 64))
+    shutil.copyfile(here / "001.png", there / "000.png")
+    arguments = ["data", "check", f"csv:{here}", "--against", f"csv:{there}", "--json", tmp_path / "pairs.json"]
+    code, out, _ = run(capsys, *arguments)
+    assert code == 1
+    assert "001.png looks like 000.png (0 of 288 bits differ)" in out
+    assert json.loads((tmp_path / "pairs.json").read_text()) == {
+        "bad": [],
+        "near_duplicates": [{"id": "001.png", "against": "000.png", "distance": 0, "mirrored": False}],
+    }
+    shutil.copyfile(here / "001.png", there / "000.png")
+    (here / "001.png").unlink()
+    (here / "labels.csv").write_text("file,yaw,pitch,roll\n000.png,1,2,3\n002.png,1,2,3\n")
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0
+    assert "no near-duplicates" in out
+
+
+def test_evaluate_says_what_was_left_out(capsys, tmp_path):
+    folder = write_csv_folder(tmp_path / "faces", csv_rows(4))
+    labels = folder / "labels.csv"
+    labels.write_text(labels.read_text().replace("001.png,1", "001.png,120").replace("002.png,2", "002.png,x"))
+    model = DATA / "tiny_relu6_se.tflite"
+    code, out, _ = run(
+        capsys, "evaluate", model, "--data", f"csv:{folder}", "--skip-bad", "--json", tmp_path / "e.json"
+    )
+    assert code == 0
+    assert "2 faces; left out: 1 beyond 99 degrees, 1 that cannot be used" in out
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert (found["n"], found["dropped"], found["skipped"]) == (2, 1, 1)
 
 
 def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
-    tiny = DATA / "tiny_relu6_se.tflite"
+    tiny = tmp_path / "tiny.tflite"
+    tiny.write_bytes((DATA / "tiny_relu6_se.tflite").read_bytes())
     code, out, _ = run(capsys, "fit", tiny, "--board", "nano33ble", "--json", tmp_path / "fit.json")
     assert code == 0
     assert "fits" in out
     answer = json.loads((tmp_path / "fit.json").read_text())
     assert {"flash_bytes", "arena_bytes", "activations_bytes", "macs", "ops", "fits"} <= answer.keys()
+    code, _, err = run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")
+    assert code == 2
+    assert "no tiny.json beside it" in err
+    metadata = {"normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
+    metadata["output"] = {"order": ["pitch", "yaw", "roll"], "unit": "radians"}
+    tiny.with_suffix(".json").write_text(json.dumps(metadata))
     code, out, _ = run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")
     assert code == 0
+    settings = (tmp_path / "sketch" / "model_settings.h").read_text()
+    assert "mean [0.5, 0.5, 0.5]" in settings
+    assert "57.2957802f, 1, 0, 2}" in settings  # degrees per radian; where yaw, pitch and roll stand
+    (tmp_path / "sketch" / "src" / "config.h").write_text("// mine")
+    assert "config.h: kept as it was" in run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")[1]
     assert {"sketch.ino", "model_data.cpp", "model_settings.h", "op_resolver.h", "README.md", "src"} <= {
         path.name for path in (tmp_path / "sketch").iterdir()
     }

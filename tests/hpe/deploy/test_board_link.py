@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cobs import cobs
 
 from export.micro.sketch import write_arduino
-from hpe.deploy.board_link import LinkError, Reading, SerialLink, encode_frame, open_port, parse_line
+from hpe.deploy.board_link import LONGEST_LINE, LinkError, SerialLink, encode_frame, open_port, parse_line
 from tests.sketches import SETTINGS, SILU, build_sketch
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
@@ -32,8 +34,13 @@ class Pipe:
         self.stdin.flush()
         return len(data)
 
-    def readline(self) -> bytes:
-        return self.stdout.readline()
+    in_waiting = 0
+
+    def read(self, size: int, /) -> bytes:
+        return self.stdout.read1(size)
+
+    def reset_input_buffer(self) -> None:
+        pass
 
     def close(self) -> None:
         self.stdin.close()
@@ -46,12 +53,16 @@ class Silent:
 
     def __init__(self, *lines: bytes):
         self.lines = list(lines)
+        self.in_waiting = 0
 
     def write(self, data: bytes, /) -> int:
         return len(data)
 
-    def readline(self) -> bytes:
+    def read(self, size: int, /) -> bytes:
         return self.lines.pop(0) if self.lines else b""
+
+    def reset_input_buffer(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -93,20 +104,62 @@ def test_silent_board_is_told_with_its_last_message():
         link.predict(IMAGES[0])
 
 
+def answered(link: SerialLink, pose: bytes) -> bytes:
+    """The line with which a board answers the next frame of `link`."""
+    return pose + b",412345,%d\r\n" % ((link._sequence + 1) % 256)
+
+
 def test_noise_on_the_line_is_passed_over():
-    link = SerialLink(Silent(b"\xff\x00garbage\r\n", b"1.00,2.0", b"-1.50,20.25,0.00,412345\r\n"))
-    assert link.predict(IMAGES[0]) == Reading(-1.5, 20.25, 0.0, 412345)
+    port = Silent(b"\xff\x00garbage\r\n", b"1.00,2.0")
+    link = SerialLink(port)
+    port.lines += [b"0\n", answered(link, b"-1.50,20.25,0.00")]
+    reading = link.predict(IMAGES[0])
+    assert (reading.yaw_deg, reading.pitch_deg, reading.roll_deg, reading.latency_us) == (-1.5, 20.25, 0.0, 412345)
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_the_next():
+    port = Silent()
+    link = SerialLink(port, answer_timeout_s=0.01, attempts=1)
+    late = answered(link, b"1.00,0.00,0.00")
+    with pytest.raises(LinkError, match="did not answer"):
+        link.predict(IMAGES[0])
+    port.lines += [late, answered(link, b"2.00,0.00,0.00")]
+    assert link.predict(IMAGES[1]).yaw_deg == 2.0
+
+
+def test_every_image_gets_its_own_answer_when_one_was_answered_twice(board: Path):
+    with SerialLink(Pipe(board)) as link:
+        wanted = [(r.yaw_deg, r.pitch_deg, r.roll_deg) for r in link.predict_all(IMAGES)]
+    twice = Pipe(board, lambda count, data: data + data if count == 1 else data)
+    with SerialLink(twice) as link:
+        assert [(r.yaw_deg, r.pitch_deg, r.roll_deg) for r in link.predict_all(IMAGES)] == wanted
+
+
+def test_a_port_that_never_ends_a_line_does_not_hang():
+    port = Silent()
+    port.read = lambda size: b"x"  # pyright: ignore[reportAttributeAccessIssue]
+    link = SerialLink(port, answer_timeout_s=0.02, attempts=1)
+    with pytest.raises(LinkError, match="did not answer 1 frames"):
+        link.predict(IMAGES[0])
+    assert len(link._received) <= LONGEST_LINE
+
+
+def test_opening_forgets_what_came_before():
+    port = Silent(b"old")
+    port.reset_input_buffer = port.lines.clear  # pyright: ignore[reportAttributeAccessIssue]
+    SerialLink(port)
+    assert port.lines == []
 
 
 @pytest.mark.parametrize(
     "line",
     [
         b"",
-        b"1.00,2.00,3.00,4",
-        b"1.00,2.00,3.00\r\n",
-        b"# 1.00,2.00,3.00,4\r\n",
-        b"nan,2.00,3.00,4\r\n",
-        b"x1.00,2.00,3.00,4\n",
+        b"1.00,2.00,3.00,4,5",
+        b"1.00,2.00,3.00,4\r\n",
+        b"# 1.00,2.00,3.00,4,5\r\n",
+        b"nan,2.00,3.00,4,5\r\n",
+        b"x1.00,2.00,3.00,4,5\n",
     ],
 )
 def test_lines_that_are_no_readings(line: bytes):
@@ -114,13 +167,17 @@ def test_lines_that_are_no_readings(line: bytes):
 
 
 def test_frame_layout():
-    frame = encode_frame(np.zeros((64, 64, 3), np.uint8))
-    assert frame[:8] == b"HPF1\x00\x30\x00\x00"  # 12,288 bytes
-    assert len(frame) == 12 + 64 * 64 * 3
+    image = np.zeros((64, 64, 3), np.uint8)
+    frame = encode_frame(image, 7)
+    assert frame[0] == frame[-1] == 0
+    assert 0 not in frame[1:-1]
+    content = cobs.decode(frame[1:-1])
+    assert content[:-4] == image.tobytes() + b"\x07"
+    assert int.from_bytes(content[-4:], "little") == zlib.crc32(content[:-4])
     with pytest.raises(ValueError, match="square RGB"):
-        encode_frame(np.zeros((64, 32, 3), np.uint8))
+        encode_frame(np.zeros((64, 32, 3), np.uint8), 0)
     with pytest.raises(ValueError, match="float32"):
-        encode_frame(np.zeros((64, 64, 3), np.float32))
+        encode_frame(np.zeros((64, 64, 3), np.float32), 0)
 
 
 def test_missing_port_is_one_sentence():

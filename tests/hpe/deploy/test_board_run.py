@@ -2,6 +2,7 @@ import zlib
 
 import numpy as np
 import pytest
+from cobs import cobs
 
 from hpe.data.faces import load_faces
 from hpe.deploy.board_link import LinkError
@@ -16,17 +17,20 @@ class Board:
         self.images = []
         self.lines = []
 
+    in_waiting = 0
+
     def write(self, data):
-        magic, length, checksum, payload = data[:4], data[4:8], data[8:12], data[12:]
-        assert magic == b"HPF1"
-        assert int.from_bytes(length, "little") == len(payload)
-        assert int.from_bytes(checksum, "little") == zlib.crc32(payload)
-        self.images.append(np.frombuffer(payload, np.uint8).reshape(64, 64, 3))
-        self.lines.append(b"1.50,-2.00,3.25,812345\n")
+        content = cobs.decode(data.strip(b"\0"))
+        assert int.from_bytes(content[-4:], "little") == zlib.crc32(content[:-4])
+        self.images.append(np.frombuffer(content[:-5], np.uint8).reshape(64, 64, 3))
+        self.lines.append(b"1.50,-2.00,3.25,812345,%d\n" % content[-5])
         return len(data)
 
-    def readline(self):
+    def read(self, size):
         return self.lines.pop(0) if self.lines else b""
+
+    def reset_input_buffer(self):
+        self.lines.clear()
 
     def close(self):
         self.closed = True

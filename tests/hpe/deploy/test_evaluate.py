@@ -3,7 +3,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from hpe.data.faces import Faces
-from hpe.deploy.evaluate import evaluate, pose_metrics
+from hpe.deploy.evaluate import evaluate
+from hpe.pose.metrics import pose_metrics
 
 RANDOM = np.random.default_rng(0)
 
@@ -47,7 +48,7 @@ def test_evaluate_shows_the_central_crop_and_counts():
     assert [len(crops) for crops in seen] == [2, 2, 1]
     assert all(crops.shape[1:] == (64, 64, 3) and (crops == 7).all() for crops in seen)
     assert metrics.mean_deg == pytest.approx(np.abs(faces.pose_deg).mean(), rel=1e-6)
-    assert metrics.to_dict().keys() == {"mae_deg", "geodesic_deg", "n", "dropped"}
+    assert metrics.to_dict().keys() == {"mae_deg", "geodesic_deg", "n", "dropped", "skipped"}
     assert metrics.dropped == 2
 
 

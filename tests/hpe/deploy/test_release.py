@@ -1,21 +1,28 @@
-"""A finished run becomes a shipped model: card, file, checkpoint, and the commands that then take its name."""
+"""A finished run becomes a released model: card, file, checkpoint, and the commands that then take its name."""
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from hpe.cli.main import main
-from hpe.deploy.release import ShipOptions, page, ship
+from hpe.data.faces import load_faces
+from hpe.deploy.evaluate import evaluate
+from hpe.deploy.release import MeasureOptions, ReleaseOptions, measure, page, release
 from hpe.inference.predictor import load_predictor
+from hpe.io.configs import to_dict
 from hpe.io.files import read_json, write_json
-from hpe.model import zoo as registry
+from hpe.model import cards as released
+from hpe.model.config import ModelConfig
+from hpe.model.lineage import Ancestor, Lineage
 from hpe.model.net import build_model, load_model, save_checkpoint
 from hpe.model.zoo import ModelNameError, resolve_model, resolve_run
-from hpe.training.config import ModelConfig, to_dict
+from hpe.training.config import DistillConfig
 from pruning.channels.pruner import prune_channels
+from pruning.channels.target import Target
 from tests.drawn_faces import MODEL
 
 DATA = "synthetic:easy:24:5"
@@ -26,43 +33,46 @@ def run(tmp_path_factory):
     """A narrow untrained network as a finished run with a parent, and a file that stands for its int8 export."""
     folder = tmp_path_factory.mktemp("runs")
     network = build_model(ModelConfig(act="relu6", se=False))
-    prune_channels(network, torch.zeros(1, 3, 64, 64), ratio=0.8)
+    prune_channels(network, torch.zeros(1, 3, 64, 64), Target(ratio=0.8))
     save_checkpoint(network, folder / "small")
     shutil.copyfile(MODEL, folder / "small" / "model_int8.tflite")
     config = {"command": "prune", "parent": "elsewhere/dense", "model": to_dict(network.config), "data": DATA}
-    config["distill"] = {"teacher": "/home/me/runs/teacher"}
+    config["distill"] = to_dict(DistillConfig(Path("/home/me/runs/teacher")))
+    config["lineage"] = to_dict(Lineage("channel", 0.8, ancestors=(Ancestor("old", "train", "dense"),)))
     write_json(folder / "small" / "config.json", config)
-    write_json(folder / "dense" / "config.json", {"command": "train", "distill": {"teacher": None}})
+    dense = {"command": "train", "distill": to_dict(DistillConfig()), "lineage": to_dict(Lineage())}
+    write_json(folder / "dense" / "config.json", dense)
+    write_json(folder / "dense" / "result.json", {"id": "old", "config": dense})
     result = {"id": "abc", "config": config, "params": 10, "nonzeros": 9, "macs": 2_500_000}
     write_json(folder / "small" / "result.json", result)
     return folder / "small"
 
 
 @pytest.fixture(scope="module")
-def shipped(run, tmp_path_factory):
+def releases(run, tmp_path_factory):
     """A folder of models: b0 with a checkpoint, b0-pi without."""
     folder = tmp_path_factory.mktemp("package") / "models"
     for name, checkpoint in (("b0", True), ("b0-pi", False)):
-        ship(ShipOptions(run, name, DATA, checkpoint=checkpoint), folder, report=lambda line: None)
+        release(ReleaseOptions(run, name, DATA, "nothing", checkpoint=checkpoint), folder, report=lambda line: None)
     return folder
 
 
 @pytest.fixture
-def models(shipped, monkeypatch):
-    monkeypatch.setattr(registry, "FOLDER", shipped)
-    return shipped
+def models(releases, monkeypatch):
+    monkeypatch.setattr(released, "FOLDER", releases)
+    return releases
 
 
-def test_a_packed_model_is_the_same_model(run, shipped, tmp_path, monkeypatch):
+def test_a_packed_model_is_the_same_model(run, releases, tmp_path, monkeypatch):
     folder = tmp_path / "models"
-    ship(ShipOptions(run, "b0-sparse", DATA, packed=True), folder, report=lambda line: None)
-    monkeypatch.setattr(registry, "FOLDER", folder)
+    release(ReleaseOptions(run, "b0-sparse", DATA, "nothing", packed=True), folder, report=lambda line: None)
+    monkeypatch.setattr(released, "FOLDER", folder)
     assert [path.name for path in folder.glob("*.tflite*")] == ["b0-sparse.tflite.gz"]
-    assert resolve_model("b0-sparse").read_bytes() == (shipped / "b0.tflite").read_bytes()
+    assert resolve_model("b0-sparse").read_bytes() == (releases / "b0.tflite").read_bytes()
 
 
-def test_the_card_holds_what_was_measured(run, shipped):
-    card = read_json(shipped / "b0.json")
+def test_the_card_holds_what_was_measured(run, releases):
+    card = read_json(releases / "b0.json")
     result = read_json(run / "result.json")
     measured = {entry["file"]: entry for entry in result["evaluations"].values()}
     assert card["mae_deg"] == measured["model_int8.tflite"]["mae_deg"]
@@ -73,15 +83,40 @@ def test_the_card_holds_what_was_measured(run, shipped):
     assert {"protocol", "trained_on", "limits", "provenance", "geodesic_deg", "environment"} <= card.keys()
     assert [card["config"]["command"], card["parents"][0]["command"]] == ["prune", "train"]
     assert card["config"]["distill"]["teacher"] == "teacher"
-    assert "/home" not in (shipped / "b0.json").read_text()
+    assert card["data"] == card["float_data"] == "24 faces of AFLW2000-3D (80x80 pixels, exact labels)"
+    assert card["lineage"] == read_json(run / "config.json")["lineage"]
+    assert "/home" not in (releases / "b0.json").read_text()
 
 
-def test_the_page_lists_every_model(shipped):
-    text = (shipped / "README.md").read_text()
+def test_measuring_again_changes_the_errors_alone(releases, tmp_path):
+    folder = tmp_path / "models"
+    shutil.copytree(releases, folder)
+    before = {name: read_json(folder / f"{name}.json") for name in ("b0", "b0-pi")}
+    lines = []
+    measure(MeasureOptions("synthetic:easy:9:6", tested_on="others"), folder, lines.append)
+    after = {name: read_json(folder / f"{name}.json") for name in ("b0", "b0-pi")}
+    for name, card in after.items():
+        changed = {key for key in card if card[key] != before[name][key]}
+        measured = {"mae_deg", "geodesic_deg", "n", "data"}
+        assert changed - {"environment"} == measured | ({"float_mae_deg", "float_data"} if name == "b0" else set())
+        assert (card["n"], card["data"]) == (9, "9 faces of others")
+    assert after["b0"]["mae_deg"] == load_metrics(folder / "b0.tflite").mae_deg
+    assert "**Float error measured on (b0-pi).** 24 faces of AFLW2000" in (folder / "README.md").read_text()
+    assert "b0-pi: " in "".join(lines)
+    with pytest.raises(ModelNameError, match="b9: not released; choose from b0"):
+        measure(MeasureOptions(DATA, ("b9",)), folder)
+
+
+def load_metrics(file):
+    return evaluate(load_predictor(file), load_faces("synthetic:easy:9:6"))
+
+
+def test_the_page_lists_every_model(releases):
+    text = (releases / "README.md").read_text()
     assert "| b0 | int8 |" in text
     assert "| b0-pi | int8 |" in text
     assert text.count("**Limits.**") == 1
-    first, second = (read_json(shipped / f"{name}.json") for name in ("b0", "b0-pi"))
+    first, second = (read_json(releases / f"{name}.json") for name in ("b0", "b0-pi"))
     assert "**Limits (b0-pi).** Other." in page({"b0": first, "b0-pi": {**second, "limits": "Other."}})
 
 
@@ -97,9 +132,9 @@ def test_the_checkpoint_is_half_as_large_and_answers_alike(run, models):
 
 def test_names_that_cannot_be_trained(models):
     assert resolve_model("b0") == models / "b0.tflite"
-    with pytest.raises(ModelNameError, match=r"b0-pi: ships as a file that can only be run; .* one that ships: b0$"):
+    with pytest.raises(ModelNameError, match=r"b0-pi: released as a file that can only be run; .* a released one: b0$"):
         load_model("b0-pi")
-    with pytest.raises(ModelNameError, match=r"b1: no such run; .* one that ships: b0$"):
+    with pytest.raises(ModelNameError, match=r"b1: no such run; .* a released one: b0$"):
         resolve_run("b1")
 
 
@@ -125,14 +160,14 @@ def test_every_command_takes_a_name(models, tmp_path, capsys, monkeypatch):
         main(command)
     assert json.loads((tmp_path / "evaluated.json").read_text())["n"] == 24
     assert read_json(tmp_path / "masked" / "config.json")["parent"] == "b0"
-    assert "deg on 285 faces of AFLW2000-3D" in (tmp_path / "sketch" / "model_settings.h").read_text()
+    assert "deg on 24 faces of AFLW2000-3D" in (tmp_path / "sketch" / "model_settings.h").read_text()
     assert sorted(path.name for path in models.iterdir()) == [
         "README.md", "b0", "b0-pi.json", "b0-pi.tflite", "b0.json", "b0.tflite"
     ]  # fmt: skip
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
         main(["export", "b0"])
-    assert "b0 ships with the package; say where to write with --out" in capsys.readouterr().err
+    assert "b0 is a released model; say where to write with --out" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main(["export", "b0", "--out", "tuned", "--calibration", DATA])
     assert "--out tuned: holds another run" in capsys.readouterr().err
@@ -152,11 +187,11 @@ def test_every_command_takes_a_name(models, tmp_path, capsys, monkeypatch):
         f"train --data {DATA} --teacher b9 --out o",
     ],
 )
-def test_an_unknown_name_lists_those_that_ship(models, tmp_path, capsys, monkeypatch, command):
+def test_an_unknown_name_lists_the_releases(models, tmp_path, capsys, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
         main(command.split())
     error = capsys.readouterr().err
     assert "b9: no such" in error
-    assert "one that ships: b0" in error
+    assert "a released one: b0" in error
     assert list(tmp_path.iterdir()) == []

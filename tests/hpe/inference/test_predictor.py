@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from export.run.runtime import load_runtime
-from hpe.data.crop import crop_face
 from hpe.inference.predictor import HeadPosePredictor, PredictError, load_predictor, read_image
+from hpe.io.images import ImageError
 from hpe.model.preprocess import preprocess
+from hpe.pose.crop import crop_face
 from tests.drawn_faces import MODEL, picture
 
 
@@ -84,9 +85,9 @@ def test_pictures_are_read_upright_and_bad_ones_named(tmp_path):
     image.save(tmp_path / "phone.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "phone.png"), pixels)
     (tmp_path / "text.jpg").write_text("not a picture")
-    with pytest.raises(PredictError, match=r"text\.jpg: not a whole picture"):
+    with pytest.raises(ImageError, match=r"text\.jpg: the image cannot be decoded"):
         read_image(tmp_path / "text.jpg")
-    with pytest.raises(PredictError, match="no such file"):
+    with pytest.raises(ImageError, match="no such file"):
         read_image(tmp_path / "absent.jpg")
 
 

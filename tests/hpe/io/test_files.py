@@ -1,21 +1,12 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from hpe.io.files import merge_result, read_json, write_csv, write_json, write_whole
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
-    path = write_json(tmp_path / "a.json", {"old": 1})
-
-    def broken(temporary):
-        temporary.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(path, broken)
-    assert read_json(path) == {"old": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+from hpe.io.errors import FileError
+from hpe.io.files import merge_result, read_json, write_csv, write_json
 
 
 def test_json_refuses_nan_and_names_a_damaged_file(tmp_path):
@@ -31,6 +22,34 @@ def test_merge_keeps_other_entries(tmp_path):
     merge_result(tmp_path, "files", {"b": 2})
     merge_result(tmp_path, "latency", {"a": 3})
     assert json.loads((tmp_path / "result.json").read_text()) == {"files": {"a": 1, "b": 2}, "latency": {"a": 3}}
+
+
+def test_processes_that_merge_at_once_lose_nothing(tmp_path):
+    code = (
+        "import sys\n"
+        "from hpe.io.files import merge_result\n"
+        "for i in range(15):\n"
+        "    merge_result(sys.argv[1], 'files', {f'{sys.argv[2]}-{i}': i})\n"
+    )
+    children = [subprocess.Popen([sys.executable, "-c", code, tmp_path, str(n)]) for n in range(4)]
+    assert [child.wait() for child in children] == [0] * 4
+    assert len(read_json(tmp_path / "result.json")["files"]) == 60
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize(("text", "what"), [("[]", "the file"), ('{"files": 3}', "'files'"), ("{", "not valid JSON")])
+def test_a_result_of_another_kind_is_named_and_kept(tmp_path, text, what):
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(FileError, match=what):
+        merge_result(tmp_path, "files", {"a": 1})
+    assert (tmp_path / "result.json").read_text() == text
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", tmp_path):
+        with pytest.raises(OSError, match="not a file"):
+            read_json(path)
 
 
 def test_csv_has_a_header_and_one_line_a_row(tmp_path):

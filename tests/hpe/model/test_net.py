@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from hpe.model.config import ModelConfig
 from hpe.model.net import ModelError, build_model, example_input, fold_output_scale, load_model, save_checkpoint
-from hpe.training.config import ModelConfig
 from pruning.channels.pruner import prune_channels
+from pruning.channels.target import Target
 
 
 def count(model):
@@ -51,7 +52,7 @@ def test_starts_near_zero_degrees_and_folding_keeps_the_output():
 
 def test_pruned_checkpoint_loads_in_a_fresh_process(tmp_path):
     model = build_model(ModelConfig(act="relu6")).eval()
-    prune_channels(model, example_input(), ratio=0.5)
+    prune_channels(model, example_input(), Target(ratio=0.5))
     save_checkpoint(model.eval(), tmp_path)
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     code = (

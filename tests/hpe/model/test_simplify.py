@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from hpe.model.config import ModelConfig
 from hpe.model.net import HeadPoseNet, build_model
 from hpe.model.simplify import mean_gates, simplified
 from hpe.pose.rotation import flip_pose
-from hpe.training.config import ModelConfig
 from pruning.channels.pruner import prune_channels
+from pruning.channels.target import Target
 
 IMAGES = torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -62,7 +63,7 @@ def test_constant_gates_are_kept_exactly():
 @torch.no_grad()
 def test_a_pruned_net_keeps_its_widths_and_the_model_stays():
     model = lively(ModelConfig())
-    prune_channels(model, IMAGES[:1], ratio=0.5)
+    prune_channels(model, IMAGES[:1], Target(ratio=0.5))
     model.eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     small = simplified(model, IMAGES)

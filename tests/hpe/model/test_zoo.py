@@ -1,42 +1,91 @@
-"""Shipped models: cards, names, and what `hpe models` lists."""
+"""Released models: cards, names, and what `hpe models` lists."""
 
 import gzip
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
 from hpe.cli.main import main
 from hpe.inference.predictor import HeadPosePredictor
+from hpe.io.errors import FileError
 from hpe.io.files import read_json, write_json
-from hpe.model import zoo as registry
-from hpe.model.zoo import ModelNameError, cards, resolve_model
+from hpe.model import cards as released
+from hpe.model.cards import cards
+from hpe.model.zoo import ModelNameError, resolve_model, resolve_run
+from tests.cards import card
 from tests.drawn_faces import MODEL
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A registry with one model."""
+    """A folder of releases with one model."""
     models = tmp_path / "models"
     content = MODEL.read_bytes()
-    card = {"name": "b0", "file": "b0.tflite", "sha256": hashlib.sha256(content).hexdigest()}
-    card |= {"size_bytes": len(content), "gzip_bytes": 9, "macs": 2_500_000, "arena_bytes": 8, "boards": ["pi4"]}
-    card |= {"mae_deg": {"mean": 3.0}, "float_mae_deg": {"mean": 2.9}, "data": "48 faces", "n": 48, "protocol": "MAE"}
-    write_json(models / "b0.json", card | {"checkpoint": None})
+    write_json(models / "b0.json", card(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)))
     (models / "b0.tflite").write_bytes(content)
-    monkeypatch.setattr(registry, "FOLDER", models)
+    monkeypatch.setattr(released, "FOLDER", models)
     return models
 
 
-def test_a_name_a_path_and_the_default(folder, tmp_path):
+def test_a_name_a_path_and_the_default(folder):
     assert resolve_model("b0") == folder / "b0.tflite"
     assert resolve_model(None) == folder / "b0.tflite"
     assert resolve_model(MODEL) == MODEL
     assert resolve_model("absent.tflite").name == "absent.tflite"  # who opens it says that it is absent
-    with pytest.raises(ModelNameError, match=r"b0-py: no such model; .* one that ships: b0"):
+    with pytest.raises(ModelNameError, match=r"b0-py: no such model; .* a released one: b0"):
         resolve_model("b0-py")
-    (tmp_path / "b0").mkdir()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+def test_a_released_name_is_not_taken_for_a_folder_or_file_of_that_name(folder, tmp_path, monkeypatch, caplog, make):
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model("b0") == folder / "b0.tflite"
+    assert not caplog.messages
+    make(tmp_path / "b0")
+    assert resolve_model(None) == folder / "b0.tflite"
+    assert not caplog.messages  # nobody named it
+    assert resolve_model("b0") == resolve_model(Path("b0")) == folder / "b0.tflite"
     assert HeadPosePredictor("b0")
+    (message,) = caplog.messages  # once
+    assert "the released model is taken, not" in message
+    assert str(tmp_path / "b0") in message
+    assert resolve_model("./b0") == Path("b0")
+    assert resolve_run(tmp_path / "b0") == tmp_path / "b0"
+    with pytest.raises(ModelNameError, match="can only be run"):
+        resolve_run("b0")
+
+
+@pytest.mark.parametrize("typed", ["./b0", "b0/"])
+def test_the_command_line_keeps_the_separator_that_means_a_path(folder, tmp_path, monkeypatch, capsys, typed):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b0").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", typed])
+    assert f"{tmp_path / 'b0'}: no arch.json" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", "b0"])
+    assert "released as a file that can only be run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("size_bytes", "4,860,080", r'b0\.json: size_bytes is "4,860,080"; it must be a whole number'),
+        ("n", 4.5, "n is 4.5; it must be a whole number"),
+        ("mae_deg", {"mean": "3"}, r'mae_deg\.mean is "3"; it must be a number'),
+        ("boards", "pi4", 'boards is "pi4"; it must be a list'),
+        ("parents", {}, "parents is {}; it must be a list"),
+        ("checkpoint", {"folder": "b0"}, "checkpoint: sha256, size_bytes is missing"),
+        ("protocol", ..., "protocol is missing"),
+    ],
+)
+def test_a_card_of_wrong_types_is_refused_with_the_key(folder, key, value, message):
+    values = {k: v for k, v in (read_json(folder / "b0.json") | {key: value}).items() if v is not ...}
+    write_json(folder / "b0.json", values)
+    with pytest.raises(FileError, match=message):
+        cards()
 
 
 def test_a_changed_file_is_refused(folder):
@@ -48,7 +97,7 @@ def test_a_changed_file_is_refused(folder):
         resolve_model("b0")
 
 
-def test_a_packed_file_is_unpacked_once_and_mended(folder, tmp_path, monkeypatch):
+def test_a_packed_file_is_unpacked_once_and_repaired(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HPE_CACHE", str(tmp_path / "cache"))
     packed = folder / "b0.tflite.gz"
     packed.write_bytes(gzip.compress((folder / "b0.tflite").read_bytes()))
@@ -95,7 +144,8 @@ def test_hpe_models_lists_and_writes(folder, tmp_path, capsys):
     assert json.loads((tmp_path / "m.json").read_text())["b0"]["n"] == 48
 
 
-def test_every_shipped_card_holds():
-    for name, card in cards().items():
-        assert resolve_model(name).stat().st_size == card["size_bytes"]
-        assert {"mae_deg", "data", "protocol", "limits", "trained_on"} <= card.keys()
+def test_every_released_card_holds():
+    assert len(cards()) == 5
+    for name, known in cards().items():
+        assert resolve_model(name).stat().st_size == known["size_bytes"]
+        assert str(known["n"]) in known["data"]

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_json
-from hpe.model import zoo as registry
+from hpe.model import cards as released
 from hpe.study import demo
-from hpe.training.config import ConfigError, TrainConfig
+from hpe.training.config import TrainConfig
+from tests.cards import card
 
 
 @pytest.fixture
@@ -35,20 +37,20 @@ def exported(monkeypatch):
     return calls
 
 
-def test_demo_starts_from_the_shipped_b0(exported, tmp_path, monkeypatch):
-    write_json(tmp_path / "models" / "b0.json", {"name": "b0", "size_bytes": 1})
-    monkeypatch.setattr(registry, "FOLDER", tmp_path / "models")
+def test_demo_starts_from_the_released_b0(exported, tmp_path, monkeypatch):
+    write_json(tmp_path / "models" / "b0.json", card())
+    monkeypatch.setattr(released, "FOLDER", tmp_path / "models")
     lines = []
     assert demo._make_dense(tmp_path / "dense", lines.append) == Path("b0")
-    assert "the shipped b0" in lines[0]
+    assert "the released b0" in lines[0]
     assert exported == [(Path("b0"), tmp_path / "dense")]
 
 
-def test_demo_trains_a_network_where_b0_does_not_ship(small, exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "FOLDER", tmp_path)
+def test_demo_trains_a_network_where_b0_is_not_released(small, exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(released, "FOLDER", tmp_path)
     lines = []
     assert demo._make_dense(tmp_path / "dense", lines.append) == tmp_path / "dense"
-    assert "from nothing" in lines[0]
+    assert "from scratch" in lines[0]
     assert read_json(tmp_path / "dense" / "config.json")["command"] == "train"
     assert exported == [(tmp_path / "dense", None)]
 
@@ -57,7 +59,8 @@ def test_demo_trains_a_network_where_b0_does_not_ship(small, exported, tmp_path,
 def test_demo_end_to_end_in_small(small, tmp_path):
     rows = demo.run_demo(tmp_path / "demo")
     assert [row["family"] for row in rows] == ["dense", "magnitude", "magnitude", "channel"]
-    assert all(value is not None for row in rows for value in row.values())
+    assert all(row[key] is not None for row in rows for key in row if key != "pruned_to")
+    assert [row["pruned_to"] for row in rows[:3]] == [None, "50.0% sparsity", "87.5% sparsity"]
     dense, half, sparse, channels = rows
     assert dense["nonzeros"] > half["nonzeros"] > sparse["nonzeros"]
     assert dense["params"] == half["params"] == sparse["params"] > channels["params"]

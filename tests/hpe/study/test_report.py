@@ -2,34 +2,105 @@ import json
 
 import pytest
 
-from hpe.study.report import COLUMNS, ReportError, markdown, pareto, print_table, table_rows, write_report
+from hpe.io.configs import to_dict
+from hpe.io.errors import FileError
+from hpe.io.files import read_json
+from hpe.model.lineage import Lineage
+from hpe.study.report import COLUMNS, markdown, pareto, plot_pareto, pruned_to, table_rows, write_report
+from hpe.study.report import print_table as print_rows
+from hpe.study.results import ReportError, read_results
+
+SPEC = "synthetic:easy:8:0"
 
 
-def result(mae_float, mae_int8, size, method=None, data="synthetic:easy:8:0"):
-    config = {"prune": {"method": method}} if method else {}
+def result(mae_float=5.0, mae_int8=5.5, size=2_000_000, lineage=None, data=SPEC):
+    """What a finished run's result.json holds."""
+    config = {"command": "finetune", "data": "synthetic:easy:9:9", "lineage": to_dict(lineage or Lineage())}
     evaluations = {
         "a": {"file": "model.safetensors", "data": data, "mae_deg": {"mean": mae_float}},
         "b": {"file": "model_int8.tflite", "data": data, "mae_deg": {"mean": mae_int8}},
     }
     files = {"model_int8.tflite": {"size_bytes": size, "gzip_bytes": size // 2}}
     counts = {"params": 1000, "nonzeros": 900, "macs": 5000}
-    return {"config": config, **counts, "evaluations": evaluations, "files": files}
+    return {"id": "x", "config": config, **counts, "evaluations": evaluations, "files": files}
 
 
-def test_rows_hold_what_was_measured_and_none_for_the_rest():
-    (row,) = table_rows({"small": result(5.0, 5.5, 2_000_000, "channel")}, "synthetic:easy:8:0")
+@pytest.fixture
+def save(tmp_path):
+    """Makes a run folder of a result."""
+
+    def make(name, values):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps(values))
+        return tmp_path / name
+
+    return make
+
+
+def test_rows_hold_what_was_measured_and_none_for_the_rest(save):
+    run = save("small", result(lineage=Lineage("channel", target={"macs": 4000})))
+    (row,) = table_rows(read_results([run]), SPEC)
     assert (row["model"], row["family"], row["float_mae_deg"], row["int8_mae_deg"]) == ("small", "channel", 5.0, 5.5)
     assert (row["int8_mb"], row["int8_gzip_mb"], row["fp32_mb"], row["int8_ms"]) == (2.0, 1.0, None, None)
-    assert list(row) == list(COLUMNS)
-    assert "| small | channel | 1,000 | 900 | 5,000 | - | - | 2.00 | 1.00 | 5.00 | 5.50 | - | - |" in markdown([row])
+    assert set(COLUMNS) <= set(row)
+    line = "| small | channel | 4,000 macs | 1,000 | 900 | 5,000 | - | - | 2.00 | 1.00 | 5.00 | 5.50 | - | - |"
+    assert line in markdown([row])
 
 
-def test_the_printed_table_shows_every_column_in_80(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("lineage", "words"),
+    [
+        (Lineage(), None),
+        (Lineage("block"), None),
+        (Lineage("magnitude", 0.875), "87.5% sparsity"),
+        (Lineage("channel", target={"int8_bytes": 600_000}), "600,000 int8 bytes"),
+        (Lineage("channel+magnitude", 0.5, {"board": "nano33ble"}), "nano33ble"),
+    ],
+)
+def test_what_the_network_was_pruned_to_is_told(lineage, words):
+    assert pruned_to(lineage) == words
+
+
+@pytest.mark.parametrize("family", ["dense", "magnitude", "channel", "block", "channel+magnitude"])
+def test_every_family_is_in_the_plot(save, tmp_path, monkeypatch, family):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    scatter = Axes.scatter
+    monkeypatch.setattr(
+        Axes, "scatter", lambda self, x, y, **k: drawn.append((k["label"], x)) or scatter(self, x, y, **k)
+    )
+    plot_pareto(
+        table_rows(read_results([save("one", result(lineage=Lineage(family)))]), SPEC), tmp_path / "p.png", SPEC
+    )
+    assert [label for label, _ in drawn] == [family] * 3
+    assert drawn[0][1] == [2.0]
+
+
+def test_latencies_of_short_benches_are_marked(save, tmp_path, capsys):
+    values = result() | {"latency": {"model_int8.tflite": {"median_ms": 1.25, "valid": False}}}
+    values["latency"]["model_fp32.tflite"] = {"median_ms": 2.5, "valid": True}
+    run = save("one", values)
+    ((row,),) = write_report([run], tmp_path / "out").values()
+    assert (row["int8_ms"], row["int8_ms_short"], row["fp32_ms_short"]) == (1.25, True, False)
+    assert "| 2.50 | 1.25 (short) |" in (tmp_path / "out" / "table.md").read_text()
+    assert "<td>1.25 (short)</td>" in (tmp_path / "out" / "report.html").read_text()
+    print_rows([row], "Data")
+    out = capsys.readouterr().out
+    assert "1.25*" in out
+    assert "2.50*" not in out
+    assert "*: timed for less than 10 seconds" in out
+
+
+def test_the_printed_table_shows_every_column_in_80(save, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    print_table(table_rows({"sparse-87": result(11.71, 12.68, 4_850_000)}, "synthetic:easy:8:0"), "Data")
+    values = result(11.71, 12.68, 4_850_000)
+    values["files"]["model_fp32.tflite"] = {"size_bytes": 16_000_000, "gzip_bytes": 13_540_000}
+    values["latency"] = {f"model_{kind}.tflite": {"median_ms": 13.25, "valid": False} for kind in ("int8", "fp32")}
+    print_rows(table_rows(read_results([save("sparse-87", values)]), SPEC), "Data")
     out = capsys.readouterr().out
     assert "…" not in out
-    assert all(number in out for number in ("11.71", "12.68", "4.85", "2.42"))
+    assert all(number in out for number in ("11.71", "12.68", "4.85", "2.42", "16.00", "13.54", "13.25*"))
 
 
 def test_pareto_front_by_hand():
@@ -39,12 +110,8 @@ def test_pareto_front_by_hand():
     assert [row["m"] for row in pareto(rows, "x", "y")] == ["a", "b"]
 
 
-def test_one_table_for_each_data_set(tmp_path):
-    runs = []
-    for name, data in (("one", "synthetic:easy:8:0"), ("two", "csv:<faces>@test")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "result.json").write_text(json.dumps(result(5.0, 6.0, 1000, None, data)))
-        runs.append(tmp_path / name)
+def test_one_table_for_each_data_set(save, tmp_path):
+    runs = [save(name, result(data=data)) for name, data in (("one", SPEC), ("two", "csv:<faces>@test"))]
     tables = write_report(runs, tmp_path / "out")
     assert [rows[1]["float_mae_deg"] for rows in tables.values()] == [None, 5.0]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
@@ -58,11 +125,44 @@ def test_one_table_for_each_data_set(tmp_path):
     assert "csv:&lt;faces&gt;@test" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_a_folder_that_is_no_run_and_a_run_without_errors_are_named(tmp_path):
+def test_a_folder_that_is_no_run_and_a_run_without_errors_are_named(save, tmp_path):
     with pytest.raises(ReportError, match=r"no result\.json"):
         write_report([tmp_path], tmp_path / "out")
-    bare = result(1.0, 1.0, 1)
-    bare["evaluations"] = {}
-    (tmp_path / "result.json").write_text(json.dumps(bare))
     with pytest.raises(ReportError, match="hpe evaluate"):
-        write_report([tmp_path], tmp_path / "out")
+        write_report([save("bare", result() | {"evaluations": {}})], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (None, "RunResult is null; it must be an object"),
+        ({"macs": "many"}, 'macs is "many"; it must be a whole number'),
+        ({"params": True}, "params is true; it must be a whole number"),
+        ({"config": []}, r"config is \[\]; it must be an object"),
+        ({"config": {"command": "train", "data": "x"}}, "config: lineage is missing"),
+        (
+            {"config": {"command": "train", "lineage": {"target": {"macs": [1]}}}},
+            r"config\.lineage\.target\.macs is \[1\]",
+        ),
+        ({"evaluations": {"a": {"file": "f", "data": "d", "mae_deg": 3.0}}}, r"evaluations\.a\.mae_deg is 3.0"),
+        ({"files": {"f": {"size_bytes": 3}}}, r"files\.f: gzip_bytes is missing"),
+        ({"latency": {"f": {"median_ms": None, "valid": True}}}, r"latency\.f\.median_ms is null"),
+        ({"environment": ["linux"]}, "environment is"),
+    ],
+)
+def test_a_result_of_wrong_types_is_one_message_that_names_the_key(save, tmp_path, change, message):
+    run = save("bad", None if change is None else result() | change)
+    with pytest.raises(FileError, match=rf"bad/result\.json: {message}"):
+        write_report([run], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_key_that_is_missing_is_named(save, tmp_path):
+    values = result()
+    del values["nonzeros"]
+    with pytest.raises(FileError, match="nonzeros is missing"):
+        write_report([save("bad", values)], tmp_path / "out")
+    run = save("cut", values)
+    (run / "result.json").write_text("{")
+    with pytest.raises(ValueError, match="not valid JSON"):
+        read_json(run / "result.json")

@@ -103,12 +103,16 @@ def test_without_a_cache_folder_the_loops_still_compile(monkeypatch):
     assert compiled(lambda x: x + 1)(2) == 3
 
 
-def test_without_numba_the_error_names_the_extra():
-    code = "import sys; sys.modules['numba'] = None; from hpe.synthetic import PRESETS, render; render([0], 0, 'easy')"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
-    assert output.rstrip().endswith(
-        "RuntimeError: drawn heads need numba, which is not installed; pip install 'head-pose-edge[train]'"
+def test_without_numba_presets_are_known_and_the_command_line_names_the_extra():
+    code = (
+        "import sys; sys.modules['numba'] = None; from hpe.synthetic import PRESETS\n"
+        "from hpe.cli.main import main; main(['data', 'prepare', 'synthetic:easy:1:987654'])"
     )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "numba" in ended.stderr
+    assert "train" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 # Arguments and shapes

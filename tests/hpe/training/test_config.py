@@ -1,6 +1,9 @@
 import pytest
 
-from hpe.training.config import ConfigError, ModelConfig, PruneConfig, TrainConfig, from_dict, run_id, to_dict
+from hpe.io.configs import from_dict, run_id, to_dict
+from hpe.io.errors import ConfigError
+from hpe.model.config import ModelConfig
+from hpe.training.config import PruneConfig, TrainConfig
 
 
 def test_defaults_are_the_papers_recipe():

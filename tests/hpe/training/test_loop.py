@@ -1,17 +1,19 @@
 import csv
-from itertools import pairwise
+from dataclasses import replace
 
 import pytest
 import torch
 
 from hpe.data.faces import load_faces
+from hpe.model.config import ModelConfig
 from hpe.model.net import build_model
-from hpe.model.preprocess import AugmentConfig
-from hpe.training.config import ModelConfig, PruneConfig, TrainConfig
-from hpe.training.loop import LAST, fit, steps_per_epoch
+from hpe.training.augment import AugmentConfig
+from hpe.training.config import PruneConfig, TrainConfig
+from hpe.training.loop import LAST, Lesson, fit, steps_per_epoch
 from hpe.training.pruners import make_pruner
-from hpe.training.state import TrainError, TrainState, WeightAverage, one_cycle
+from hpe.training.state import TrainError, TrainState
 
+SMALL = ModelConfig(width=0.25, act="relu6")
 CONFIG = TrainConfig(epochs=2, batch_size=16, lr=1e-3)
 
 
@@ -28,96 +30,118 @@ def state_of(model):
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("method", [None, "magnitude", "channel"])
-def test_a_resumed_run_equals_an_unbroken_one(faces, tmp_path, method):
-    def new():
-        model = build_model(ModelConfig())
-        prune = PruneConfig(method or "magnitude", final_sparsity=0.4, end_epoch=2, frequency=1)
-        return model, (make_pruner(model, prune, 2, 3) if method else None)
+class Constant:
+    """A pruner that says at which of its steps it changed the network, and does nothing."""
 
-    model, pruner = new()
-    whole = fit(model, faces, faces, CONFIG, tmp_path / "whole", pruner, report=quiet)
-    unbroken = state_of(model)
+    def __init__(self, changes):
+        self.changes, self.steps = changes, 0
 
-    class Killed(Exception):
-        pass
+    def step(self, optimizer):
+        self.steps += 1
+        return self.steps in self.changes
 
-    def kill(line):
-        raise Killed
+    def state_dict(self):
+        return {"step": self.steps}
 
-    model, pruner = new()
-    with pytest.raises(Killed):
-        fit(model, faces, faces, CONFIG, tmp_path / "broken", pruner, report=kill)
-    model, pruner = new()
-    resumed = fit(model, faces, faces, CONFIG, tmp_path / "broken", pruner, resume=True, report=quiet)
-    after = state_of(model)
-    assert after.keys() == unbroken.keys()
-    for name, tensor in unbroken.items():
-        assert torch.equal(after[name], tensor), name
-    assert resumed.val == whole.val
-    rows = list(csv.DictReader((tmp_path / "broken" / "metrics.csv").read_text().splitlines()))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
+    def load_state_dict(self, state):
+        self.steps = state["step"]
 
 
-def test_resume_with_other_settings_is_refused(faces, tmp_path):
-    state = TrainState(build_model(ModelConfig()), None, CONFIG, 3)
+def test_plateau_forgets_the_error_from_before_pruning():
+    """Against the best from before a cut, no error of the recovery is better, and the rate only falls."""
+    state = TrainState(build_model(SMALL), Constant({3}), TrainConfig(patience=0), 1)
+    rates = []
+    for error in (2.0, 1.9, 9.0, 8.0, 7.0, 6.5):
+        state.after_step()
+        state.end_epoch({}, error)
+        rates.append(state.lr)
+    assert rates == [1e-3] * 6
+    state.end_epoch({}, 6.6)
+    assert state.lr == 5e-4
+
+
+def test_plateau_goes_on_while_masks_stay_as_they_are(faces):
+    """A constant schedule looks at its masks at every pruning step, and changes them once."""
+    model = build_model(SMALL)
+    pruner = make_pruner(model, PruneConfig("magnitude", "constant", end_epoch=4, frequency=1), 4, 1)
+    state = TrainState(model, pruner, TrainConfig(patience=0), 1)
+    rates = []
+    for error in (5.0, 6.0, 6.0):
+        state.after_step()
+        state.end_epoch({}, error)
+        rates.append(state.lr)
+    assert rates == [1e-3, 5e-4, 2.5e-4]
+
+
+def test_resume_with_other_data_or_a_damaged_state_is_refused(tmp_path):
+    state = TrainState(build_model(SMALL), None, CONFIG, 3)
     state.save(tmp_path / LAST)
-    other = TrainState(build_model(ModelConfig()), None, TrainConfig(epochs=2, batch_size=16, lr=2e-3), 3)
-    with pytest.raises(TrainError, match=r"--lr \(was 0.001\)"):
-        other.load(tmp_path / LAST)
+    with pytest.raises(TrainError, match="an epoch had 3 steps, and has 4 now"):
+        TrainState(build_model(SMALL), None, CONFIG, 4).load(tmp_path / LAST)
     (tmp_path / LAST).write_bytes(b"half")
-    with pytest.raises(TrainError, match="damaged"):
+    with pytest.raises(TrainError, match=r"damaged .* delete it, and --resume"):
         state.load(tmp_path / LAST)
 
 
+def test_fewer_epochs_than_are_done_are_refused():
+    state = TrainState(build_model(SMALL), None, CONFIG, 3)
+    state.progress.epoch = 3
+    with pytest.raises(TrainError, match="--epochs 2: 3 epochs are done"):
+        state.check_epochs()
+
+
+def test_divergence_advises_what_can_be_done(faces, tmp_path):
+    model = build_model(SMALL)
+    state = TrainState(model, None, replace(CONFIG, lr=10.0), 3)
+    with torch.no_grad():
+        model.last_layer.bias.fill_(torch.inf)
+    with pytest.raises(TrainError, match=r"epoch 1: training diverged .*another --out with a lower --lr") as caught:
+        fit(state, Lesson(faces), tmp_path, report=quiet)
+    assert "--resume" not in str(caught.value)
+    assert not (tmp_path / LAST).exists()
+
+
+def test_weights_that_are_no_numbers_name_their_layer(faces, tmp_path):
+    """The error of the last step may still be finite when its update is not."""
+
+    class Spoiler(Constant):
+        def step(self, optimizer):
+            with torch.no_grad():
+                model.backbone.conv_stem.weight[0, 0, 0, 0] = torch.nan
+            return False
+
+    model = build_model(SMALL)
+    with pytest.raises(TrainError, match=r"backbone\.conv_stem\.weight holds NaN"):
+        fit(TrainState(model, Spoiler(()), CONFIG, 3), Lesson(faces), tmp_path, report=quiet)
+
+
+def test_the_last_validation_is_done_once(faces, tmp_path, monkeypatch):
+    calls = []
+    from hpe.training import loop
+
+    original = loop._validate
+    monkeypatch.setattr(loop, "_validate", lambda *a: calls.append(1) or original(*a))
+    fit(TrainState(build_model(SMALL), None, CONFIG, 3), Lesson(faces, faces), tmp_path, report=quiet)
+    assert len(calls) == CONFIG.epochs
+
+
 def test_masks_hold_in_the_averaged_weights(faces, tmp_path):
-    model = build_model(ModelConfig())
+    model = build_model(SMALL)
     pruner = make_pruner(model, PruneConfig("magnitude", "constant", final_sparsity=0.75, frequency=1), 2, 3)
-    fit(model, faces, None, CONFIG, tmp_path, pruner, report=quiet)
+    fit(TrainState(model, pruner, CONFIG, 3), Lesson(faces), tmp_path, report=quiet)
     weight = model.backbone.conv_head.weight
     assert int((weight == 0).sum()) == round(0.75 * weight.numel())
 
 
 def test_training_learns(faces, tmp_path):
-    model = build_model(ModelConfig())
     config = TrainConfig(epochs=10, batch_size=16, lr=2e-3, lr_schedule="onecycle")
-    history = fit(model, faces, None, config, tmp_path, augment=AugmentConfig.off(), report=quiet).history
+    state = TrainState(build_model(ModelConfig()), None, config, 3)
+    history = fit(state, Lesson(faces, augment=AugmentConfig.off()), tmp_path, report=quiet).history
     assert history[-1]["train_mae_deg"] < 0.75 * history[0]["train_mae_deg"]
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == [str(n) for n in range(1, 11)]
 
 
-def test_one_cycle_rises_to_the_peak_and_ends_at_zero():
-    rates = [one_cycle(step, 1.0, 100) for step in range(101)]
-    assert max(rates) == pytest.approx(1.0)
-    assert rates.index(max(rates)) == 15
-    assert rates[0] == pytest.approx(0.04)
-    assert rates[-1] == pytest.approx(0.0, abs=1e-9)
-    assert all(a > b for a, b in pairwise(rates[15:]))
-
-
-def test_plateau_halves_after_patience_as_torch_does():
-    state = TrainState(build_model(ModelConfig()), None, TrainConfig(patience=1, min_lr=3e-4), 3)
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.Adam([parameter], lr=1e-3)
-    oracle = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1, min_lr=3e-4)
-    for error in (5.0, 4.0, 4.1, 4.2, 4.3, 3.9, 4.0, 4.0, 4.0, 4.0, 4.0):
-        state.end_epoch({}, error)
-        oracle.step(error)
-        assert state.lr == pytest.approx(optimizer.param_groups[0]["lr"])
-
-
-def test_average_is_a_running_mean_and_follows_a_change_of_shape():
-    layer = torch.nn.Linear(1, 1, bias=False)
-    average = WeightAverage(layer, 0.5)
-    start = layer.weight.item()
-    with torch.no_grad():
-        layer.weight.fill_(start + 1)
-    average.update(layer)  # young: 1 - 2/11 of the new value
-    assert average.state(layer)["weight"].item() == pytest.approx(start + 9 / 11, rel=1e-6)
-    layer.weight = torch.nn.Parameter(torch.ones(1, 2))
-    average.update(layer)
-    assert torch.equal(average.state(layer)["weight"], torch.ones(1, 2))
-
-
-def test_more_batch_than_images_is_one_sentence():
+def test_more_batch_than_images_is_one_message():
     with pytest.raises(TrainError, match="--batch-size 64"):
         steps_per_epoch(48, 64)

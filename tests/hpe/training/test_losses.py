@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from hpe.io.errors import ConfigError
+from hpe.model.config import ModelConfig
 from hpe.model.net import build_model
-from hpe.training.config import ConfigError, DistillConfig, ModelConfig
+from hpe.training.config import DistillConfig
 from hpe.training.losses import distances, distilled, pose_loss, supervised
 
 

@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from hpe.data.faces import Faces, load_faces
+from hpe.io.errors import ConfigError
 from hpe.io.files import read_json
-from hpe.model.net import build_model, example_input, load_model
-from hpe.model.preprocess import centre_crop, preprocess
+from hpe.model.config import ModelConfig
+from hpe.model.net import example_input, load_model
+from hpe.model.preprocess import preprocess
+from hpe.pose.crop import centre_crop
 from hpe.training.config import (
-    ConfigError,
+    ChannelConfig,
     DistillConfig,
     FinetuneConfig,
-    ModelConfig,
+    MaskConfig,
     PruneConfig,
     Recipe,
     TrainConfig,
@@ -23,7 +26,7 @@ from hpe.training.distillation import relabelled
 from hpe.training.loop import fit
 from hpe.training.pruners import make_pruner
 from hpe.training.runs import run_finetune, run_prune, run_train
-from pruning.quantise.qat import quantisation_aware
+from hpe.training.zeros import zero_share
 from pruning.stats import stats
 from pruning.weights.masks import prunable_weights
 from tests.conftest import TINY_DATA
@@ -97,38 +100,12 @@ def test_a_run_with_a_teacher_asked_once_equals_one_on_its_labels_where_labels_a
     assert all(torch.equal(weights[0][name], tensor) for name, tensor in weights[1].items())
 
 
-def test_a_resumed_quantisation_aware_run_equals_an_unbroken_one(tmp_path):
-    """The ranges of activations are no part of the model's state, and must be restored as well."""
-    faces = load_faces("synthetic:easy:32:5")
-    config = TrainConfig(epochs=2, batch_size=16, lr=1e-4)
-
-    def train(folder, stop=False, resume=False):
-        def report(line):
-            if stop:
-                raise KeyboardInterrupt
-
-        model = build_model(ModelConfig(act="relu6", width=0.3))
-        view = quantisation_aware(model, example_input())
-        try:
-            fit(model, faces, faces, config, folder, view=view, resume=resume, report=report)
-        except KeyboardInterrupt:
-            return None
-        return model.state_dict() | {n: b for n, b in view.named_buffers() if n.endswith(".range")}
-
-    whole = train(tmp_path / "whole")
-    train(tmp_path / "broken", stop=True)
-    resumed = train(tmp_path / "broken", resume=True)
-    assert any(name.endswith(".range") for name in whole)
-    for name, tensor in whole.items():
-        assert torch.equal(resumed[name], tensor), name
-
-
 def test_rewinding_gives_early_weights_under_late_masks(masked, tiny_run, small, tmp_path, monkeypatch):
     started = {}
 
-    def remember(model, *arguments, **named):
-        started.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
-        return fit(model, *arguments, **named)
+    def remember(state, *arguments, **named):
+        started.update({name: tensor.clone() for name, tensor in state.model.state_dict().items()})
+        return fit(state, *arguments, **named)
 
     monkeypatch.setattr("hpe.training.loop.fit", remember)
     run_finetune(masked, tmp_path / "ticket", FinetuneConfig(rewind_to=tiny_run), RECIPE, report=quiet)
@@ -161,7 +138,6 @@ def test_blocks_are_dropped_and_stay_dropped(tiny_run, tmp_path):
     ],
 )
 def test_every_kind_of_pruning_runs_from_its_config(tiny_run, method, options):
-    from hpe.training.config import ChannelConfig, MaskConfig
     from hpe.training.losses import supervised
 
     values = dict(option.split("=") for option in options)
@@ -188,7 +164,6 @@ def test_every_kind_of_pruning_runs_from_its_config(tiny_run, method, options):
 @pytest.mark.parametrize("grow", [False, True])
 def test_a_board_as_target_leaves_a_net_within_its_limits(tiny_run, grow):
     from export.micro.boards import find_board, planned_limits
-    from hpe.training.config import ChannelConfig
 
     limits = planned_limits(find_board("nano33ble"))
     model = load_model(tiny_run)
@@ -216,8 +191,6 @@ def test_targets_that_ask_for_nothing_are_refused(tiny_run, target, words):
 
 
 def test_growing_regularisation_meets_its_target(tiny_run):
-    from hpe.training.config import ChannelConfig
-
     model = load_model(tiny_run)
     prune = PruneConfig("channel", target_macs=8_000_000, frequency=1, channels=ChannelConfig(grow=True))
     pruner = make_pruner(model, prune, 1, 4)
@@ -242,6 +215,7 @@ def test_a_narrow_net_trains_saves_and_loads(tmp_path):
         (lambda: PruneConfig("channel", masks=replace(PruneConfig("magnitude").masks, scope="erk")), "--scope"),
         (lambda: PruneConfig("magnitude", channels=replace(PruneConfig("channel").channels, grow=True)), "--grow"),
         (lambda: FinetuneConfig(clusters=1), "--clusters"),
+        (lambda: FinetuneConfig(clusters=100_000), "--clusters is 100000; it must be 2 to 256"),
         (lambda: DistillConfig(teacher_weight=1.5), "--teacher-weight"),
         (lambda: DistillConfig(feature_weight=1.0), "--feature-weight needs --teacher"),
         (lambda: DistillConfig(teacher_once=True), "--teacher-once needs --teacher"),
@@ -250,6 +224,74 @@ def test_a_narrow_net_trains_saves_and_loads(tmp_path):
         (lambda: ModelConfig(width=0.5, pretrained=True), "--pretrained"),
     ],
 )
-def test_bad_settings_name_their_flag(make, flag):
+def test_bad_settings_name_the_flag(make, flag):
     with pytest.raises(ConfigError, match=flag):
         make()
+
+
+@pytest.mark.parametrize(
+    "prune",
+    [
+        PruneConfig("magnitude", final_sparsity=0.6, frequency=1),
+        PruneConfig("magnitude", final_sparsity=0.6, frequency=1, masks=MaskConfig(scope="erk", exclude=("head",))),
+        PruneConfig("channel", final_sparsity=0.3, frequency=1),
+        PruneConfig("channel", final_sparsity=0.3, channels=ChannelConfig(grow=True)),
+        PruneConfig("block"),
+    ],
+)
+def test_pruning_a_masked_run_keeps_its_zeros(masked, tmp_path, prune):
+    """Zeros came back: a lower share was masked than the parent had, and other methods held nothing at zero."""
+    recipe = replace(RECIPE, train=replace(RECIPE.train, epochs=2))
+    parent, child = load_model(masked), load_model(run_prune(masked, tmp_path / "again", prune, recipe, report=quiet))
+    if prune.method == "magnitude":
+        before, after = zeros(parent), zeros(child)
+        assert all(bool(after[name][was].all()) for name, was in before.items())
+        assert sum(int(z.sum()) for z in after.values()) > sum(int(z.sum()) for z in before.values())
+    else:
+        share = zero_share(prunable_weights(child))
+        assert share > 0.8 * zero_share(prunable_weights(parent))
+
+
+@pytest.mark.parametrize(
+    ("prune", "words"),
+    [
+        (PruneConfig("magnitude", final_sparsity=0.4), "--final-sparsity 0.4 leaves nothing to prune"),
+        (PruneConfig("magnitude", initial_sparsity=0.75, final_sparsity=0.6), "falling schedule"),
+        (PruneConfig("magnitude", final_sparsity=0.8, masks=MaskConfig(score="random")), "--score random"),
+        (PruneConfig("magnitude", final_sparsity=0.8, masks=MaskConfig(include=("nose",))), "nose"),
+    ],
+)
+def test_what_a_masked_run_cannot_keep_is_refused_before_data_are_read(masked, tmp_path, monkeypatch, prune, words):
+    monkeypatch.setattr("hpe.data.faces.load_faces", lambda *a, **n: pytest.fail("data were read"))
+    with pytest.raises(ConfigError, match=words):
+        run_prune(masked, tmp_path / "again", prune, replace(RECIPE, train=TrainConfig(epochs=2)), report=quiet)
+    assert not (tmp_path / "again").exists()
+
+
+def test_clustering_keeps_the_zeros_of_depthwise_kernels(tiny_run, tmp_path):
+    """The clusters leave depthwise kernels alone, whose masks were lost there."""
+    masks = MaskConfig(depthwise=True)
+    source = run_prune(tiny_run, tmp_path / "m", PruneConfig("magnitude", masks=masks), RECIPE, report=quiet)
+    out = run_finetune(source, tmp_path / "c", FinetuneConfig(clusters=8), RECIPE, report=quiet)
+    before, after = zeros(load_model(source)), zeros(load_model(out))
+    assert all(bool(after[name][was].all()) for name, was in before.items())
+
+
+def test_a_falling_schedule_gives_weights_back(tiny_run, tmp_path):
+    prune = PruneConfig("magnitude", initial_sparsity=0.75, final_sparsity=0.5, frequency=1)
+    recipe = replace(RECIPE, train=replace(RECIPE.train, epochs=2))
+    model = load_model(run_prune(tiny_run, tmp_path / "falling", prune, recipe, report=quiet))
+    weight = model.backbone.conv_head.weight
+    assert int((weight == 0).sum()) == weight.numel() // 2
+
+
+def test_random_masks_differ_by_seed(tiny_run):
+    prune = PruneConfig("magnitude", "constant", masks=MaskConfig(score="random"))
+    found = []
+    for seed in (0, 0, 1):
+        model = load_model(tiny_run)
+        pruner = make_pruner(model, prune, 1, 1, recipe=Recipe(TINY_DATA, train=TrainConfig(seed=seed)))
+        pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
+        found.append(model.backbone.conv_head.weight == 0)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])

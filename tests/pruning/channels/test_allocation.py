@@ -8,6 +8,7 @@ from torch import nn
 
 from pruning.channels.allocation import rank
 from pruning.channels.graph import trace
+from pruning.channels.target import Criteria
 
 
 def three_layers():
@@ -39,7 +40,7 @@ LOW, MIDDLE, HIGH = torch.tensor([1.0, 2, 3, 4]), torch.tensor([5.0, 6, 7, 8]), 
 def test_rankings_by_hand(ranking, removed):
     graph = three_layers()
     assert [group.name for group in graph.groups] == ["0", "1", "2"]
-    ranked = rank(graph, [LOW, MIDDLE, HIGH], ranking, round_to=1, min_channels=1)
+    ranked = rank(graph, [LOW, MIDDLE, HIGH], Criteria(ranking=ranking, min_channels=1))
     assert ranked.removals(0.5) == removed
     assert ranked.removals(0.0) == [0, 0, 0]
     assert ranked.removals(1.0) == [3, 3, 3]
@@ -47,7 +48,7 @@ def test_rankings_by_hand(ranking, removed):
 
 def test_a_ratio_is_of_the_first_widths():
     graph = three_layers()
-    ranked = rank(graph, [LOW, MIDDLE, HIGH], "local", 1, 1, first_sizes={"0": 8, "1": 4, "2": 5})
+    ranked = rank(graph, [LOW, MIDDLE, HIGH], Criteria(min_channels=1), first_sizes={"0": 8, "1": 4, "2": 5})
     assert ranked.removals(0.5) == [0, 2, 1]  # 4 of 8 have gone already; 2.5 of 5 rounds to 2, of which 1 has gone
 
 

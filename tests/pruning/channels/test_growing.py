@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pruning.channels.growing import FADE, GrowingRegPruner
+from pruning.channels.target import Criteria, Target
 from tests.small_nets import X, images, params, small_net
 
 
@@ -20,7 +21,7 @@ def run(model, pruner, steps, first=0, lr=0.0):
 
 def test_doomed_channels_fade_and_are_then_cut_without_changing_the_output():
     model = small_net()
-    pruner = GrowingRegPruner(model, X, begin_step=2, end_step=202, ratio=0.5)
+    pruner = GrowingRegPruner(model, X, Target(ratio=0.5), steps=(2, 202))
     before = model.stem[0].weight.detach().clone()
     assert not any(run(model, pruner, 201))
     faded = (model.stem[0].weight / before).abs().mean((1, 2, 3))
@@ -37,7 +38,7 @@ def test_it_resumes_and_meets_a_target():
 
     def build():
         model = small_net()
-        return model, GrowingRegPruner(model, X, begin_step=0, end_step=20, params=limit, min_channels=1)
+        return model, GrowingRegPruner(model, X, Target(params=limit), (0, 20), Criteria(min_channels=1))
 
     model, pruner = build()
     run(model, pruner, 10)
@@ -52,7 +53,7 @@ def test_it_resumes_and_meets_a_target():
 
 
 def test_bad_settings_are_refused_at_once():
-    with pytest.raises(ValueError, match="end_step"):
-        GrowingRegPruner(small_net(), X, begin_step=5, end_step=5, ratio=0.5)
+    with pytest.raises(ValueError, match="steps are"):
+        GrowingRegPruner(small_net(), X, Target(ratio=0.5), (5, 5))
     with pytest.raises(ValueError, match="cannot be reached"):
-        GrowingRegPruner(small_net(), X, begin_step=0, end_step=5, params=10)
+        GrowingRegPruner(small_net(), X, Target(params=10), (0, 5))

@@ -6,6 +6,7 @@ from pruning.channels.graph import trace
 from pruning.channels.importance import make_importance
 from pruning.channels.observed import AttentionImportance, SensitivityImportance
 from pruning.channels.pruner import prune_channels
+from pruning.channels.target import Criteria, Target
 from tests.small_nets import X, images, small_net
 
 
@@ -51,8 +52,10 @@ def test_taylor_by_hand():
     torch.testing.assert_close(make_importance("taylor")(group), expected / expected.mean())
 
 
-def test_random_follows_its_seed():
+def test_random_follows_its_seed_and_draws_anew_each_time():
     _, group = conv_group([1.0, 2.0, 3.0])
+    score = make_importance("random", 1)
+    assert not torch.equal(score(group), score(group))
     assert torch.equal(make_importance("random", 1)(group), make_importance("random", 1)(group))
     assert not torch.equal(make_importance("random", 1)(group), make_importance("random", 2)(group))
 
@@ -86,7 +89,7 @@ def test_attention_scores_follow_pruning_and_training():
     model = small_net()
     importance = AttentionImportance(model, images())
     for ratio in (0.25, 0.25):
-        prune_channels(model, X, ratio=ratio, importance=importance)
+        prune_channels(model, X, Target(ratio=ratio), Criteria(importance=importance))
         with torch.no_grad():
             model.stem[0].weight.add_(0.1)
     group = trace(model, X).groups[0]
@@ -142,7 +145,7 @@ def test_the_least_sensitive_channels_cost_least():
                 if name == "sensitivity"
                 else make_importance(name)
             )
-        prune_channels(model, X, ratio=0.4, importance=importance, ranking="global")
+        prune_channels(model, X, Target(ratio=0.4), Criteria(importance=importance, ranking="global"))
         with torch.no_grad():
             moved[name] = float((model.eval()(images()) - before).abs().mean())
     assert moved["sensitivity"] < moved["random"]

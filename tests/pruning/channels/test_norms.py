@@ -1,10 +1,14 @@
+import copy
+
 import pytest
 import torch
 import torchvision
 from torch import nn
 
 from pruning.channels.norms import reestimate_norms
-from pruning.channels.pruner import prune_channels
+from pruning.channels.pruner import ChannelPruner, prune_channels
+from pruning.channels.target import Target
+from pruning.schedule import PolynomialDecay
 from tests.small_nets import X, images, small_net
 
 
@@ -17,15 +21,57 @@ def test_the_first_norm_gets_the_mean_and_variance_of_all_batches():
     torch.testing.assert_close(model.stem[1].running_var, inputs.var((0, 2, 3)), rtol=2e-3, atol=0)
 
 
-def test_a_pruned_net_behaves_in_evaluation_as_on_its_own_batch():
+def test_a_pruned_net_computes_what_it_did_and_training_starts_from_there():
+    """Fresh statistics alone divide what is left of a channel by how little it varies now, and change the function."""
     model = small_net()
-    prune_channels(model, X, ratio=0.5)
+    prune_channels(model, X, Target(ratio=0.5))
+    batch = images(batch=256)
+    with torch.no_grad():
+        wanted = model(batch)
+        before = (copy.deepcopy(model).train()(batch) - wanted).abs().mean()
+        reestimate_norms(model, [batch])
+        torch.testing.assert_close(model(batch), wanted, rtol=1e-3, atol=1e-3)
+        assert (model.train()(batch) - wanted).abs().mean() < 0.01 * before
+    assert not model.stem[1].weight.isnan().any()
+
+
+def test_a_channel_that_has_become_constant_keeps_its_value():
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)).eval()
+    with torch.no_grad():
+        model[0].weight[0] = 0.0
+    wanted = model(images()).detach()
+    reestimate_norms(model, [images()])
+    assert model[1].running_var[0] == 0
+    torch.testing.assert_close(model(images()).detach(), wanted)
+    torch.testing.assert_close(model.train()(images()).detach()[:, 0], wanted[:, 0])
+
+
+def test_statistics_alone_make_evaluation_compute_what_training_does():
+    model = small_net()
     batch = images(batch=256)
     wanted = model.train()(batch)
     model.eval()
+    weight = model.stem[1].weight.detach().clone()
     before = (model(batch) - wanted).abs().mean()
-    reestimate_norms(model, [batch])
+    reestimate_norms(model, [batch], keep_function=False)
     assert (model(batch) - wanted).abs().mean() < 0.01 * before
+    assert torch.equal(model.stem[1].weight, weight)
+
+
+def test_the_pruner_re_estimates_after_each_cut():
+    model, calls = small_net(), []
+
+    def batches():
+        calls.append(model.stem[0].out_channels)
+        return [images(batch=128)]
+
+    pruner = ChannelPruner(model, X, PolynomialDecay(0.25, 0.5, 1, 3, frequency=2), batches=batches)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    for _ in range(4):
+        pruner.step(optimizer)
+    assert calls == [12, 8]
+    evaluated = model.eval()(images(batch=128)).detach()
+    torch.testing.assert_close(model.train()(images(batch=128)).detach(), evaluated, rtol=1e-2, atol=2e-2)
 
 
 def test_nothing_but_the_statistics_changes():
@@ -41,8 +87,8 @@ def test_nothing_but_the_statistics_changes():
     assert model.features[1].conv[0][1].momentum == 0.1
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in model.state_dict().items():
-        same = torch.equal(value, before[name])
-        assert same == (not name.endswith(("running_mean", "running_var", "num_batches_tracked"))), name
+        of_norm = name.removesuffix(".weight").removesuffix(".bias") + ".running_mean" in before
+        assert torch.equal(value, before[name]) == (not of_norm and "running_" not in name), name
 
 
 def test_no_batches_are_an_error_and_change_nothing():

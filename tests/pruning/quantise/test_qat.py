@@ -4,6 +4,7 @@ import torchvision
 from torch import nn
 
 from pruning.channels.pruner import prune_channels, widths
+from pruning.channels.target import Target
 from pruning.quantise.qat import (
     FakeQuantise,
     activation_grid,
@@ -129,7 +130,7 @@ def test_a_pool_keeps_the_scale_of_its_input():
 
 def test_training_the_view_trains_the_model_and_keeps_masks_widths_and_statistics():
     model = small_net()
-    prune_channels(model, X, ratio=0.25)
+    prune_channels(model, X, Target(ratio=0.25))
     shape, count, names = widths(model), params(model), list(model.state_dict())
     pruner = MagnitudePruner(model, ConstantSparsity(0.5, 0))
     pruner.step()
@@ -174,7 +175,7 @@ def test_ranges_are_saved_apart():
 
 
 def test_a_lone_batch_norm_is_refused():
-    with pytest.raises(ValueError, match="'1' is not directly behind"):
+    with pytest.raises(ValueError, match="'1' does not directly follow"):
         quantisation_aware(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)), X)
 
 

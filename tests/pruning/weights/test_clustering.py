@@ -34,6 +34,35 @@ def test_obvious_clusters_are_found_exactly():
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[1.1, 1.1, 0.0, -3.1, -3.1, 0.0]]))
 
 
+@pytest.mark.parametrize("freedom", [2.0, 3.0, 8.0])
+def test_heavy_tails_are_clustered_as_well_as_by_k_means_plus_plus(freedom):
+    from scipy.cluster.vq import kmeans2
+    from scipy.stats import t
+
+    weights = t.rvs(freedom, size=(1, 20_000), random_state=0).astype(np.float32)
+    model = nn.Linear(20_000, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.from_numpy(weights))
+    WeightClusterer(model, clusters=16)
+    error = float(np.square(model.weight.detach().numpy() - weights).mean())
+    errors = []
+    for seed in range(3):
+        centres, nearest = kmeans2(weights.T.astype(float), 16, minit="++", seed=seed, iter=20)
+        errors.append(np.square(centres[nearest] - weights.T).mean())
+    assert error < 1.02 * np.mean(errors)
+
+
+def test_more_clusters_than_weights_leave_the_weights():
+    model, dense = net(), net()
+    WeightClusterer(model, clusters=100_000)
+    torch.testing.assert_close(model[3].weight, dense[3].weight)
+    wide = nn.Linear(40_000, 1, bias=False)
+    before = wide.weight.detach().clone()
+    WeightClusterer(wide, clusters=39_000)  # more than an int16 counts
+    assert 33_000 < len(values(wide.weight)) <= 39_000
+    assert (wide.weight - before).abs().max() < 1e-3
+
+
 def test_training_keeps_values_shared_and_zeros_zero():
     model = net()
     masks = make_masks({n: w.detach().abs() for n, w in prunable_weights(model).items()}, 0.5)
@@ -63,6 +92,7 @@ def test_state_goes_on_elsewhere():
     again.load_state_dict(model.state_dict())
     resumed.load_state_dict(clusterer.state_dict())
     clusterer.step()
+    resumed.step()
     assert torch.equal(model[3].weight, again[3].weight)
     with pytest.raises(ValueError, match="do not fit"):
         WeightClusterer(net(), exclude=["0"]).load_state_dict(clusterer.state_dict())

@@ -48,7 +48,7 @@ def test_masks_hold_through_the_optimizer_and_follow_the_schedule(optimizer_type
     assert (model[0].bias != 0).all()
 
 
-def test_a_schedule_from_step_0_prunes_at_the_first_call_as_tfmot_does_before_the_first_batch():
+def test_a_schedule_from_step_0_prunes_at_the_first_call():
     model = small_net()
     pruner = MagnitudePruner(model, ConstantSparsity(0.5, begin_step=0, frequency=1000))
     assert zeros(model) == 0  # building a pruner changes nothing
@@ -66,6 +66,40 @@ def test_masks_nest_during_training():
         train(model, optimizer, pruner, 1, first=step)
         assert all((pruner.masks[name] <= before[name]).all() for name in before)
         before = pruner.masks
+
+
+@pytest.mark.parametrize("scope", ["layer", "global", "erk", "2:4", "1x4"])
+def test_a_falling_schedule_gives_weights_back_that_train_on(scope):
+    """The published grid has schedules from 0.75 down to 0.5."""
+    high, low = (0.5, 0.25) if scope == "2:4" else (0.75, 0.5)
+    model = small_net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    pruner = MagnitudePruner(model, PolynomialDecay(high, low, 1, 9, frequency=4), scope=scope)
+    train(model, optimizer, pruner, 1)
+    first = pruner.masks
+    assert pruner.sparsity() == pytest.approx(high, abs=0.06)  # three input channels make no block of four
+    train(model, optimizer, pruner, 8, first=1)
+    assert pruner.sparsity() == pytest.approx(low, abs=0.06)
+    for name, mask in pruner.masks.items():
+        assert (mask >= first[name]).all()  # what was kept stays
+        back = mask & ~first[name]
+        if scope == "layer":
+            assert back.any()
+        assert (model.get_parameter(name)[back] != 0).all()
+        assert (model.get_parameter(name)[~mask] == 0).all()
+
+
+def test_those_come_back_that_the_last_step_moved_most():
+    model = nn.Linear(4, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[9.0, 1.0, 2.0, 3.0]]))
+    pruner = MagnitudePruner(model, PolynomialDecay(0.75, 0.5, 1, 2, frequency=1))
+    pruner.step()
+    assert model.weight.tolist() == [[9.0, 0.0, 0.0, 0.0]]
+    with torch.no_grad():
+        model.weight.add_(torch.tensor([[0.0, 0.1, -0.3, 0.2]]))  # an optimiser step
+    pruner.step()
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[9.0, 0.0, -0.3, 0.0]]))
 
 
 @pytest.mark.parametrize("score", ["magnitude", "movement", "random"])

@@ -1,7 +1,9 @@
 """The .mat reader against scipy, and against damaged files, some of which scipy does not survive."""
 
+import contextlib
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
+from hpe.data.sources import matfile
 from hpe.data.sources.matfile import MatError, read_arrays
 
 REAL = Path(__file__).resolve().parents[5] / "shared" / "data" / "aflw2000_mat"
@@ -79,6 +82,37 @@ def test_big_endian_files():
 def test_what_is_wrong_is_said(content, what):
     with pytest.raises(MatError, match=what):
         read_arrays(content, {"a"})
+
+
+def compressed_matrices(count: int, inside: bytes) -> bytes:
+    """A .mat of `count` compressed variables, each a matrix element with the given content."""
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
+    packed = zlib.compress(struct.pack("<II", 14, len(inside)) + inside, 9)
+    return header + (struct.pack("<II", 15, len(packed)) + packed) * count
+
+
+@pytest.mark.parametrize(("count", "elements"), [(3, 900_000), (1, 999_000), (300, 99_000), (2000, 0)])
+def test_the_work_that_a_small_file_costs_is_bounded(monkeypatch, count, elements):
+    """Elements looked at and bytes decompressed, counted: a 23 kB file could cost seconds, one of 2 MB minutes."""
+    looked, unpacked = [0], [0]
+    elements_of, decompress = matfile._elements, matfile._decompress
+
+    def counted(data, order):
+        for element in elements_of(data, order):
+            looked[0] += 1
+            yield element
+
+    def measured(data, most):
+        content = decompress(data, most)
+        unpacked[0] += len(content)
+        return content
+
+    monkeypatch.setattr(matfile, "_elements", counted)
+    monkeypatch.setattr(matfile, "_decompress", measured)
+    with contextlib.suppress(MatError):
+        read_arrays(compressed_matrices(count, struct.pack("<II", 5, 0) * elements), {"a"})
+    assert unpacked[0] <= matfile.MAX_BYTES
+    assert looked[0] <= 6 * matfile.MAX_VARIABLES + 6
 
 
 def test_a_compression_bomb_is_refused():

@@ -1,5 +1,6 @@
 """AFLW2000-3D, 300W-LP and BIWI: small files in the very same formats, and the real pairs where they are at hand."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 from scipy.spatial.transform import Rotation
 
-from hpe.data.crop import crop_face
 from hpe.data.faces import DataError, check_data, load_faces, prepare
 from hpe.data.sources.biwi import SEQUENCES, SPLITS, face_box, read_camera, read_pose
 from hpe.data.sources.mat_pairs import SUBSETS
+from hpe.pose.crop import crop_face
 from hpe.pose.rotation import euler_to_matrix
 from tests.face_files import (
     biwi_rotation,
@@ -205,6 +206,19 @@ def test_files_without_a_partner_and_broken_images_are_listed_together(tmp_path)
     faults = {Path(fault.source).name: fault.what for fault in check_data(f"aflw2000:{tmp_path}")}
     assert set(faults) == {"a.mat", "b.jpg", "c.mat"}
     assert "cannot be decoded" in faults["c.mat"]
+
+
+def test_pipes_among_the_files_are_named_and_do_not_hang(tmp_path):
+    for path in (
+        write_mat_pair(tmp_path / "a", "one", (1, 2, 3)),
+        write_mat_pair(tmp_path / "a", "two", (1, 2, 3)).with_suffix(".jpg"),
+        write_biwi_frame(tmp_path / "b", "01", 3, (0, 0, 0)),
+    ):
+        path.unlink()
+        os.mkfifo(path)
+    faults = check_data(f"aflw2000:{tmp_path / 'a'}") + check_data(f"biwi:{tmp_path / 'b'}")
+    assert len(faults) == 3
+    assert all("not a file" in fault.what for fault in faults)
 
 
 @pytest.mark.parametrize("pose_deg", [(30, 0, 0), (0, 25, 0), (0, 0, -20), (-60, 35, 15), (75, -50, -30)])

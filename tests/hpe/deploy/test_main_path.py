@@ -10,18 +10,18 @@ import torch
 
 from hpe.data.faces import Faces, load_faces
 from hpe.deploy.bench import run_bench
-from hpe.deploy.pipeline import (
-    random_crops,
-    run_evaluate,
-    run_export,
-    with_split,
-)
+from hpe.deploy.evaluate import run_evaluate
+from hpe.deploy.export import run_export
+from hpe.deploy.samples import random_crops
 from hpe.inference.predictor import HeadPosePredictor, load_predictor
+from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_json
+from hpe.model.config import ModelConfig
 from hpe.model.net import build_model, load_model
-from hpe.model.preprocess import centre_crop, preprocess
+from hpe.model.preprocess import preprocess
+from hpe.pose.crop import centre_crop
 from hpe.study.report import write_report
-from hpe.training.config import ConfigError, ModelConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.config import PruneConfig, Recipe, TrainConfig
 from hpe.training.pruners import make_pruner
 from hpe.training.runs import RunError, run_prune, run_train
 from tests.conftest import TINY_DATA
@@ -137,11 +137,14 @@ def test_evaluate_bench_and_report_fill_one_table(small_run, tmp_path):
     assert page.count("data:image/png;base64") == 1
     (line,) = read_csv(tmp_path / "report" / "table.csv")
     assert float(line["int8_mae_deg"]) == row["int8_mae_deg"]
-    assert f"| small | channel | {row['params']:,} |" in (tmp_path / "report" / "table.md").read_text()
+    assert (
+        f"| small | channel | {row['pruned_to']} | {row['params']:,} |"
+        in (tmp_path / "report" / "table.md").read_text()
+    )
 
 
 def test_predictor_crops_by_the_rule(small_run):
-    from hpe.data.crop import widen
+    from hpe.pose.crop import widen
 
     frame = np.random.default_rng(0).integers(0, 255, (128, 160, 3), np.uint8)
     predictor = HeadPosePredictor(small_run / "model_int8.tflite")
@@ -188,18 +191,6 @@ def test_the_last_pruning_step_reaches_the_final_sparsity_exactly(schedule):
         pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
     weight = model.backbone.conv_head.weight
     assert int((weight == 0).sum()) == round(0.75 * weight.numel())
-
-
-@pytest.mark.parametrize(
-    ("spec", "split", "expected"),
-    [
-        ("csv:faces", None, "csv:faces"),
-        ("csv:faces", "test", "csv:faces@test"),
-        ("csv:faces@val+aflw2000:a", "test", "csv:faces@val+aflw2000:a@test"),
-    ],
-)
-def test_split_goes_to_parts_without_one(spec, split, expected):
-    assert with_split(spec, split) == expected
 
 
 def test_config_json_has_plain_values(tiny_run):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpe.data.crop import crop_face, fit_stored, widen
+from hpe.pose import crop as cropping
+from hpe.pose.crop import crop_face, fit_stored, widen
 
 
 def ramp(width: int, height: int) -> Image.Image:
@@ -51,6 +52,49 @@ def test_outside_the_photo_it_is_black():
     crop = crop_face(white, (0, 30, 50, 80))
     assert (crop[:, :14] == 0).all()  # the crop starts 20 pixels left of the photo
     assert (crop[20:50, 35:] == 255).all()
+
+
+def crop_of_a_copy(image: Image.Image, box: cropping.Box, margin: int) -> np.ndarray:
+    """The crop as it was first written: the whole image is copied twice, and Pillow pads it with black."""
+    left, top, right, bottom = widen(box)
+    border_x, border_y = (right - left) * margin / 64, (bottom - top) * margin / 64
+    region = (left - border_x, top - border_y, right + border_x, bottom + border_y)
+    x0, y0 = int(np.floor(region[0])), int(np.floor(region[1]))
+    outer = image.convert("RGB").crop((x0, y0, int(np.ceil(region[2])), int(np.ceil(region[3]))))
+    inner = (region[0] - x0, region[1] - y0, region[2] - x0, region[3] - y0)
+    return np.asarray(outer.resize((64 + 2 * margin,) * 2, Image.Resampling.BILINEAR, box=inner))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "array"])
+def test_cutting_first_changes_no_pixel(mode):
+    rng = np.random.default_rng(4)
+    noise = Image.fromarray(rng.integers(0, 256, (90, 120, 3), np.uint8))
+    photo = noise if mode == "array" else noise.convert(mode)
+    for _ in range(60):
+        (x, y), side = rng.uniform((-15, -15), (100, 70)), rng.uniform(5, 90, 2)
+        box = (x, y, x + side[0], y + side[1])
+        try:
+            cropping.check_box(box, photo.size)
+        except ValueError:
+            continue
+        for margin in (0, 8):
+            found = crop_face(np.asarray(photo) if mode == "array" else photo, box, margin=margin)
+            np.testing.assert_array_equal(found, crop_of_a_copy(photo, box, margin))
+
+
+def test_no_more_than_the_rectangle_is_copied(monkeypatch):
+    """Only the widened box of a frame becomes a Pillow image: its 70 x 65 pixels and border, not 1920 x 1080."""
+    sizes = []
+    whole = Image.fromarray
+
+    def seen(array):
+        sizes.append(array.shape)
+        return whole(array)
+
+    monkeypatch.setattr(cropping.Image, "fromarray", seen)
+    crop_face(np.zeros((1080, 1920, 3), np.uint8), (900, 500, 940, 540), margin=0)
+    assert len(sizes) == 1
+    assert max(sizes[0]) <= 74
 
 
 @pytest.mark.parametrize(

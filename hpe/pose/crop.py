@@ -11,7 +11,13 @@ import math
 import numpy as np
 from PIL import Image
 
-from hpe.model.preprocess import BASE_K, IMAGE_SIZE, MARGIN, STORED_SIZE
+IMAGE_SIZE = 64
+MARGIN = 8
+STORED_SIZE = IMAGE_SIZE + 2 * MARGIN
+
+BASE_K = 0.2
+"""The crop margin at which faces are stored and evaluated."""
+
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
@@ -50,22 +56,36 @@ def crop_face(image: Image.Image | np.ndarray, box: Box, size: int = IMAGE_SIZE,
     The image is Pillow's or RGB uint8 (H, W, 3). What lies outside it is black, as in the published protocol.
     A box that makes no sense raises ValueError.
     """
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    check_box(box, image.size)
+    height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+    check_box(box, (width, height))
     left, top, right, bottom = widen(box)
     border_x, border_y = (right - left) * margin / size, (bottom - top) * margin / size
     region = (left - border_x, top - border_y, right + border_x, bottom + border_y)
     return _resample(image, region, size + 2 * margin)
 
 
-def _resample(image: Image.Image, region: Box, size: int) -> np.ndarray:
+def _resample(image: Image.Image | np.ndarray, region: Box, size: int) -> np.ndarray:
     """The region (fractional pixels; black outside the image) resized to (size, size, 3) uint8."""
     left, top = math.floor(region[0]), math.floor(region[1])
     right, bottom = math.ceil(region[2]), math.ceil(region[3])
-    outer = image.convert("RGB").crop((left, top, right, bottom))
+    outer = _cut(image, left, top, right, bottom)
     inner = (region[0] - left, region[1] - top, region[2] - left, region[3] - top)
     return np.asarray(outer.resize((size, size), Image.Resampling.BILINEAR, box=inner))  # antialiased when it shrinks
+
+
+def _cut(image: Image.Image | np.ndarray, left: int, top: int, right: int, bottom: int) -> Image.Image:
+    """The rectangle in RGB, black outside the image. Nothing but the rectangle is copied."""
+    height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    if isinstance(image, np.ndarray):
+        inside = Image.fromarray(image[y0:y1, x0:x1])
+    else:
+        inside = image.crop((x0, y0, x1, y1)).convert("RGB")
+    if (x0, y0, x1, y1) == (left, top, right, bottom):
+        return inside
+    outer = Image.new("RGB", (right - left, bottom - top))
+    outer.paste(inside, (x0 - left, y0 - top))
+    return outer
 
 
 def fit_stored(image: Image.Image, central: float) -> np.ndarray:
@@ -80,3 +100,8 @@ def fit_stored(image: Image.Image, central: float) -> np.ndarray:
     pixels = _resample(image, region, available)
     border = (STORED_SIZE - available) // 2
     return np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="reflect")
+
+
+def centre_crop(images: np.ndarray) -> np.ndarray:
+    """The standard crops (N, 64, 64, 3) of stored ones (N, 80, 80, 3); a view, nothing is copied."""
+    return images[:, MARGIN : MARGIN + IMAGE_SIZE, MARGIN : MARGIN + IMAGE_SIZE]
