@@ -63,15 +63,20 @@ static inline void convert_run(const int8_t *from, int count, int16_t *to, int k
     }
 }
 
+/* One value of four pixels. */
+static inline void convert_bytes(int8_t a, int8_t b, int8_t c, int8_t d, int16_t *to) {
+    to[0] = a;
+    to[2] = b;
+    to[4] = c;
+    to[6] = d;
+}
+
 /* The same for four pixels, `pitch` bytes apart; `to` is the tile. */
 static inline void convert_runs(const int8_t *from, int pitch, int count, int16_t *to, int k) {
     const int8_t *a = from, *b = a + pitch, *c = b + pitch, *d = c + pitch, *end = from + count;
     to += k / 2 * 8;
     if (k % 2 && count) {
-        to[1] = *a++;
-        to[3] = *b++;
-        to[5] = *c++;
-        to[7] = *d++;
+        convert_bytes(*a++, *b++, *c++, *d++, to + 1);
         to += 8;
     }
     for (; end - a >= 4; a += 4, b += 4, c += 4, d += 4, to += 16) {
@@ -80,11 +85,13 @@ static inline void convert_runs(const int8_t *from, int pitch, int count, int16_
         convert_four(convert_word(c), to + 4);
         convert_four(convert_word(d), to + 6);
     }
-    for (k = 0; a != end; to += k * 8, k ^= 1) {
-        to[k] = *a++;
-        to[k + 2] = *b++;
-        to[k + 4] = *c++;
-        to[k + 6] = *d++;
+    if (end - a >= 2) {
+        convert_bytes(*a++, *b++, *c++, *d++, to);
+        convert_bytes(*a++, *b++, *c++, *d++, to + 1);
+        to += 8;
+    }
+    if (a != end) {
+        convert_bytes(*a, *b, *c, *d, to);
     }
 }
 
@@ -146,15 +153,32 @@ KERNEL void widen_strip(const int8_t *image, int channels, int pixels, int16_t *
     }
 }
 
+/* Two values of a pixel, as halfwords -> as bytes. */
+static inline void convert_narrow(const int16_t *from, int8_t *to) {
+    uint32_t word;
+    memcpy(&word, from, sizeof word);
+    const uint32_t bytes = __uxtb16(word);
+    const uint16_t pair = (uint16_t)(bytes | bytes >> 8);
+    memcpy(to, &pair, sizeof pair);
+}
+
 KERNEL void narrow_tile(const int16_t *tile, int channels, int pixels, int8_t *image) {
-    for (int i = 0; i < pixels; ++i, tile += 2) {
-        const int16_t *from = tile;
-        for (int c = 0; c + 1 < channels; c += 2, from += 8) {
-            *image++ = (int8_t)from[0];
-            *image++ = (int8_t)from[1];
+    for (int c = 0; c + 1 < channels; c += 2, tile += 8, image += 2) {
+        int8_t *to = image;
+        if (pixels == 4) {
+            convert_narrow(tile, to);
+            convert_narrow(tile + 2, to + channels);
+            convert_narrow(tile + 4, to + 2 * channels);
+            convert_narrow(tile + 6, to + 3 * channels);
+            continue;
         }
-        if (channels % 2) {
-            *image++ = (int8_t)from[0];
+        for (int i = 0; i < pixels; ++i, to += channels) {
+            convert_narrow(tile + i * 2, to);
+        }
+    }
+    if (channels % 2) {
+        for (int i = 0; i < pixels; ++i) {
+            image[i * channels] = (int8_t)tile[i * 2];
         }
     }
 }
@@ -164,17 +188,21 @@ KERNEL void spread_row(const int8_t *image, int channels, int width, int zero_po
     int c = 0;
     for (; channels - c >= 4; c += 4) {
         const int8_t *from = image + c;
-        int16_t *to = row + c * row_stride + ROW_LEAD, *end = to + width;
-        for (; end - to >= 2; to += 2, from += 2 * channels) {
+        int16_t *first = row + c * row_stride + ROW_LEAD, *second = first + row_stride;
+        int16_t *third = second + row_stride, *fourth = third + row_stride, *end = first + width / 2 * 2;
+        for (; first != end; first += 2, second += 2, third += 2, fourth += 2, from += 2 * channels) {
             uint32_t pairs[4];
             convert_two_pixels(from, from + channels, pairs);
-            convert_store(to, __ssub16(pairs[0], zero_points));
-            convert_store(to + row_stride, __ssub16(pairs[1], zero_points));
-            convert_store(to + 2 * row_stride, __ssub16(pairs[2], zero_points));
-            convert_store(to + 3 * row_stride, __ssub16(pairs[3], zero_points));
+            convert_store(first, __ssub16(pairs[0], zero_points));
+            convert_store(second, __ssub16(pairs[1], zero_points));
+            convert_store(third, __ssub16(pairs[2], zero_points));
+            convert_store(fourth, __ssub16(pairs[3], zero_points));
         }
-        for (int i = 0; i < 4 && to != end; ++i) {
-            to[i * row_stride] = (int16_t)(from[i] - zero_point);
+        if (width % 2) {
+            *first = (int16_t)(from[0] - zero_point);
+            *second = (int16_t)(from[1] - zero_point);
+            *third = (int16_t)(from[2] - zero_point);
+            *fourth = (int16_t)(from[3] - zero_point);
         }
     }
     for (; c < channels; ++c) {

@@ -48,8 +48,12 @@ KERNEL void apply_rows_table(const block_t *p, int16_t *row) {
 }
 
 KERNEL void apply_tiles_table(const block_t *p, int16_t *tiles) {
-    for (int i = 0; i < p->tiles_halfwords; ++i) {
-        tiles[i] = p->tiles_table[(tiles[i] + 128) & 255]; /* what lies past the end may be anything */
+    const int8_t *middle = p->tiles_table + 128;
+    for (int16_t *end = tiles + p->tiles_halfwords; tiles != end; tiles += 4) { /* tiles and strips: fours */
+        tiles[0] = middle[(int8_t)tiles[0]]; /* what lies past the end may be anything */
+        tiles[1] = middle[(int8_t)tiles[1]];
+        tiles[2] = middle[(int8_t)tiles[2]];
+        tiles[3] = middle[(int8_t)tiles[3]];
     }
 }
 
