@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export.compiler.emit import emit
 from export.compiler.graph import Block, CompileError, Graph
 from export.compiler.limits import NO_LIMITS, Limits, check_limits
@@ -39,6 +41,8 @@ class Compiled:
     """Those that are left without the channels that make no difference."""
     input_bytes: int
     output_bytes: int
+    fine_scales: np.ndarray | None
+    """What a sum of NAME_run_fine is worth, for each output; None where there is no such function."""
     steps: list[Step]
     notes: list[str]
 
@@ -97,8 +101,9 @@ def compile_model(
     texts = emit(graph, steps, buffers, plan, name)
     files = _write(Path(out), texts)
     flash, live = sum(step.flash for step in steps), sum(step.macs for step in steps)
+    fine = steps[-1].fine_scales if steps[-1].output == graph.output else None
     ends = graph.tensors[graph.input].size, graph.tensors[graph.output].size
-    return Compiled(name, files, plan.size, flash, macs, live, *ends, steps, graph.notes)
+    return Compiled(name, files, plan.size, flash, macs, live, *ends, fine, steps, graph.notes)
 
 
 def c_name(text: str) -> str:

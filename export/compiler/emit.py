@@ -65,7 +65,9 @@ def _fine(graph: Graph, steps: list[Step], plan: Plan, names: Mapping[str, objec
     scales = ", ".join(f"{_number(scale)}f" for scale in last.fine_scales)
     own = {"scales": scales, "struct": last.structs[0].name, "offset": plan.offsets[last.inputs[0]]}
     last.functions.add("vector_sums")
-    return {f"fine_{part}": _fill(f"fine_{part}.txt", {**names, **own}).rstrip() for part in ("declaration", "definition")}
+    return {
+        f"fine_{part}": _fill(f"fine_{part}.txt", {**names, **own}).rstrip() for part in ("declaration", "definition")
+    }
 
 
 def _fill(template: str, values: Mapping[str, object]) -> str:

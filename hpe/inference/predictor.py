@@ -37,12 +37,16 @@ class PredictError(HpeError, ValueError):
     """A picture or model that cannot be used; the message names the file and the remedy."""
 
 
-def load_predictor(model: str | Path | None, threads: int = 1) -> Predict:
+ENGINES = ("litert", "reference", "c", "c-fine")
+"""What computes a model file: LiteRT, its reference kernels, the compiled C, or that before its last rounding."""
+
+
+def load_predictor(model: str | Path | None, threads: int = 1, engine: str = "litert") -> Predict:
     """A function from uint8 RGB crops (N, 64, 64, 3) to (yaw, pitch, roll) in degrees (N, 3).
 
     `model` is the name of a shipped model (None: the default one), a .onnx or .tflite file, or a run folder, which
-    alone needs torch. Anything else raises PredictError or ModelNameError, both ValueErrors; a file that does not run,
-    ExportError, a RuntimeError.
+    alone needs torch. `engine` is one of ENGINES; the compiled ones take a full-int8 .tflite file. Anything else raises
+    PredictError or ModelNameError, both ValueErrors; a file that does not run, ExportError, a RuntimeError.
     """
     path = resolve_model(model)
     if path.is_dir():
@@ -54,11 +58,21 @@ def load_predictor(model: str | Path | None, threads: int = 1) -> Predict:
         raise PredictError(f"{path}: no such model; give a run folder, or a .onnx or .tflite file")
     if path.suffix not in SUFFIXES:
         raise PredictError(f"{path}: not a model this program knows; give a run folder, or a .onnx or .tflite file")
-    from export.run.runtime import load_runtime
-
-    runtime = load_runtime(path, threads=threads)
+    runtime = _load_runtime(path, threads, engine)
     _check_head_pose(path, runtime)
     return lambda crops: runtime(preprocess(crops))
+
+
+def _load_runtime(path: Path, threads: int, engine: str) -> Runtime:
+    if engine not in ENGINES:
+        raise PredictError(f"{engine}: no such engine; choose one of {', '.join(ENGINES)}")
+    if engine.startswith("c"):
+        from export.run.compiled import CompiledRuntime
+
+        return CompiledRuntime(path, fine=engine == "c-fine")
+    from export.run.runtime import load_runtime
+
+    return load_runtime(path, threads=threads, reference_kernels=engine == "reference")
 
 
 def _check_head_pose(path: Path, runtime: Runtime) -> None:
