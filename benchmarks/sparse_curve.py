@@ -34,7 +34,7 @@ from hpe.model.zoo import resolve_model
 SHARES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.875, 0.9, 0.95)
 """Shares of zeros that are measured."""
 ENTRY_BYTES = {"sparse2": 2, "sparse4": 4}
-RECORD_BYTES = 12
+RECORD_BYTES = 8
 """Bias, multiplier and shift of a channel."""
 
 
@@ -107,7 +107,7 @@ def layer_rows(inputs: int, outputs: int, pixels: int) -> list[dict[str, Any]]:
     rng, board, cases = np.random.default_rng(0), Board(["convert", "dense", "sparse"]), []
     image = board.put(rng.integers(-128, 128, (8, inputs)).astype(np.int8))
     buffer, out = board.put(np.zeros((inputs + 1) * 8, np.int16)), board.put(np.zeros(8 * outputs, np.int8))
-    channels = board.put(np.tile(np.array([0, 1 << 30, 9], np.int32), (outputs + 1, 1)))
+    channels = board.put(np.tile(np.array([1 << 30, 9], np.int32), (outputs + 1, 1)))
     some = min(pixels, 8)
     for share in SHARES:
         weights = (rng.integers(1, 128, (outputs, inputs)) * (rng.random((outputs, inputs)) >= share)).astype(np.int8)

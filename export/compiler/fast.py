@@ -9,7 +9,8 @@ from export.compiler.numbers import rescale
 
 _DENSE_LIMIT = 1 << 23
 """The sums of two channels share a register for a while, one of them 256 times: see kernels/dsp/dense.c."""
-_SUM_LIMIT = 1 << 30
+_SUM_LIMIT = 1 << 22
+"""Doubled, a bias has 24 bits, see fast_channel_t."""
 
 
 def fast_rescaling(

@@ -33,6 +33,19 @@ typedef struct {
     int32_t bias, multiplier, shift;
 } channel_t;
 
+/* The same in 8 bytes, for the fast kernels: -2^23 <= bias < 2^23, and 1 <= shift <= 22. */
+typedef struct {
+    int32_t multiplier, bias_and_shift; /* bias * 256 + shift; a processor that shifts by a register reads 8 bits of it */
+} fast_channel_t;
+
+static inline int32_t fast_bias(const fast_channel_t *channel) {
+    return channel->bias_and_shift >> 8;
+}
+
+static inline int32_t fast_shift(const fast_channel_t *channel) {
+    return channel->bias_and_shift & 255;
+}
+
 /* a * b / 2^31, rounded to the nearest: SaturatingRoundingDoublingHighMul, b being positive. */
 static inline int32_t high_product(int32_t a, int32_t b) {
     return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);

@@ -6,7 +6,7 @@
 
 typedef struct {
     const int8_t *weights;     /* [outputs / 2][inputs / 2][2], both rounded up, halfwords 256 * w(c + 1, k) + w(c, k) */
-    const channel_t *channels; /* an even number of them; biases have the input's zero point folded in */
+    const fast_channel_t *channels; /* an even number of them; biases have the input's zero point folded in */
     int16_t inputs, outputs;
     int32_t zero_point; /* of the output */
 } dense_t;

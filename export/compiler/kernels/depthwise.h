@@ -6,7 +6,7 @@
 
 typedef struct {
     const int16_t *weights;    /* [channel][kernel row][words of two], see README.md; doubled */
-    const channel_t *channels; /* biases doubled */
+    const fast_channel_t *channels; /* biases doubled */
     int16_t count;      /* channels */
     int16_t width;      /* outputs in a row */
     int16_t row_stride; /* halfwords from channel to channel in a row of the input */
@@ -16,7 +16,7 @@ typedef struct {
 
 typedef struct {
     const int16_t *weights;    /* [channel][4 outputs][4 inputs], doubled */
-    const channel_t *channels; /* biases doubled */
+    const fast_channel_t *channels; /* biases doubled */
     int16_t count;
     int32_t zero_point;
 } map4_t;

@@ -7,7 +7,7 @@
 typedef struct {
     const void *entries;       /* the weights that are not 0, output by output, inputs ascending */
     const uint16_t *counts;    /* how many entries each output has */
-    const channel_t *channels; /* biases have the input's zero point folded in */
+    const fast_channel_t *channels; /* biases have the input's zero point folded in */
     int16_t inputs, outputs;
     int32_t zero_point; /* of the output */
 } sparse_t;

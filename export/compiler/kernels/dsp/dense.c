@@ -58,7 +58,7 @@ typedef struct {
     "  smlad r3, r11, r10, r3\n"                                                                                       \
     "  smlad r7, r8, r10, r7\n"
 
-/* One record of the channels: multiplier to r8, shift to r10, addend to r9. */
+/* One record of the channels: multiplier to r8, shift (the lowest byte) to r10, addend to r9. */
 #define DENSE_CHANNEL(at)                                                                                              \
     "  ldrd r8, r10, [r11, " at "\n"                                                                                   \
     "  ldr r9, [sp, #28]\n"                                                                                            \
@@ -93,9 +93,9 @@ typedef struct {
     "  lsls r2, r2, #1\n"                                                                                              \
     "  lsls r3, r3, #1\n"                                                                                              \
     "  ldr r11, [sp, #36]\n"                                                                                           \
-    DENSE_CHANNEL("#12]")                                                                                              \
+    DENSE_CHANNEL("#8]")                                                                                               \
     DENSE_FOUR(round, saturate, "r0", "r1", "r2", "r3")                                                                \
-    DENSE_CHANNEL("#24]!")                                                                                             \
+    DENSE_CHANNEL("#16]!")                                                                                             \
     "  str r11, [sp, #36]\n"                                                                                           \
     DENSE_FOUR(round, saturate, "r4", "r5", "r6", "r7")
 
@@ -160,11 +160,13 @@ ASSEMBLY void dense_run(const dense_frame_t *frame __attribute__((unused))) {
         "1:\n"
         "  ldr r11, [sp, #36]\n"
         "  ldr lr, [sp]\n"
-        "  ldr r0, [r11, #8]\n"
+        "  ldr r0, [r11, #12]\n"
         "  ldr r4, [r11, #20]\n"
         "  ldr r8, [r12], #4\n"
         "  ldrd r9, r10, [lr, #8]\n"
-        "  add r4, r0, r4, lsl #8\n"
+        "  asr r0, r0, #8\n" /* bias of channel c; 256 times that of c + 1 */
+        "  bic r4, r4, #255\n"
+        "  add r4, r4, r0\n"
         "  sxtb16 r11, r8\n"
         "  smlad r2, r11, r9, r0\n" /* the first step starts the sums from the biases */
         "  smlad r6, r8, r9, r4\n"

@@ -21,9 +21,9 @@ static inline int32_t depthwise_high(int32_t sum, int32_t multiplier, int32_t ad
 }
 
 /* The output of a doubled sum; `half` is 2 * zero point + 1. */
-static inline int16_t depthwise_round(int32_t sum, const channel_t *channel, int32_t half) {
-    const int32_t addend = (int32_t)((uint32_t)half << channel->shift) >> 1;
-    return (int16_t)__ssat(depthwise_high(sum, channel->multiplier, addend + (sum >> 31)) >> channel->shift, 8);
+static inline int16_t depthwise_round(int32_t sum, const fast_channel_t *channel, int32_t half) {
+    const int32_t addend = (int32_t)((uint32_t)half << fast_shift(channel)) >> 1;
+    return (int16_t)__ssat(depthwise_high(sum, channel->multiplier, addend + (sum >> 31)) >> fast_shift(channel), 8);
 }
 
 static inline uint32_t depthwise_word(const int16_t *halfwords) {
@@ -75,7 +75,7 @@ static inline void depthwise_row(const depthwise_t *p, const int16_t *const *row
         char *out = channel_out;
         for (int x = 0; x < p->width; ++x) {
             const int at = c * p->row_stride + first_tap + x * p->stride;
-            const int32_t sum = depthwise_sum(p, rows, rows_in, weights, p->channels[c].bias, at);
+            const int32_t sum = depthwise_sum(p, rows, rows_in, weights, fast_bias(p->channels + c), at);
             *(int16_t *)(void *)out = depthwise_round(sum, p->channels + c, 2 * p->zero_point + 1);
             out += x % 4 == 3 ? to->group[x / 4 & 1] - 3 * to->pixel : to->pixel;
         }
@@ -87,8 +87,8 @@ typedef struct {
     int32_t core, ending; /* indices, then addresses in the code */
     char *out_channel, *out, *out_end;
     int32_t group[2]; /* bytes from this group of outputs to the next, from that to the one after */
-    int32_t bias, multiplier, shift, addend;
-    const channel_t *channels;
+    int32_t bias, multiplier, shift, addend; /* the shift is the lowest byte */
+    const fast_channel_t *channels;
     int32_t half; /* 2 * zero point + 1 */
     int32_t count, span;
     int32_t channel[2];
@@ -260,7 +260,8 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame __attribute__((unused
         "  add lr, lr, r7\n"
         "1:\n"
         "  ldr r4, [sp, #44]\n"
-        "  ldm r4!, {r5-r7}\n"
+        "  ldm r4!, {r6, r7}\n"
+        "  asr r5, r7, #8\n"
         "  str r4, [sp, #44]\n"
         "  ldr r8, [sp, #48]\n"
         "  lsl r8, r8, r7\n"
@@ -377,13 +378,13 @@ KERNEL void depthwise_map4(const map4_t *p, const int16_t *map4, int16_t *tile) 
     const uint32_t *x = (const uint32_t *)(const void *)map4, *w = (const uint32_t *)(const void *)p->weights;
     const int32_t half = 2 * p->zero_point + 1;
     for (int c = 0; c < p->count; ++c, x += 2, w += 8) {
-        const channel_t *channel = p->channels + c;
+        const fast_channel_t *channel = p->channels + c;
         int16_t *out = tile + (c >> 1) * 8 + (c & 1);
         const uint32_t top = x[0], bottom = x[1];
-        out[0] = depthwise_round(__smlad(top, w[0], __smlad(bottom, w[1], channel->bias)), channel, half);
-        out[2] = depthwise_round(__smlad(top, w[2], __smlad(bottom, w[3], channel->bias)), channel, half);
-        out[4] = depthwise_round(__smlad(top, w[4], __smlad(bottom, w[5], channel->bias)), channel, half);
-        out[6] = depthwise_round(__smlad(top, w[6], __smlad(bottom, w[7], channel->bias)), channel, half);
+        out[0] = depthwise_round(__smlad(top, w[0], __smlad(bottom, w[1], fast_bias(channel))), channel, half);
+        out[2] = depthwise_round(__smlad(top, w[2], __smlad(bottom, w[3], fast_bias(channel))), channel, half);
+        out[4] = depthwise_round(__smlad(top, w[4], __smlad(bottom, w[5], fast_bias(channel))), channel, half);
+        out[6] = depthwise_round(__smlad(top, w[6], __smlad(bottom, w[7], fast_bias(channel))), channel, half);
     }
     if (p->count % 2) {
         int16_t *partner = tile + (p->count >> 1) * 8 + 1;

@@ -67,7 +67,8 @@ typedef struct {
     "  str r9, [sp, #12]\n"                                                                                            \
     "  ldr r11, [sp, #16]\n"                                                                                           \
     "  add r10, r12, r8, lsl #" log "\n"                                                                               \
-    "  ldr r0, [r11, #8]\n"                                                                                            \
+    "  ldr r0, [r11, #12]\n"                                                                                           \
+    "  asr r0, r0, #8\n"                                                                                               \
     "  str r10, [sp, #4]\n"                                                                                            \
     entry first_high SPARSE_FIRST_LOW                                                                                  \
     "  ldr r9, [sp, #4]\n"                                                                                             \
@@ -102,7 +103,7 @@ typedef struct {
 #define SPARSE_ROUND_4(round, saturate)                                                                                \
     "  ldr r11, [sp, #16]\n"                                                                                           \
     "  ldr r9, [sp, #20]\n"                                                                                            \
-    "  ldrd r8, r10, [r11, #12]!\n"                                                                                    \
+    "  ldrd r8, r10, [r11, #8]!\n"                                                                                     \
     "  str r11, [sp, #16]\n"                                                                                           \
     "  lsl r9, r9, r10\n"                                                                                              \
     "  asr r9, r9, #1\n"                                                                                               \

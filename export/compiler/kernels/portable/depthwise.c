@@ -14,9 +14,9 @@ static inline int32_t depthwise_tap(const depthwise_t *p, const int16_t *w, int 
 }
 
 static inline int16_t depthwise_output(const depthwise_t *p, const int16_t *const *rows, int first, int rows_in, int c, int x) {
-    const channel_t *channel = p->channels + c;
+    const fast_channel_t *channel = p->channels + c;
     int halfwords = depthwise_halfwords(p);
-    int32_t sum = channel->bias;
+    int32_t sum = fast_bias(channel);
     for (int r = 0; r < rows_in; ++r) {
         const int16_t *w = p->weights + (c * p->size + first + r) * halfwords;
         const int16_t *pixels = rows[r] + c * p->row_stride + ROW_LEAD - p->pad_left + x * p->stride;
@@ -24,7 +24,7 @@ static inline int16_t depthwise_output(const depthwise_t *p, const int16_t *cons
             sum += pixels[k] * depthwise_tap(p, w, k);
         }
     }
-    return clamp8(rescale(sum / 2, channel->multiplier, channel->shift) + p->zero_point); /* the sum is doubled */
+    return clamp8(rescale(sum / 2, channel->multiplier, fast_shift(channel)) + p->zero_point); /* the sum is doubled */
 }
 
 KERNEL void depthwise_to_tiles(const depthwise_t *p, const int16_t *const *rows, int first, int rows_in, int16_t *tiles) {
@@ -54,10 +54,10 @@ KERNEL void depthwise_to_strips(const depthwise_t *p, const int16_t *const *rows
 KERNEL void depthwise_map4(const map4_t *p, const int16_t *map4, int16_t *tile) {
     for (int c = 0; c < p->count; ++c) {
         const int16_t *x = map4 + c * 4, *w = p->weights + c * 16;
-        const channel_t *channel = p->channels + c;
+        const fast_channel_t *channel = p->channels + c;
         for (int i = 0; i < 4; ++i, w += 4) {
-            int32_t sum = channel->bias + x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3];
-            int32_t value = rescale(sum / 2, channel->multiplier, channel->shift) + p->zero_point;
+            int32_t sum = fast_bias(channel) + x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3];
+            int32_t value = rescale(sum / 2, channel->multiplier, fast_shift(channel)) + p->zero_point;
             tile[(c >> 1) * 8 + i * 2 + (c & 1)] = clamp8(value);
             if (c + 1 == p->count && (c & 1) == 0) {
                 tile[(c >> 1) * 8 + i * 2 + 1] = 0;

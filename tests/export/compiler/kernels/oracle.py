@@ -32,6 +32,11 @@ def channel_table(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -
     return np.stack([bias, multiplier, shift], 1).astype(np.int32)
 
 
+def fast_table(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """fast_channel_t records, (channels, 2) int32."""
+    return np.stack([multiplier, bias * 256 + shift], 1).astype(np.int32)
+
+
 def to_even(array: np.ndarray, axis: int, repeat: bool = False) -> np.ndarray:
     """The array with an even length along an axis: padded with zeros, or with its last entry."""
     width = [(0, array.shape[i] % 2 if i == axis else 0) for i in range(array.ndim)]

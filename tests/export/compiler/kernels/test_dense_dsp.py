@@ -6,7 +6,7 @@ import pytest
 from export.compiler.emulator.calls import Board
 from tests.export.compiler.emulated import needs_emulator
 from tests.export.compiler.kernels.oracle import (
-    channel_table,
+    fast_table,
     pack_dense,
     random_channels,
     requantise,
@@ -23,7 +23,7 @@ def add_case(board: Board, rng: np.random.Generator, inputs: int, outputs: int, 
     weights = rng.integers(-127, 128, (outputs, inputs))
     image = rng.integers(-128, 128, (4, inputs))
     bias, multiplier, shift = random_channels(rng, outputs, inputs)
-    table = board.put(to_even(channel_table(bias, multiplier, shift), 0, repeat=True))
+    table = board.put(to_even(fast_table(bias, multiplier, shift), 0, repeat=True))
     layer = board.struct("PPhhi", board.put(pack_dense(weights)), table, inputs, outputs, zero_point)
     return layer, board.put(to_tile(image)), requantise(image @ weights.T + bias, multiplier, shift, zero_point)
 

@@ -6,8 +6,8 @@ import pytest
 from export.compiler.emulator.calls import Board
 from tests.export.compiler.emulated import needs_emulator
 from tests.export.compiler.kernels.oracle import (
-    channel_table,
     depthwise_row,
+    fast_table,
     pack_depthwise,
     random_channels,
     requantise,
@@ -35,7 +35,7 @@ class Layer:
         memory[:, :, 2 : 2 + self.width] = self.rows
         self.row_addresses = [board.put(row) for row in memory]
         packed = board.put(pack_depthwise(self.weights, self.stride, self.pad_left).astype(np.int16))
-        table = board.put(channel_table(2 * self.bias, self.multiplier, self.shift))
+        table = board.put(fast_table(2 * self.bias, self.multiplier, self.shift))
         numbers = (count, self.outputs, stride, self.size, self.stride, self.pad_left, self.zero_point)
         self.address = board.struct("PPhhhBBBxxxi", packed, table, *numbers)
 
@@ -92,7 +92,7 @@ def test_map4_equals_a_plain_matrix(flags):
     for count, zero_in, zero_point in [(1, 0, -128), (2, -128, 9), (7, 100, -30)]:
         weights, values = rng.integers(-127, 128, (count, 4, 4)), rng.integers(-128, 128, (count, 4)) - zero_in
         bias, multiplier, shift = random_channels(rng, count, 1)
-        table = board.put(channel_table(2 * bias, multiplier, shift))
+        table = board.put(fast_table(2 * bias, multiplier, shift))
         layer = board.struct("PPhxxi", board.put((2 * weights).astype(np.int16)), table, count, zero_point)
         tile = board.put(np.full((-(-count // 2), 4, 2), 77, np.int16), GUARD)
         board.call("depthwise_map4", layer, board.put(values.astype(np.int16)), tile)

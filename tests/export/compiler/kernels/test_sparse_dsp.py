@@ -5,7 +5,7 @@ import pytest
 
 from export.compiler.emulator.calls import Board
 from tests.export.compiler.emulated import needs_emulator
-from tests.export.compiler.kernels.oracle import channel_table, pack_sparse, random_channels, requantise
+from tests.export.compiler.kernels.oracle import fast_table, pack_sparse, random_channels, requantise
 
 GUARD = 8
 SHAPES = [(1, 1, 0), (3, 2, 0.5), (9, 5, 0.7), (40, 7, 0.8), (256, 4, 0.9), (33, 6, 1.0)]
@@ -19,7 +19,7 @@ def add_layer(board, rng, shape, zero_point, entry_bytes):
     image = rng.integers(-128, 128, (8, inputs))
     bias, multiplier, shift = random_channels(rng, outputs, inputs)
     entries, counts = pack_sparse(weights, entry_bytes)
-    table = board.put(channel_table(bias, multiplier, shift))
+    table = board.put(fast_table(bias, multiplier, shift))
     layer = board.struct("PPPhhi", board.put(entries), board.put(counts), table, inputs, outputs, zero_point)
     right = requantise(image @ weights.T + bias, multiplier, shift, zero_point)
     return layer, board.put(image.T.astype(np.int16)), right
