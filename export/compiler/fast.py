@@ -127,28 +127,32 @@ def pack_sparse(weights: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]
 
 
 def pack_depthwise(op: Depthwise) -> np.ndarray:
-    """int8 (size, size, channels) -> int16 [channel][kernel row][words], doubled: see kernels/README.md."""
+    """int8 (size, size, channels) -> [channel][kernel row][8 bytes]: see kernels/README.md.
+
+    Size 3: int16, doubled. Size 5: int8, in the order in which SXTB16 makes pairs of them.
+    """
     size = op.weights.shape[0]
-    doubled = 2 * op.weights.astype(np.int16)
-    taps = [np.zeros_like(doubled[:, 0]), *doubled.transpose(1, 0, 2)]  # [0]: no tap
+    weights = 2 * op.weights.astype(np.int16) if size == 3 else op.weights
+    taps = [np.zeros_like(weights[:, 0]), *weights.transpose(1, 0, 2)]  # [0]: no tap
+    odd = op.pad[1] % 2
     if op.stride[1] == 1:
-        order = (1, 2, 2, 3) if size == 3 else (1, 2, 3, 4, 2, 3, 4, 5)
-    elif op.pad[1] % 2 == 0:
-        order = (1, 2, 3, 0) if size == 3 else (1, 2, 3, 4, 5, 0)
+        order = (1, 2, 2, 3) if size == 3 else (1, 3, 2, 4, 2, 4, 3, 5)
+    elif size == 3:
+        order = (0, 1, 2, 3) if odd else (1, 2, 3, 0)
     else:
-        order = (0, 1, 2, 3) if size == 3 else (0, 1, 2, 3, 4, 5)
-    words = np.stack([taps[i] for i in order], axis=-1)  # (size, channels, halfwords)
-    return words.transpose(1, 0, 2).ravel()
+        order = (0, 2, 1, 3, 4, 0, 5, 0) if odd else (1, 3, 2, 4, 5, 0, 0, 0)
+    rows = np.stack([taps[i] for i in order], axis=-1)  # (size, channels, taps)
+    return rows.transpose(1, 0, 2).ravel()
 
 
 def pack_map4(graph: Graph, op: Depthwise) -> np.ndarray:
-    """-> int16 [channel][4 outputs][4 inputs], doubled"""
+    """-> int8 [channel][4 outputs][inputs 0, 2, 1, 3]"""
     (height, width, channels), (rows, columns, _) = (graph.tensors[i].image for i in (op.inputs[0], op.output))
-    matrix = np.zeros((channels, 4, 4), np.int16)
+    matrix = np.zeros((channels, 4, 4), np.int8)
     for out in range(rows * columns):
         for source in range(height * width):
             y = source // width - out // columns * op.stride[0] + op.pad[0]
             x = source % width - out % columns * op.stride[1] + op.pad[1]
             if 0 <= y < op.weights.shape[0] and 0 <= x < op.weights.shape[1]:
-                matrix[:, out, source] = 2 * op.weights[y, x].astype(np.int16)
-    return matrix.ravel()
+                matrix[:, out, source] = op.weights[y, x]
+    return matrix[:, :, (0, 2, 1, 3)].ravel()

@@ -85,7 +85,7 @@ def _macs(graph: Graph, stage: Conv | Depthwise) -> int:
 def _work(graph: Graph, block: Block, driver: str, kinds: _Kinds) -> dict[str, float]:
     """For the cost model."""
     source, target = graph.tensors[block.inputs[0]], graph.tensors[block.output]
-    work = dict.fromkeys(("convolution", "widened", "gathered", "taps", "window", "table"), 0.0) | {"call": 1}
+    work = dict.fromkeys(("convolution", "widened", "gathered", "taps", "window", "table"), 0.0) | {"call": 1, "block": 1}
     for op, kind in ((block.expand, kinds.expand), (block.project, kinds.project)):
         if op is not None:
             work["convolution"] += instructions(graph, block, op, kind)
@@ -268,7 +268,8 @@ def _depthwise(draft: _Draft, op: Depthwise, driver: str) -> None:
     graph, tag = draft.graph, f"{draft.tag}_depthwise"
     rescaling = fast.depthwise_rescaling(graph, op)
     assert rescaling is not None
-    draft.tables.append(_channels(f"{tag}_channels", 2 * op.bias, *rescaling))
+    doubled = 2 if driver != "block_map4" and op.weights.shape[0] == 3 else 1  # see kernels/README.md
+    draft.tables.append(_channels(f"{tag}_channels", doubled * op.bias, *rescaling))
     fields: dict[str, str | int] = {"weights": f"{tag}_weights", "channels": f"{tag}_channels"}
     fields |= {"count": op.weights.shape[2], "zero_point": op.zero_point}
     if driver == "block_map4":
@@ -277,7 +278,7 @@ def _depthwise(draft: _Draft, op: Depthwise, driver: str) -> None:
         weights, kind = fast.pack_depthwise(op), "depthwise_t"
         fields |= {"width": graph.tensors[op.output].image[1], "row_stride": draft.fields["row_stride"]}
         fields |= {"size": op.weights.shape[0], "stride": op.stride[0], "pad_left": op.pad[1]}
-    draft.tables.append(Table("int16_t", f"{tag}_weights", weights, words=True))
+    draft.tables.append(Table(f"{weights.dtype}_t", f"{tag}_weights", weights, words=True))
     draft.structs.append(Struct(kind, tag, fields))
     draft.fields["depthwise"] = f"&{tag}"
 

@@ -5,8 +5,8 @@
 #include "common.h"
 
 typedef struct {
-    const int16_t *weights;    /* [channel][kernel row][words of two], see README.md; doubled */
-    const fast_channel_t *channels; /* biases doubled */
+    const void *weights;            /* [channel][kernel row][8 bytes], see README.md */
+    const fast_channel_t *channels; /* size 3: biases doubled */
     int16_t count;      /* channels */
     int16_t width;      /* outputs in a row */
     int16_t row_stride; /* halfwords from channel to channel in a row of the input */
@@ -15,8 +15,8 @@ typedef struct {
 } depthwise_t;
 
 typedef struct {
-    const int16_t *weights;    /* [channel][4 outputs][4 inputs], doubled */
-    const fast_channel_t *channels; /* biases doubled */
+    const int8_t *weights; /* [channel][4 outputs][inputs 0, 2, 1, 3] */
+    const fast_channel_t *channels;
     int16_t count;
     int32_t zero_point;
 } map4_t;

@@ -2,7 +2,8 @@
 
    Registers in the loops:
 
-       r0-r3    sums of 4 outputs, doubled (weights and biases are stored doubled, since SMMLAR takes a factor 2 away)
+       r0-r3    sums of 4 outputs, doubled, since SMMLAR takes a factor 2 away (the weights and biases of size 3 are
+                stored doubled; those of size 5, of which there are more, as bytes)
        r4-r7    words of the input row, two pixels each
        r8, r9   words of weights, two taps each
        r10-r12  size 3: where each input row stands. Size 5: r10 is the offset of channel and group in every row
@@ -26,33 +27,30 @@ static inline int16_t depthwise_round(int32_t sum, const fast_channel_t *channel
     return (int16_t)__ssat(depthwise_high(sum, channel->multiplier, addend + (sum >> 31)) >> fast_shift(channel), 8);
 }
 
-static inline uint32_t depthwise_word(const int16_t *halfwords) {
-    uint32_t word; /* any halfword: the processor reads unaligned words */
-    memcpy(&word, halfwords, sizeof word);
-    return word;
+/* Bytes 1 and 3, widened; __sxtb16 does bytes 0 and 2. */
+static inline uint32_t depthwise_odd_bytes(uint32_t word) {
+    uint32_t result;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(word));
+    return result;
 }
 
-/* Words of weights that one kernel row takes. */
-static inline int depthwise_words(const depthwise_t *p) {
-    return p->size == 3 ? 2 : p->stride == 1 ? 4 : 3;
+/* Tap k of a kernel row of 8 bytes; of size 3 doubled. */
+static inline int32_t depthwise_tap(const depthwise_t *p, const int8_t *row, int k) {
+    static const uint8_t places[] = {0, 2, 1, 3, 4, 6};
+    const int16_t *halfwords = (const int16_t *)(const void *)row;
+    const int place = p->stride == 2 ? k + (p->pad_left & 1) : k;
+    if (p->size == 3) {
+        return halfwords[p->stride == 1 && k == 2 ? 3 : place];
+    }
+    return row[p->stride == 1 && k == 4 ? 7 : places[place]];
 }
 
-/* The doubled sum of one output, for any size, stride and padding. */
-static inline int32_t depthwise_sum(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int16_t *w,
+/* The sum of one output, for any size, stride and padding; of size 3 doubled. */
+static inline int32_t depthwise_sum(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int8_t *weights,
                                     int32_t sum, int at) {
-    const int words = depthwise_words(p);
-    for (int r = 0; r < rows_in; ++r, w += 2 * words) {
-        const int16_t *x = rows[r] + at;
-        if (p->stride == 2) {
-            for (int k = 0; k < words; ++k) {
-                sum = __smlad(depthwise_word(x + 2 * k), depthwise_word(w + 2 * k), sum);
-            }
-        } else if (p->size == 3) {
-            sum = __smlabt(x[2], depthwise_word(w + 2), __smlad(depthwise_word(x), depthwise_word(w), sum));
-        } else {
-            sum = __smlad(depthwise_word(x), depthwise_word(w), sum);
-            sum = __smlad(depthwise_word(x + 2), depthwise_word(w + 2), sum);
-            sum = __smlabt(x[4], depthwise_word(w + 6), sum);
+    for (int r = 0; r < rows_in; ++r, weights += 8) {
+        for (int k = 0; k < p->size; ++k) {
+            sum += rows[r][at + k] * depthwise_tap(p, weights, k);
         }
     }
     return sum;
@@ -67,16 +65,16 @@ typedef struct {
 
 /* The same in C, and what stands in for the assembly where the first tap's place is rare (size 3: an even halfword; size 5:
    an odd one). */
-static inline void depthwise_row(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int16_t *weights,
+static inline void depthwise_row(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int8_t *weights,
                                  const depthwise_out_t *to) {
-    const int first_tap = p->stride == 2 ? (ROW_LEAD - p->pad_left) & ~1 : ROW_LEAD - p->pad_left;
     char *channel_out = (char *)to->out;
-    for (int c = 0; c < p->count; ++c, weights += 2 * depthwise_words(p) * p->size) {
+    for (int c = 0; c < p->count; ++c, weights += 8 * p->size) {
         char *out = channel_out;
         for (int x = 0; x < p->width; ++x) {
-            const int at = c * p->row_stride + first_tap + x * p->stride;
+            const int at = c * p->row_stride + ROW_LEAD - p->pad_left + x * p->stride;
             const int32_t sum = depthwise_sum(p, rows, rows_in, weights, fast_bias(p->channels + c), at);
-            *(int16_t *)(void *)out = depthwise_round(sum, p->channels + c, 2 * p->zero_point + 1);
+            const int32_t doubled = p->size == 3 ? sum : 2 * sum;
+            *(int16_t *)(void *)out = depthwise_round(doubled, p->channels + c, 2 * p->zero_point + 1);
             out += x % 4 == 3 ? to->group[x / 4 & 1] - 3 * to->pixel : to->pixel;
         }
         channel_out += to->channel[c & 1];
@@ -96,7 +94,7 @@ typedef struct {
     const char *rows[5];
     int32_t group_first[2];
     const char *start[3]; /* into r10, r11, r12 */
-    const int16_t *weights;
+    const int8_t *weights;
 } depthwise_frame_t;
 
 /* Offsets on the stack: core 0, ending 4, out_channel 8, out 12, out_end 16, group 20, bias 28, multiplier 32, shift 36,
@@ -131,48 +129,58 @@ typedef struct {
     "  smlad r0, r5, r9, r0\n"                                                                                         \
     "  smlad r3, r7, r9, r3\n"
 
-/* Size 5, stride 1: the first tap is the lower half of r4. Weights (w0 w1) (w2 w3), then (w1 w2) (w3 w4). */
-#define DW_ROW_5_1(row, at, at_8)                                                                                      \
-    "  ldr r12, [sp, #" row "]\n"                                                                                      \
-    "  add r12, r12, r10\n"                                                                                            \
-    "  ldrd r4, r5, [r12]\n"                                                                                           \
-    "  ldrd r6, r7, [r12, #8]\n"                                                                                       \
-    "  ldrd r8, r9, [lr, #" at "]\n"                                                                                   \
-    "  smlad r0, r4, r8, r0\n"                                                                                         \
-    "  smlatb r1, r4, r8, r1\n"                                                                                        \
-    "  smlad r2, r5, r8, r2\n"                                                                                         \
-    "  smlatb r3, r5, r8, r3\n"                                                                                        \
-    "  smlad r0, r5, r9, r0\n"                                                                                         \
-    "  smlad r2, r6, r9, r2\n"                                                                                         \
-    "  ldrd r8, r9, [lr, #" at_8 "]\n"                                                                                 \
-    "  smlabt r0, r6, r9, r0\n"                                                                                        \
-    "  smlad r1, r5, r8, r1\n"                                                                                         \
-    "  smlad r1, r6, r9, r1\n"                                                                                         \
-    "  smlabt r2, r7, r9, r2\n"                                                                                        \
-    "  smlad r3, r6, r8, r3\n"                                                                                         \
+/* Size 5, stride 1: the first tap is the lower half of r4. Weights (w0 w1) (w2 w3), then (w1 w2) (w3 w4), from bytes. */
+#define DW_ROW_5_1(row, at, at_4)                                                                                       \
+    "  ldr r12, [sp, #" row "]\n"                                                                                       \
+    "  add r12, r12, r10\n"                                                                                             \
+    "  ldrd r4, r5, [r12]\n"                                                                                            \
+    "  ldrd r6, r7, [r12, #8]\n"                                                                                        \
+    "  ldr r8, [lr, #" at "]\n"                                                                                         \
+    "  sxtb16 r9, r8, ror #8\n"                                                                                         \
+    "  sxtb16 r8, r8\n"                                                                                                 \
+    "  smlad r0, r4, r8, r0\n"                                                                                          \
+    "  smlatb r1, r4, r8, r1\n"                                                                                         \
+    "  smlad r2, r5, r8, r2\n"                                                                                          \
+    "  smlatb r3, r5, r8, r3\n"                                                                                         \
+    "  smlad r0, r5, r9, r0\n"                                                                                          \
+    "  smlad r2, r6, r9, r2\n"                                                                                          \
+    "  ldr r8, [lr, #" at_4 "]\n"                                                                                       \
+    "  sxtb16 r9, r8, ror #8\n"                                                                                         \
+    "  sxtb16 r8, r8\n"                                                                                                 \
+    "  smlabt r0, r6, r9, r0\n"                                                                                         \
+    "  smlad r1, r5, r8, r1\n"                                                                                          \
+    "  smlad r1, r6, r9, r1\n"                                                                                          \
+    "  smlabt r2, r7, r9, r2\n"                                                                                         \
+    "  smlad r3, r6, r8, r3\n"                                                                                          \
     "  smlad r3, r7, r9, r3\n"
 
 /* Size 5, stride 2: three words an output. */
-#define DW_ROW_5_2(row, at, at_8)                                                                                      \
-    "  ldr r12, [sp, #" row "]\n"                                                                                      \
-    "  add r12, r12, r10\n"                                                                                            \
-    "  ldrd r4, r5, [r12]\n"                                                                                           \
-    "  ldrd r6, r7, [r12, #8]\n"                                                                                       \
-    "  ldrd r8, r9, [lr, #" at "]\n"                                                                                   \
-    "  ldr r11, [lr, #" at_8 "]\n"                                                                                     \
-    "  smlad r0, r4, r8, r0\n"                                                                                         \
-    "  smlad r0, r5, r9, r0\n"                                                                                         \
-    "  smlad r0, r6, r11, r0\n"                                                                                        \
-    "  smlad r1, r5, r8, r1\n"                                                                                         \
-    "  smlad r1, r6, r9, r1\n"                                                                                         \
-    "  smlad r1, r7, r11, r1\n"                                                                                        \
-    "  ldrd r4, r5, [r12, #16]\n"                                                                                      \
-    "  smlad r2, r6, r8, r2\n"                                                                                         \
-    "  smlad r2, r7, r9, r2\n"                                                                                         \
-    "  smlad r2, r4, r11, r2\n"                                                                                        \
-    "  smlad r3, r7, r8, r3\n"                                                                                         \
-    "  smlad r3, r4, r9, r3\n"                                                                                         \
+#define DW_ROW_5_2(row, at, at_4)                                                                                       \
+    "  ldr r12, [sp, #" row "]\n"                                                                                       \
+    "  add r12, r12, r10\n"                                                                                             \
+    "  ldrd r4, r5, [r12]\n"                                                                                            \
+    "  ldrd r6, r7, [r12, #8]\n"                                                                                        \
+    "  ldr r8, [lr, #" at "]\n"                                                                                         \
+    "  ldr r11, [lr, #" at_4 "]\n"                                                                                      \
+    "  sxtb16 r9, r8, ror #8\n"                                                                                         \
+    "  sxtb16 r8, r8\n"                                                                                                 \
+    "  sxtb16 r11, r11\n"                                                                                               \
+    "  smlad r0, r4, r8, r0\n"                                                                                          \
+    "  smlad r0, r5, r9, r0\n"                                                                                          \
+    "  smlad r0, r6, r11, r0\n"                                                                                         \
+    "  smlad r1, r5, r8, r1\n"                                                                                          \
+    "  smlad r1, r6, r9, r1\n"                                                                                          \
+    "  smlad r1, r7, r11, r1\n"                                                                                         \
+    "  ldrd r4, r5, [r12, #16]\n"                                                                                       \
+    "  smlad r2, r6, r8, r2\n"                                                                                          \
+    "  smlad r2, r7, r9, r2\n"                                                                                          \
+    "  smlad r2, r4, r11, r2\n"                                                                                         \
+    "  smlad r3, r7, r8, r3\n"                                                                                          \
+    "  smlad r3, r4, r9, r3\n"                                                                                          \
     "  smlad r3, r5, r11, r3\n"
+
+/* Sums of size 5 are doubled at the end. */
+#define DW_DOUBLE "  lsls r0, r0, #1\n  lsls r1, r1, #1\n  lsls r2, r2, #1\n  lsls r3, r3, #1\n"
 
 #define DW_BIAS "  ldr r0, [sp, #28]\n"
 #define DW_BIASES DW_BIAS "  mov r1, r0\n  mov r2, r0\n  mov r3, r0\n"
@@ -295,21 +303,21 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame __attribute__((unused
         "32:\n" DW_BIASES "  b 37f\n"
         "33:\n" DW_BIASES "  b 38f\n"
         "34:\n" DW_BIASES "  b 39f\n"
-        "35:\n" DW_BIASES DW_ROW_5_1("92", "64", "72")
-        "39:\n" DW_ROW_5_1("88", "48", "56")
-        "38:\n" DW_ROW_5_1("84", "32", "40")
-        "37:\n" DW_ROW_5_1("80", "16", "24")
-        "36:\n" DW_ROW_5_1("76", "0", "8") "  add r10, r10, #8\n" DW_ENDING);
+        "35:\n" DW_BIASES DW_ROW_5_1("92", "32", "36")
+        "39:\n" DW_ROW_5_1("88", "24", "28")
+        "38:\n" DW_ROW_5_1("84", "16", "20")
+        "37:\n" DW_ROW_5_1("80", "8", "12")
+        "36:\n" DW_ROW_5_1("76", "0", "4") "  add r10, r10, #8\n" DW_DOUBLE DW_ENDING);
     __asm__ volatile(
         "41:\n" DW_BIASES "  b 46f\n"
         "42:\n" DW_BIASES "  b 47f\n"
         "43:\n" DW_BIASES "  b 48f\n"
         "44:\n" DW_BIASES "  b 49f\n"
-        "45:\n" DW_BIASES DW_ROW_5_2("92", "48", "56")
-        "49:\n" DW_ROW_5_2("88", "36", "44")
-        "48:\n" DW_ROW_5_2("84", "24", "32")
-        "47:\n" DW_ROW_5_2("80", "12", "20")
-        "46:\n" DW_ROW_5_2("76", "0", "8") "  add r10, r10, #16\n" DW_ENDING);
+        "45:\n" DW_BIASES DW_ROW_5_2("92", "32", "36")
+        "49:\n" DW_ROW_5_2("88", "24", "28")
+        "48:\n" DW_ROW_5_2("84", "16", "20")
+        "47:\n" DW_ROW_5_2("80", "8", "12")
+        "46:\n" DW_ROW_5_2("76", "0", "4") "  add r10, r10, #16\n" DW_DOUBLE DW_ENDING);
     __asm__ volatile(
         "51:\n" DW_FOUR(DW_ROUND) DW_TO_TILE
         "52:\n" DW_FOUR(DW_ROUND) DW_TO_STRIP
@@ -319,7 +327,7 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame __attribute__((unused
         "  pop {r4-r11, pc}\n");
 }
 
-static inline void depthwise_fast(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int16_t *weights,
+static inline void depthwise_fast(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int8_t *weights,
                                   const depthwise_out_t *to) {
     const int start = (ROW_LEAD - p->pad_left) & ~1, groups = (p->width + 3) / 4;
     int rare = p->stride == 1 && p->pad_left % 2 == (p->size == 3 ? 0 : 1);
@@ -343,7 +351,7 @@ static inline void depthwise_fast(const depthwise_t *p, const int16_t *const *ro
     frame.count = p->count;
     frame.span = (groups + 1) / 2 * to->group[0] + groups / 2 * to->group[1];
     frame.row_step = 2 * p->row_stride - 8 * p->stride * groups;
-    frame.weights_step = 4 * depthwise_words(p) * p->size;
+    frame.weights_step = 8 * p->size;
     for (int r = 0; r < rows_in; ++r) {
         frame.rows[r] = (const char *)(rows[r] + start);
     }
@@ -357,7 +365,7 @@ static inline void depthwise_fast(const depthwise_t *p, const int16_t *const *ro
 KERNEL void depthwise_to_tiles(const depthwise_t *p, const int16_t *const *rows, int first, int rows_in, int16_t *tiles) {
     const int tile = (p->count + 1) / 2 * 16;
     const depthwise_out_t to = {tiles, {2, 14}, {tile, tile}, 4};
-    depthwise_fast(p, rows, rows_in, p->weights + first * 2 * depthwise_words(p), &to);
+    depthwise_fast(p, rows, rows_in, (const int8_t *)p->weights + first * 8, &to);
     if (p->count % 2) {
         int16_t *partner = tiles + tile / 2 - 7;
         for (int x = 0; x < p->width; ++x) {
@@ -371,20 +379,23 @@ KERNEL void depthwise_to_strips(const depthwise_t *p, const int16_t *const *rows
     const int strip = p->count * 16, odd = group % 2;
     const depthwise_out_t to = {
         strips + group / 2 * (strip / 2) + odd * 4, {16, 16}, {odd ? strip - 8 : 8, odd ? 8 : strip - 8}, 2};
-    depthwise_fast(p, rows, rows_in, p->weights + first * 2 * depthwise_words(p), &to);
+    depthwise_fast(p, rows, rows_in, (const int8_t *)p->weights + first * 8, &to);
+}
+
+/* One output of a map: bytes of weights for inputs 0, 2, 1, 3. */
+static inline int16_t depthwise_map4_output(const map4_t *p, int c, uint32_t top, uint32_t bottom, uint32_t weights) {
+    const fast_channel_t *channel = p->channels + c;
+    const int32_t sum = __smlad(bottom, depthwise_odd_bytes(weights), fast_bias(channel));
+    return depthwise_round(2 * __smlad(top, __sxtb16(weights), sum), channel, 2 * p->zero_point + 1);
 }
 
 KERNEL void depthwise_map4(const map4_t *p, const int16_t *map4, int16_t *tile) {
     const uint32_t *x = (const uint32_t *)(const void *)map4, *w = (const uint32_t *)(const void *)p->weights;
-    const int32_t half = 2 * p->zero_point + 1;
-    for (int c = 0; c < p->count; ++c, x += 2, w += 8) {
-        const fast_channel_t *channel = p->channels + c;
+    for (int c = 0; c < p->count; ++c, x += 2, w += 4) {
         int16_t *out = tile + (c >> 1) * 8 + (c & 1);
-        const uint32_t top = x[0], bottom = x[1];
-        out[0] = depthwise_round(__smlad(top, w[0], __smlad(bottom, w[1], fast_bias(channel))), channel, half);
-        out[2] = depthwise_round(__smlad(top, w[2], __smlad(bottom, w[3], fast_bias(channel))), channel, half);
-        out[4] = depthwise_round(__smlad(top, w[4], __smlad(bottom, w[5], fast_bias(channel))), channel, half);
-        out[6] = depthwise_round(__smlad(top, w[6], __smlad(bottom, w[7], fast_bias(channel))), channel, half);
+        for (int i = 0; i < 4; ++i) {
+            out[2 * i] = depthwise_map4_output(p, c, x[0], x[1], w[i]);
+        }
     }
     if (p->count % 2) {
         int16_t *partner = tile + (p->count >> 1) * 8 + 1;

@@ -17,7 +17,11 @@ from tests.export.compiler.kernels.oracle import (
 
 GUARD = 8
 pytestmark = needs_emulator
-FLAGS = pytest.mark.parametrize("flags", [("-O3",), ("-O0",), ("-O2", "-DDEPTHWISE_IN_C")], ids=["O3", "O0", "in C"])
+BUILDS = pytest.mark.parametrize(
+    ("flags", "kind"),
+    [(("-O3",), "dsp"), (("-O0",), "dsp"), (("-O2", "-DDEPTHWISE_IN_C"), "dsp"), (("-O2",), "portable")],
+    ids=["O3", "O0", "in C", "portable"],
+)
 
 
 class Layer:
@@ -34,8 +38,8 @@ class Layer:
         memory = np.zeros((self.size, count, stride), np.int16)
         memory[:, :, 2 : 2 + self.width] = self.rows
         self.row_addresses = [board.put(row) for row in memory]
-        packed = board.put(pack_depthwise(self.weights, self.stride, self.pad_left).astype(np.int16))
-        table = board.put(fast_table(2 * self.bias, self.multiplier, self.shift))
+        packed = board.put(pack_depthwise(self.weights, self.stride, self.pad_left))
+        table = board.put(fast_table(self.bias * (2 if self.size == 3 else 1), self.multiplier, self.shift))
         numbers = (count, self.outputs, stride, self.size, self.stride, self.pad_left, self.zero_point)
         self.address = board.struct("PPhhhBBBxxxi", packed, table, *numbers)
 
@@ -56,9 +60,9 @@ def shapes():
     yield from [(3, 1, 1, 1), (3, 2, 1, 1), (5, 1, 2, 2), (5, 2, 2, 3)]
 
 
-@FLAGS
-def test_depthwise_rows_equal_a_plain_loop(flags):
-    rng, board, expected = np.random.default_rng(2), Board(["depthwise"], flags), []
+@BUILDS
+def test_depthwise_rows_equal_a_plain_loop(flags, kind):
+    rng, board, expected = np.random.default_rng(2), Board(["depthwise"], flags, kind), []
     for shape in shapes():
         size = shape[0]
         for count, zero_points in [(1, (0, -128)), (4, (-128, -5)), (5, (7, 100))]:
@@ -86,14 +90,14 @@ def test_depthwise_rows_equal_a_plain_loop(flags):
             assert (pixels[: 4 * group] == 77).all()
 
 
-@FLAGS
-def test_map4_equals_a_plain_matrix(flags):
-    rng, board, expected = np.random.default_rng(3), Board(["depthwise"], flags), []
+@BUILDS
+def test_map4_equals_a_plain_matrix(flags, kind):
+    rng, board, expected = np.random.default_rng(3), Board(["depthwise"], flags, kind), []
     for count, zero_in, zero_point in [(1, 0, -128), (2, -128, 9), (7, 100, -30)]:
         weights, values = rng.integers(-127, 128, (count, 4, 4)), rng.integers(-128, 128, (count, 4)) - zero_in
         bias, multiplier, shift = random_channels(rng, count, 1)
-        table = board.put(fast_table(2 * bias, multiplier, shift))
-        layer = board.struct("PPhxxi", board.put((2 * weights).astype(np.int16)), table, count, zero_point)
+        table = board.put(fast_table(bias, multiplier, shift))
+        layer = board.struct("PPhxxi", board.put(weights[:, :, [0, 2, 1, 3]].astype(np.int8)), table, count, zero_point)
         tile = board.put(np.full((-(-count // 2), 4, 2), 77, np.int16), GUARD)
         board.call("depthwise_map4", layer, board.put(values.astype(np.int16)), tile)
         sums = np.einsum("coi,ci->oc", weights, values) + bias
