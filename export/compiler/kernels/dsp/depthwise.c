@@ -63,8 +63,7 @@ typedef struct {
     int32_t channel[2], group[2], pixel;
 } depthwise_out_t;
 
-/* The same in C, and what stands in for the assembly where the first tap's place is rare (size 3: an even halfword; size 5:
-   an odd one). */
+/* The same in C, and what stands in for the assembly where the first tap's place is rare: size 5, an odd halfword. */
 static inline void depthwise_row(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int8_t *weights,
                                  const depthwise_out_t *to) {
     char *channel_out = (char *)to->out;
@@ -113,6 +112,20 @@ typedef struct {
     "  smlabt r1, r6, r9, r1\n"                                                                                        \
     "  smlatb r0, r4, r8, " a "\n"                                                                                     \
     "  smlad r0, r5, r9, r0\n"
+
+/* The same where the first tap is the lower half of r4. */
+#define DW_ROW_3_1_EVEN(row, at, a, b, c, d)                                                                           \
+    "  ldrd r4, r5, [" row "], #8\n"                                                                                   \
+    "  ldr r6, [" row "]\n"                                                                                            \
+    "  ldrd r8, r9, [lr, #" at "]\n"                                                                                   \
+    "  smlatb r3, r5, r8, " d "\n"                                                                                     \
+    "  smlad r3, r6, r9, r3\n"                                                                                         \
+    "  smlad r2, r5, r8, " c "\n"                                                                                      \
+    "  smlabt r2, r6, r9, r2\n"                                                                                        \
+    "  smlatb r1, r4, r8, " b "\n"                                                                                     \
+    "  smlad r1, r5, r9, r1\n"                                                                                         \
+    "  smlad r0, r4, r8, " a "\n"                                                                                      \
+    "  smlabt r0, r5, r9, r0\n"
 
 /* Size 3, stride 2: two words an output, of which the second is the next output's first. */
 #define DW_ROW_3_2(row, at, a, b, c, d)                                                                                \
@@ -237,7 +250,7 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame __attribute__((unused
         "  adr.w r9, 6f\n"
         "  ldr r1, [r9, r1, lsl #2]\n"
         "  add r1, r1, r9\n"
-        "  add r9, r9, #80\n" /* the 20 cores */
+        "  add r9, r9, #100\n" /* the 25 cores */
         "  ldr r2, [r9, r2, lsl #2]\n"
         "  add r2, r2, r9\n"
         "  stm lr!, {r1-r8}\n"
@@ -285,6 +298,7 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame __attribute__((unused
         "6: .word 11f - 6b + 1, 12f - 6b + 1, 13f - 6b + 1, 0, 0, 21f - 6b + 1, 22f - 6b + 1, 23f - 6b + 1, 0, 0\n"
         "  .word 31f - 6b + 1, 32f - 6b + 1, 33f - 6b + 1, 34f - 6b + 1, 35f - 6b + 1\n"
         "  .word 41f - 6b + 1, 42f - 6b + 1, 43f - 6b + 1, 44f - 6b + 1, 45f - 6b + 1\n"
+        "  .word 61f - 6b + 1, 62f - 6b + 1, 63f - 6b + 1, 0, 0\n"
         "7: .word 51f - 7b + 1, 52f - 7b + 1, 53f - 7b + 1, 54f - 7b + 1\n");
     /* Size 3: the first row that is taken starts the sums from the bias. */
     __asm__ volatile(
@@ -297,6 +311,11 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame __attribute__((unused
         "22:\n" DW_BIAS DW_ROW_3_2("r11", "8", "r0", "r0", "r0", "r0") "  b 24f\n"
         "23:\n" DW_BIAS DW_ROW_3_2("r12", "16", "r0", "r0", "r0", "r0") DW_ROW_3_2("r11", "8", "r0", "r1", "r2", "r3")
         "24:\n" DW_ROW_3_2("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING);
+    __asm__ volatile(
+        "61:\n" DW_BIAS DW_ROW_3_1_EVEN("r10", "0", "r0", "r0", "r0", "r0") DW_ENDING
+        "62:\n" DW_BIAS DW_ROW_3_1_EVEN("r11", "8", "r0", "r0", "r0", "r0") "  b 64f\n"
+        "63:\n" DW_BIAS DW_ROW_3_1_EVEN("r12", "16", "r0", "r0", "r0", "r0") DW_ROW_3_1_EVEN("r11", "8", "r0", "r1", "r2", "r3")
+        "64:\n" DW_ROW_3_1_EVEN("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING);
     /* Size 5: from the last row that is inside the image to the first. */
     __asm__ volatile(
         "31:\n" DW_BIASES "  b 36f\n"
@@ -330,7 +349,8 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame __attribute__((unused
 static inline void depthwise_fast(const depthwise_t *p, const int16_t *const *rows, int rows_in, const int8_t *weights,
                                   const depthwise_out_t *to) {
     const int start = (ROW_LEAD - p->pad_left) & ~1, groups = (p->width + 3) / 4;
-    int rare = p->stride == 1 && p->pad_left % 2 == (p->size == 3 ? 0 : 1);
+    const int even = p->stride == 1 && p->pad_left % 2 == 0;
+    int rare = p->size == 5 && p->stride == 1 && !even;
 #ifdef DEPTHWISE_IN_C
     rare = 1;
 #endif
@@ -339,7 +359,7 @@ static inline void depthwise_fast(const depthwise_t *p, const int16_t *const *ro
         return;
     }
     depthwise_frame_t frame;
-    frame.core = (p->size == 5 ? 10 : 0) + (p->stride == 2 ? 5 : 0) + rows_in - 1;
+    frame.core = (p->size == 3 && even ? 20 : (p->size == 5 ? 10 : 0) + (p->stride == 2 ? 5 : 0)) + rows_in - 1;
     frame.ending = (p->zero_point == -128 ? 2 : 0) + (to->pixel == 2 ? 1 : 0);
     frame.out_channel = (char *)to->out;
     for (int i = 0; i < 2; ++i) {
