@@ -104,28 +104,20 @@ typedef struct {
     "  ldrd r4, r5, [" row "], #8\n"                                                                                   \
     "  ldrd r6, r7, [" row "]\n"                                                                                       \
     "  ldrd r8, r9, [lr, #" at "]\n"                                                                                   \
-    "  smlad r3, r6, r8, " d "\n"                                                                                      \
-    "  smlabt r3, r7, r9, r3\n"                                                                                        \
-    "  smlatb r2, r5, r8, " c "\n"                                                                                     \
-    "  smlad r2, r6, r9, r2\n"                                                                                         \
-    "  smlad r1, r5, r8, " b "\n"                                                                                      \
-    "  smlabt r1, r6, r9, r1\n"                                                                                        \
-    "  smlatb r0, r4, r8, " a "\n"                                                                                     \
-    "  smlad r0, r5, r9, r0\n"
+    "  smlad r3, r6, r8, " d "\n  smlabt r3, r7, r9, r3\n"                                                             \
+    "  smlatb r2, r5, r8, " c "\n  smlad r2, r6, r9, r2\n"                                                             \
+    "  smlad r1, r5, r8, " b "\n  smlabt r1, r6, r9, r1\n"                                                             \
+    "  smlatb r0, r4, r8, " a "\n  smlad r0, r5, r9, r0\n"
 
 /* The same where the first tap is the lower half of r4. */
 #define DW_ROW_3_1_EVEN(row, at, a, b, c, d)                                                                           \
     "  ldrd r4, r5, [" row "], #8\n"                                                                                   \
     "  ldr r6, [" row "]\n"                                                                                            \
     "  ldrd r8, r9, [lr, #" at "]\n"                                                                                   \
-    "  smlatb r3, r5, r8, " d "\n"                                                                                     \
-    "  smlad r3, r6, r9, r3\n"                                                                                         \
-    "  smlad r2, r5, r8, " c "\n"                                                                                      \
-    "  smlabt r2, r6, r9, r2\n"                                                                                        \
-    "  smlatb r1, r4, r8, " b "\n"                                                                                     \
-    "  smlad r1, r5, r9, r1\n"                                                                                         \
-    "  smlad r0, r4, r8, " a "\n"                                                                                      \
-    "  smlabt r0, r5, r9, r0\n"
+    "  smlatb r3, r5, r8, " d "\n  smlad r3, r6, r9, r3\n"                                                             \
+    "  smlad r2, r5, r8, " c "\n  smlabt r2, r6, r9, r2\n"                                                             \
+    "  smlatb r1, r4, r8, " b "\n  smlad r1, r5, r9, r1\n"                                                             \
+    "  smlad r0, r4, r8, " a "\n  smlabt r0, r5, r9, r0\n"
 
 /* Size 3, stride 2: two words an output, of which the second is the next output's first. */
 #define DW_ROW_3_2(row, at, a, b, c, d)                                                                                \
@@ -133,64 +125,51 @@ typedef struct {
     "  ldrd r6, r7, [" row "], #8\n"                                                                                   \
     "  ldrd r8, r9, [lr, #" at "]\n"                                                                                   \
     "  smlad r3, r7, r8, " d "\n"                                                                                      \
-    "  smlad r2, r6, r8, " c "\n"                                                                                      \
-    "  smlad r2, r7, r9, r2\n"                                                                                         \
+    "  smlad r2, r6, r8, " c "\n  smlad r2, r7, r9, r2\n"                                                              \
     "  ldr r7, [" row "]\n"                                                                                            \
-    "  smlad r1, r5, r8, " b "\n"                                                                                      \
-    "  smlad r1, r6, r9, r1\n"                                                                                         \
-    "  smlad r0, r4, r8, " a "\n"                                                                                      \
-    "  smlad r0, r5, r9, r0\n"                                                                                         \
+    "  smlad r1, r5, r8, " b "\n  smlad r1, r6, r9, r1\n"                                                              \
+    "  smlad r0, r4, r8, " a "\n  smlad r0, r5, r9, r0\n"                                                              \
     "  smlad r3, r7, r9, r3\n"
 
 /* Size 5, stride 1: the first tap is the lower half of r4. Weights (w0 w1) (w2 w3), then (w1 w2) (w3 w4), from bytes. */
-#define DW_ROW_5_1(row, at, at_4)                                                                                       \
-    "  ldr r12, [sp, #" row "]\n"                                                                                       \
-    "  add r12, r12, r10\n"                                                                                             \
-    "  ldrd r4, r5, [r12]\n"                                                                                            \
-    "  ldrd r6, r7, [r12, #8]\n"                                                                                        \
-    "  ldr r8, [lr, #" at "]\n"                                                                                         \
-    "  sxtb16 r9, r8, ror #8\n"                                                                                         \
-    "  sxtb16 r8, r8\n"                                                                                                 \
-    "  smlad r0, r4, r8, r0\n"                                                                                          \
-    "  smlatb r1, r4, r8, r1\n"                                                                                         \
-    "  smlad r2, r5, r8, r2\n"                                                                                          \
-    "  smlatb r3, r5, r8, r3\n"                                                                                         \
-    "  smlad r0, r5, r9, r0\n"                                                                                          \
-    "  smlad r2, r6, r9, r2\n"                                                                                          \
-    "  ldr r8, [lr, #" at_4 "]\n"                                                                                       \
-    "  sxtb16 r9, r8, ror #8\n"                                                                                         \
-    "  sxtb16 r8, r8\n"                                                                                                 \
-    "  smlabt r0, r6, r9, r0\n"                                                                                         \
-    "  smlad r1, r5, r8, r1\n"                                                                                          \
-    "  smlad r1, r6, r9, r1\n"                                                                                          \
-    "  smlabt r2, r7, r9, r2\n"                                                                                         \
-    "  smlad r3, r6, r8, r3\n"                                                                                          \
-    "  smlad r3, r7, r9, r3\n"
+#define DW_ROW_5_1(row, at, at_4)                                                                                      \
+    "  ldr r12, [sp, #" row "]\n"                                                                                      \
+    "  add r12, r12, r10\n"                                                                                            \
+    "  ldrd r4, r5, [r12]\n"                                                                                           \
+    "  ldrd r6, r7, [r12, #8]\n"                                                                                       \
+    "  ldr r8, [lr, #" at "]\n"                                                                                        \
+    "  sxtb16 r9, r8, ror #8\n"                                                                                        \
+    "  sxtb16 r8, r8\n"                                                                                                \
+    "  smlad r0, r4, r8, r0\n"                                                                                         \
+    "  smlatb r1, r4, r8, r1\n"                                                                                        \
+    "  smlad r2, r5, r8, r2\n"                                                                                         \
+    "  smlatb r3, r5, r8, r3\n"                                                                                        \
+    "  smlad r0, r5, r9, r0\n"                                                                                         \
+    "  smlad r2, r6, r9, r2\n"                                                                                         \
+    "  ldr r8, [lr, #" at_4 "]\n"                                                                                      \
+    "  sxtb16 r9, r8, ror #8\n"                                                                                        \
+    "  sxtb16 r8, r8\n"                                                                                                \
+    "  smlabt r0, r6, r9, r0\n"                                                                                        \
+    "  smlad r1, r5, r8, r1\n  smlad r1, r6, r9, r1\n"                                                                 \
+    "  smlabt r2, r7, r9, r2\n"                                                                                        \
+    "  smlad r3, r6, r8, r3\n  smlad r3, r7, r9, r3\n"
 
 /* Size 5, stride 2: three words an output. */
-#define DW_ROW_5_2(row, at, at_4)                                                                                       \
-    "  ldr r12, [sp, #" row "]\n"                                                                                       \
-    "  add r12, r12, r10\n"                                                                                             \
-    "  ldrd r4, r5, [r12]\n"                                                                                            \
-    "  ldrd r6, r7, [r12, #8]\n"                                                                                        \
-    "  ldr r8, [lr, #" at "]\n"                                                                                         \
-    "  ldr r11, [lr, #" at_4 "]\n"                                                                                      \
-    "  sxtb16 r9, r8, ror #8\n"                                                                                         \
-    "  sxtb16 r8, r8\n"                                                                                                 \
-    "  sxtb16 r11, r11\n"                                                                                               \
-    "  smlad r0, r4, r8, r0\n"                                                                                          \
-    "  smlad r0, r5, r9, r0\n"                                                                                          \
-    "  smlad r0, r6, r11, r0\n"                                                                                         \
-    "  smlad r1, r5, r8, r1\n"                                                                                          \
-    "  smlad r1, r6, r9, r1\n"                                                                                          \
-    "  smlad r1, r7, r11, r1\n"                                                                                         \
-    "  ldrd r4, r5, [r12, #16]\n"                                                                                       \
-    "  smlad r2, r6, r8, r2\n"                                                                                          \
-    "  smlad r2, r7, r9, r2\n"                                                                                          \
-    "  smlad r2, r4, r11, r2\n"                                                                                         \
-    "  smlad r3, r7, r8, r3\n"                                                                                          \
-    "  smlad r3, r4, r9, r3\n"                                                                                          \
-    "  smlad r3, r5, r11, r3\n"
+#define DW_ROW_5_2(row, at, at_4)                                                                                      \
+    "  ldr r12, [sp, #" row "]\n"                                                                                      \
+    "  add r12, r12, r10\n"                                                                                            \
+    "  ldrd r4, r5, [r12]\n"                                                                                           \
+    "  ldrd r6, r7, [r12, #8]\n"                                                                                       \
+    "  ldr r8, [lr, #" at "]\n"                                                                                        \
+    "  ldr r11, [lr, #" at_4 "]\n"                                                                                     \
+    "  sxtb16 r9, r8, ror #8\n"                                                                                        \
+    "  sxtb16 r8, r8\n"                                                                                                \
+    "  sxtb16 r11, r11\n"                                                                                              \
+    "  smlad r0, r4, r8, r0\n  smlad r0, r5, r9, r0\n  smlad r0, r6, r11, r0\n"                                        \
+    "  smlad r1, r5, r8, r1\n  smlad r1, r6, r9, r1\n  smlad r1, r7, r11, r1\n"                                        \
+    "  ldrd r4, r5, [r12, #16]\n"                                                                                      \
+    "  smlad r2, r6, r8, r2\n  smlad r2, r7, r9, r2\n  smlad r2, r4, r11, r2\n"                                        \
+    "  smlad r3, r7, r8, r3\n  smlad r3, r4, r9, r3\n  smlad r3, r5, r11, r3\n"
 
 /* Sums of size 5 are doubled at the end. */
 #define DW_DOUBLE "  lsls r0, r0, #1\n  lsls r1, r1, #1\n  lsls r2, r2, #1\n  lsls r3, r3, #1\n"
