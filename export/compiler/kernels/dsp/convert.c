@@ -237,15 +237,34 @@ static inline void gather_inside(const gather_t *p, const int8_t *image, int top
     }
 }
 
+/* A 3x3 window of 3 channels (the first layer of most networks): three rows of nine bytes, `pitch` apart. */
+static inline void gather_nine(const int8_t *from, int pitch, int16_t *to) {
+    const int8_t *second = from + pitch, *third = second + pitch;
+    convert_four(convert_word(from), to);
+    convert_four(convert_word(from + 4), to + 16);
+    to[32] = from[8];
+    to[33] = second[0];
+    convert_four(convert_word(second + 1), to + 40);
+    convert_four(convert_word(second + 5), to + 56);
+    convert_four(convert_word(third), to + 72);
+    convert_four(convert_word(third + 4), to + 88);
+    to[104] = third[8];
+}
+
 KERNEL void gather_tile(const gather_t *p, const int8_t *image, int y, int x, int pixels, int16_t *tile) {
     const int run = p->size_x * p->inputs, values = p->size_y * run, top = y * p->stride_y - p->pad_top;
     const int first_left = x * p->stride_x - p->pad_left;
-    if (pixels == 4 && first_left >= 0 && first_left + 3 * p->stride_x + p->size_x <= p->width) {
+    const int nine = run == 9 && p->size_y == 3 && top >= 0 && top + 3 <= p->height;
+    if (!nine && pixels == 4 && first_left >= 0 && first_left + 3 * p->stride_x + p->size_x <= p->width) {
         gather_inside(p, image, top, first_left, tile);
         pixels = 0;
     }
     for (int i = 0; i < pixels; ++i) {
         const int left = first_left + i * p->stride_x, clipped = left < 0 || left + p->size_x > p->width;
+        if (nine && !clipped) {
+            gather_nine(image + (top * p->width + left) * p->inputs, p->width * p->inputs, tile + i * 2);
+            continue;
+        }
         for (int row = top, k = 0; row < top + p->size_y; ++row, k += run) {
             const int8_t *from = image + row * p->width * p->inputs;
             if (row < 0 || row >= p->height) {

@@ -61,6 +61,7 @@ def test_gathered_windows_are_those_of_a_padded_image(kind):
         ((3, 3), (2, 2), (1, 1), 3),
         ((1, 1), (2, 2), (0, 0), 5),
     ]
+    cases += [((3, 3), (1, 1), (1, 1), 3), ((3, 9), (1, 1), (1, 1), 1), ((1, 3), (1, 1), (0, 1), 3)]
     cases += [((5, 3), (1, 2), (2, 1), 1), ((2, 4), (1, 1), (0, 1), 2), ((7, 7), (1, 1), (3, 3), 3)]
     for (size_y, size_x), (stride_y, stride_x), (top, left), inputs in cases:
         height, width, zero_point = 5, 6, int(rng.integers(-128, 128))
