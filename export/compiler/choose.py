@@ -38,6 +38,8 @@ def instructions(graph: Graph, block: Block, op: Conv, kind: str) -> float:
     """Of the whole layer, in the block as it would run with this kind."""
     layer = layer_of(block, op)
     height, width, _ = graph.tensors[op.output].image
+    if not fast.is_point(op):
+        return height * run_instructions(layer, "dense", width)
     if block.depthwise is None or fast.is_map4(graph, block.depthwise):
         total = run_instructions(layer, kind, height * width)
     elif kind != "dense" and width == 4 and height % 2 == 0:  # two rows make a strip

@@ -5,23 +5,17 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from export.compiler.arrange import PASSES, arrange
 from export.compiler.emit import emit
-from export.compiler.graph import Block, CompileError, Graph
+from export.compiler.graph import CompileError
 from export.compiler.limits import NO_LIMITS, Limits, check_limits
-from export.compiler.lower import lower
-from export.compiler.lower_block import lower_block
-from export.compiler.passes.dead import drop_dead_channels
-from export.compiler.passes.fuse import fuse_blocks
-from export.compiler.passes.noops import skip_noops
-from export.compiler.passes.tables import merge_tables
-from export.compiler.plan import Buffer, Plan, place
+from export.compiler.profile import profile_row
 from export.compiler.read import read_graph
 from export.compiler.step import Step
 
@@ -47,30 +41,11 @@ class Compiled:
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        steps = [
-            {
-                "operators": s.name,
-                "kernel": s.kernel,
-                "macs": s.macs,
-                "flash_bytes": s.flash,
-                "scratch_bytes": s.scratch,
-            }
-            for s in self.steps
-        ]
+        steps = [profile_row(step) for step in self.steps]
         sizes = {
             key: getattr(self, key) for key in ("name", "ram_bytes", "flash_bytes", "macs", "live_macs", "input_bytes")
         }
         return sizes | {"notes": self.notes, "steps": steps}
-
-
-PASSES = ("noops", "tables", "dead", "fuse", "sparse")
-"""What is done to a network, in this order; each can be left out, and no byte of the output depends on it."""
-_RUN: dict[str, Callable[[Graph], None]] = {
-    "noops": skip_noops,
-    "tables": merge_tables,
-    "dead": drop_dead_channels,
-    "fuse": fuse_blocks,
-}
 
 
 def compile_model(
@@ -96,8 +71,8 @@ def compile_model(
     name = c_name(name if name is not None else Path(model).stem)
     graph = read_graph(model)
     macs = graph.macs
-    steps, buffers, plan = _arrange(graph, passes)
-    check_limits(graph, steps, buffers, plan, limits)
+    steps, buffers, plan = arrange(graph, passes)
+    check_limits(graph, steps, plan, limits)
     texts = emit(graph, steps, buffers, plan, name)
     files = _write(Path(out), texts)
     flash, live = sum(step.flash for step in steps), sum(step.macs for step in steps)
@@ -110,35 +85,6 @@ def c_name(text: str) -> str:
     """A C identifier: b0-nano -> b0_nano"""
     name = re.sub(r"\W", "_", text, flags=re.ASCII)
     return f"model_{name}" if not name or name[0].isdigit() or name[0] == "_" else name
-
-
-def _arrange(graph: Graph, passes: tuple[str, ...]) -> tuple[list[Step], list[Buffer], Plan]:
-    for name in PASSES:
-        if name in passes and name in _RUN:
-            _RUN[name](graph)
-    steps = [
-        lower_block(graph, op, f"op{i}", sparse="sparse" in passes)
-        if isinstance(op, Block)
-        else lower(graph, op, f"op{i}")
-        for i, op in enumerate(graph.ops)
-    ]
-    buffers = _buffers(graph, steps)
-    return steps, buffers, place(buffers, len(steps) + 1)
-
-
-def _buffers(graph: Graph, steps: list[Step]) -> list[Buffer]:
-    """Life spans: the input is there before the first step, the output is read after the last."""
-    last = {graph.output: len(steps)}
-    for i, step in enumerate(steps):
-        for tensor in step.inputs:
-            last[tensor] = max(last.get(tensor, i), i)
-    buffers = [Buffer(graph.input, graph.tensors[graph.input].size, -1, max(last.get(graph.input, 0), 0))]
-    for i, step in enumerate(steps):
-        size = graph.tensors[step.output].size
-        buffers.append(Buffer(step.output, size, i, last.get(step.output, i), {**step.slack}))
-        if step.scratch:
-            buffers.append(Buffer(f"scratch{i}", step.scratch, i, i))
-    return buffers
 
 
 def _write(out: Path, texts: dict[str, str]) -> list[Path]:

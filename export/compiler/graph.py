@@ -65,6 +65,8 @@ class Rescaling:
     high: int
     zero_point: int
     """Of the output, before the table."""
+    in_file: int
+    """Outputs that the layer has in the file; some of them may be dropped."""
     table: np.ndarray | None = None
     """int8 (256,): a function of each output, for -128 ... 127; None: none"""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export.compiler.graph import CompileError, Graph
-from export.compiler.plan import Buffer, Plan
+from export.compiler.plan import Plan
 from export.compiler.step import Step
 
 CODE_BYTES = 20_000
@@ -24,7 +24,7 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-def check_limits(graph: Graph, steps: list[Step], buffers: list[Buffer], plan: Plan, limits: Limits) -> None:
+def check_limits(graph: Graph, steps: list[Step], plan: Plan, limits: Limits) -> None:
     """CompileError where a limit is exceeded: by how much, and by which layers."""
     flash = sum(step.flash for step in steps) + CODE_BYTES
     if limits.flash is not None and flash > limits.flash:
@@ -35,15 +35,9 @@ def check_limits(graph: Graph, steps: list[Step], buffers: list[Buffer], plan: P
             f"{'; '.join(f'{step.name} ({step.flash:,})' for step in largest)}. Prune the model, or raise --flash."
         )
     if limits.ram is not None and plan.size > limits.ram:
-        needs = [_bytes_at(buffers, plan, i) for i in range(len(steps))]
-        worst = sorted(range(len(steps)), key=lambda i: -needs[i])[:_NAMED]
+        worst = sorted(steps, key=lambda step: -step.ram)[:_NAMED]
         raise CompileError(
             f"{graph.path} takes {plan.size:,} bytes of RAM: {plan.size - limits.ram:,} more than the {limits.ram:,} "
-            f"allowed. Most of it: {'; '.join(f'{steps[i].name} ({needs[i]:,})' for i in worst)}. "
+            f"allowed. Most of it: {'; '.join(f'{step.name} ({step.ram:,})' for step in worst)}. "
             "Take narrower layers or a smaller image, or raise --ram."
         )
-
-
-def _bytes_at(buffers: list[Buffer], plan: Plan, step: int) -> int:
-    """The end of the last buffer that is in use at a step."""
-    return max(plan.offsets[b.key] + b.size for b in buffers if b.first <= step <= b.last)

@@ -20,9 +20,13 @@ _WINDOW_FIELDS = (
 def lower(graph: g.Graph, op: g.Op, tag: str) -> Step:
     """The step of one operator; `tag` begins the names of its tables."""
     step = _LOWER[type(op)](graph, op, tag)
+    step.work = {"call": 1, **step.work}
+    if isinstance(op, g.Rescaling):
+        step.channels = len(op.bias), op.in_file
     if isinstance(op, g.Rescaling) and op.table is not None:
         step.tables.append(Table("int8_t", f"{tag}_table", op.table))
         step.functions.add("lookup")
+        step.work = {**step.work, "looked up": graph.tensors[op.output].size}
         step.call += f";\n    lookup({tag}_table, {{out}}, {{out}}, {graph.tensors[op.output].size})"
     return step
 
@@ -71,10 +75,15 @@ def _vector(graph: g.Graph, op: g.Conv, tag: str) -> Step:
     struct, tables = vector_parts(graph, op, tag)
     name = "vector_once" if op.once else "vector_twice"
     step = _step(op, f"{name}(&{tag}, {{0}}, {{out}})", {name}, tables=tables, structs=[struct], macs=op.weights.size)
-    step.kernel = "vector"
+    step.kernel, step.work = "vector", {"vector": op.weights.size, "vector output": len(op.weights)}
     if (op.low, op.high) == (-128, 127) and op.table is None:
         step.fine_scales = graph.tensors[op.output].scale * np.ldexp(op.multiplier / 2.0**31, -op.shift)
     return step
+
+
+def _plain(graph: g.Graph, op: g.Op, kind: str, macs: int) -> dict[str, float]:
+    """For the cost model."""
+    return {kind: macs, "plain output": graph.tensors[op.output].size}
 
 
 def _conv(graph: g.Graph, op: g.Conv, tag: str) -> Step:
@@ -91,7 +100,16 @@ def _conv(graph: g.Graph, op: g.Conv, tag: str) -> Step:
     macs = op.weights.size * math.prod(graph.tensors[op.output].image[:2])
     slack = _row_slack(graph, op)
     struct = Struct("conv_t", tag, fields)
-    return _step(op, f"conv(&{tag}, {{0}}, {{out}})", {"conv"}, tables=tables, structs=[struct], macs=macs, slack=slack)
+    return _step(
+        op,
+        f"conv(&{tag}, {{0}}, {{out}})",
+        {"conv"},
+        tables=tables,
+        structs=[struct],
+        macs=macs,
+        slack=slack,
+        work=_plain(graph, op, "plain", macs),
+    )
 
 
 def _depthwise(graph: g.Graph, op: g.Depthwise, tag: str) -> Step:
@@ -104,14 +122,23 @@ def _depthwise(graph: g.Graph, op: g.Depthwise, tag: str) -> Step:
     macs = op.weights.size * math.prod(graph.tensors[op.output].image[:2])
     call = f"channelwise(&{tag}, {{0}}, {{out}})"
     structs = [Struct("channelwise_t", tag, fields)]
-    return _step(op, call, {"channelwise"}, tables=tables, structs=structs, macs=macs, slack=_row_slack(graph, op))
+    return _step(
+        op,
+        call,
+        {"channelwise"},
+        tables=tables,
+        structs=structs,
+        macs=macs,
+        slack=_row_slack(graph, op),
+        work=_plain(graph, op, "plain depthwise", macs),
+    )
 
 
 def _lookup(graph: g.Graph, op: g.Lookup, tag: str) -> Step:
     count = graph.tensors[op.output].size
     table = Table("int8_t", f"{tag}_table", op.table)
     call = f"lookup({tag}_table, {{0}}, {{out}}, {count})"
-    return _step(op, call, {"lookup"}, tables=[table], slack={op.inputs[0]: 0})
+    return _step(op, call, {"lookup"}, tables=[table], slack={op.inputs[0]: 0}, work={"looked up": count})
 
 
 def add_struct(graph: g.Graph, op: g.Add, tag: str) -> Struct:
@@ -138,18 +165,18 @@ def _pairwise(graph: g.Graph, op: g.Add | g.Multiply, tag: str) -> Step:
     slack = {i: 0 for i in op.inputs if graph.tensors[i].size == target.size}
     if a.size == b.size:
         call = f"{name}_images(&{tag}, {{0}}, {{1}}, {{out}}, {target.size})"
-        return _step(op, call, {f"{name}_images"}, structs=[struct], slack=slack)
+        return _step(op, call, {f"{name}_images"}, structs=[struct], slack=slack, work={"added": target.size})
     if not is_add and a.size == target.size and b.size > 1 and b.size == target.shape[-1] == b.shape[-1]:
         pixels = target.size // b.size
         call = f"gate_image(&{tag}, {{0}}, {{1}}, {{out}}, {pixels}, {b.size})"
-        return _step(op, call, {"gate_image"}, structs=[struct], slack=slack)
+        return _step(op, call, {"gate_image"}, structs=[struct], slack=slack, work={"gated": target.size})
     sides = [1] * (4 - len(target.shape)) + list(target.shape)
     steps = [_broadcast_steps(t.shape, sides) for t in (a, b)]
     text = ["{" + ", ".join(map(str, values)) + "}" for values in (sides, *steps)]
     fields = {"sides": text[0], "steps_a": text[1], "steps_b": text[2]}
     shape = Struct("broadcast_t", f"{tag}_shape", fields)
     call = f"{name}_broadcast(&{tag}, &{tag}_shape, {{0}}, {{1}}, {{out}})"
-    return _step(op, call, {f"{name}_broadcast"}, structs=[struct, shape])
+    return _step(op, call, {f"{name}_broadcast"}, structs=[struct, shape], work={"broadcast": target.size})
 
 
 def _broadcast_steps(shape: tuple[int, ...], sides: list[int]) -> list[int]:
@@ -161,7 +188,13 @@ def _mean(graph: g.Graph, op: g.Mean, tag: str) -> Step:
     zero_in, zero_out = graph.tensors[op.inputs[0]].zero_point, graph.tensors[op.output].zero_point
     fields = {"outer": op.outer, "count": op.count, "inner": op.inner, "offset": zero_in * op.count}
     struct = Struct("mean_t", tag, fields | {"multiplier": op.multiplier, "shift": op.shift, "zero_point": zero_out})
-    return _step(op, f"mean(&{tag}, {{0}}, {{out}})", {"mean"}, structs=[struct])
+    return _step(
+        op,
+        f"mean(&{tag}, {{0}}, {{out}})",
+        {"mean"},
+        structs=[struct],
+        work={"averaged": op.outer * op.count * op.inner, "mean": op.outer * op.inner},
+    )
 
 
 def _pool(graph: g.Graph, op: g.Pool, tag: str) -> Step:
@@ -169,7 +202,14 @@ def _pool(graph: g.Graph, op: g.Pool, tag: str) -> Step:
     values = _window(graph, op, op.size).strip("{}").split(", ")
     struct = Struct("window_t", tag, dict(zip(_WINDOW_FIELDS.split(), values, strict=True)))
     call = f"{name}(&{tag}, {{0}}, {{out}})"
-    return _step(op, call, {name}, structs=[struct], slack=_row_slack(graph, op))
+    return _step(
+        op,
+        call,
+        {name},
+        structs=[struct],
+        slack=_row_slack(graph, op),
+        work={"pooled": math.prod(op.size) * graph.tensors[op.output].size},
+    )
 
 
 def _pad(graph: g.Graph, op: g.Pad, tag: str) -> Step:
@@ -177,7 +217,7 @@ def _pad(graph: g.Graph, op: g.Pad, tag: str) -> Step:
     source, target = graph.tensors[op.inputs[0]], graph.tensors[op.output]
     values = (*source.image, *target.image, *op.before, target.zero_point)
     struct = Struct("pad_t", tag, dict(zip(names, values, strict=True)))
-    return _step(op, f"pad(&{tag}, {{0}}, {{out}})", {"pad"}, structs=[struct])
+    return _step(op, f"pad(&{tag}, {{0}}, {{out}})", {"pad"}, structs=[struct], work={"moved": target.size})
 
 
 def _softmax(graph: g.Graph, op: g.Softmax, tag: str) -> Step:
@@ -187,7 +227,9 @@ def _softmax(graph: g.Graph, op: g.Softmax, tag: str) -> Step:
     table = Table("int32_t", f"{tag}_exponentials", op.exponentials)
     struct = Struct("softmax_t", tag, fields)
     call = f"softmax(&{tag}, {{0}}, {{out}})"
-    return _step(op, call, {"softmax"}, tables=[table], structs=[struct], slack={op.inputs[0]: 0})
+    return _step(
+        op, call, {"softmax"}, tables=[table], structs=[struct], slack={op.inputs[0]: 0}, work={"softmax": target.size}
+    )
 
 
 def _concat(graph: g.Graph, op: g.Concat, tag: str) -> Step:
@@ -197,12 +239,12 @@ def _concat(graph: g.Graph, op: g.Concat, tag: str) -> Step:
         piece = graph.tensors[tensor].size // op.outer
         calls.append(f"copy({{{i}}}, {{out}} + {at}, {op.outer}, {piece}, {step})")
         at += piece
-    return _step(op, ";\n    ".join(calls), {"copy"})
+    return _step(op, ";\n    ".join(calls), {"copy"}, work={"moved": graph.tensors[op.output].size})
 
 
 def _reshape(graph: g.Graph, op: g.Reshape, tag: str) -> Step:
     call = f"memmove({{out}}, {{0}}, {graph.tensors[op.output].size})"
-    return _step(op, call, set(), slack={op.inputs[0]: 0})
+    return _step(op, call, set(), slack={op.inputs[0]: 0}, work={"moved": graph.tensors[op.output].size})
 
 
 _LOWER: dict[type, Callable[..., Step]] = {

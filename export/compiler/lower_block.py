@@ -72,6 +72,7 @@ def lower_block(graph: Graph, block: Block, tag: str, sparse: bool = True) -> St
         scratch=2 * sizes,
         slack=_slack(graph, block, driver, draft),
         work=_work(graph, block, driver, kinds),
+        channels=(sum(len(stage.bias) for stage in block.stages), sum(stage.in_file for stage in block.stages)),
         macs=sum(_macs(graph, stage) for stage in block.stages),
         kernel=str(kinds),
     )
@@ -85,7 +86,10 @@ def _macs(graph: Graph, stage: Conv | Depthwise) -> int:
 def _work(graph: Graph, block: Block, driver: str, kinds: _Kinds) -> dict[str, float]:
     """For the cost model."""
     source, target = graph.tensors[block.inputs[0]], graph.tensors[block.output]
-    work = dict.fromkeys(("convolution", "widened", "gathered", "taps", "window", "table"), 0.0) | {"call": 1, "block": 1}
+    work = dict.fromkeys(("convolution", "widened", "gathered", "taps", "window", "table"), 0.0) | {
+        "call": 1,
+        "block": 1,
+    }
     for op, kind in ((block.expand, kinds.expand), (block.project, kinds.project)):
         if op is not None:
             work["convolution"] += instructions(graph, block, op, kind)

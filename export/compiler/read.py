@@ -147,7 +147,7 @@ class _Reading:
             raise self.refuse(op, "scales its output up by more than 2^30")
         low, high = self.range(op)
         fields = {"bias": bias, "multiplier": numbers[:, 0], "shift": numbers[:, 1], "zero_point": target.zero_point}
-        return fields | {"low": low, "high": high}
+        return fields | {"low": low, "high": high, "in_file": outputs}
 
     def check_sums(self, op: fb.Op, weights: np.ndarray, bias: np.ndarray) -> None:
         """weights: (outputs, values). The sums must stay within int32 in whichever order they are taken."""

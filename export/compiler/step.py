@@ -60,12 +60,18 @@ class Step:
     structs: list[Struct] = field(default_factory=list)
     scratch: int = 0
     """Bytes of RAM while it runs."""
+    ram: int = 0
+    """Bytes of the static buffer in use while it runs, up to the last; set when memory is planned."""
     slack: Mapping[int, int] = field(default_factory=dict)
     """Inputs that the output may be written over, if it starts so many bytes before them at least."""
     fine_scales: np.ndarray | None = None
     """(outputs,): what a sum of a last layer is worth, before it is rounded to int8; None: there are no such sums."""
+    work: Mapping[str, float] = field(default_factory=dict)
+    """What the kernels do, by kind: see WORK of cost.py."""
     macs: int = 0
     """Multiply-accumulates as the network has them."""
+    channels: tuple[int, int] = (0, 0)
+    """Outputs of its convolutions: those that are computed, those in the file."""
     kernel: str = "plain"
     """Dense, sparse with its share of zeros, plain loop ...: for reports."""
 

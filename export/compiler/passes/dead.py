@@ -1,7 +1,8 @@
 """Channels that make no difference: constants are folded forward, and channels that nobody reads vanish.
 
-A channel whose weights are all zero holds one value everywhere; what reads it can have that value in its bias. A
-channel that no weight reads afterwards goes, with the weights that made it, and so back through the network.
+A channel whose weights are all zero, or too small to reach the next integer, holds one value everywhere; what reads it
+can have that value in its bias. A channel that no weight reads afterwards goes, with the weights that made it, and so
+back through the network.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def drop_dead_channels(graph: Graph) -> None:
     channels = sum(graph.tensors[op.output].image[2] for op in graph.ops if isinstance(op, Conv | Depthwise))
     for op in graph.ops:
         if isinstance(op, Conv | Depthwise):
-            _settle_constants(op)
+            _settle_constants(graph, op)
     dropped = 1
     while dropped:
         _fold_forward(graph)
@@ -38,12 +39,22 @@ def drop_dead_channels(graph: Graph) -> None:
         )
 
 
-def _settle_constants(op: Conv | Depthwise) -> None:
-    """A channel without weights gets numbers that every kernel can take: bias 4 (value - zero point), times 1/4."""
-    axes = (1, 2, 3) if isinstance(op, Conv) else (0, 1)
-    for c in np.flatnonzero(~op.weights.any(axis=axes)):
-        op.bias[c] = 4 * (_result(op, int(c), int(op.bias[c])) - op.zero_point)
-        op.multiplier[c], op.shift[c] = 1 << 30, 1
+def _settle_constants(graph: Graph, op: Conv | Depthwise) -> None:
+    """Channels that hold one value whatever the input is: their weights become 0.
+
+    Their other numbers become such as every kernel can take: bias 4 (value - zero point), times 1/4.
+    """
+    zero_point = graph.tensors[op.inputs[0]].zero_point
+    axis = 0 if isinstance(op, Conv) else 2
+    weights = np.moveaxis(op.weights, axis, 0).reshape(len(op.bias), -1).astype(np.int64)
+    ends = weights * (-128 - zero_point), weights * (127 - zero_point)  # 0 lies between: a tap outside the image
+    low, high = op.bias + np.minimum(*ends).sum(axis=1), op.bias + np.maximum(*ends).sum(axis=1)
+    for c in range(len(op.bias)):
+        value = _result(op, c, int(low[c]))
+        if value == _result(op, c, int(high[c])):
+            np.moveaxis(op.weights, axis, 0)[c] = 0
+            op.bias[c] = 4 * (value - op.zero_point)
+            op.multiplier[c], op.shift[c] = 1 << 30, 1
 
 
 def _result(op: Rescaling, c: int, total: int) -> int:
@@ -108,7 +119,7 @@ def _fold(graph: Graph, op: Conv | Depthwise, values: np.ndarray) -> None:
         else:
             op.bias[k] += centred * int(weights.astype(np.int64).sum())
         weights[...] = 0
-    _settle_constants(op)
+    _settle_constants(graph, op)
 
 
 def _stays_inside(graph: Graph, op: Conv | Depthwise) -> bool:
