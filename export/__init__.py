@@ -3,6 +3,7 @@
 Importing it costs numpy only; torch, onnx, onnxruntime, TensorFlow and LiteRT load inside the functions that need them.
 """
 
+from export.compiler import Compiled, CompileError, compile_model
 from export.convert.onnx import export_onnx
 from export.convert.tflite import (
     FORMATS,
@@ -36,6 +37,8 @@ from export.run.runtime import Runtime, load_runtime, measure_latency
 __all__ = [
     "BOARDS",
     "FORMATS",
+    "CompileError",
+    "Compiled",
     "Conversion",
     "ConversionError",
     "Deviation",
@@ -46,6 +49,7 @@ __all__ = [
     "Runtime",
     "check_int8_graph",
     "check_parity",
+    "compile_model",
     "convert",
     "convert_all",
     "export_onnx",

@@ -11,6 +11,7 @@ import math
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class Op:
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: dict[str, int | str]
+    options: dict[str, Any]
     custom_code: str = ""
 
 
@@ -308,7 +309,7 @@ def _read_op(index: int, table: _Table, codes: list[tuple[str, str, int]]) -> Op
     if code >= len(codes):
         raise ModelFileError(f"op {index} uses operator code {code} of {len(codes)}")
     name, custom_code, version = codes[code]
-    options: dict[str, int | str] = {}
+    options: dict[str, Any] = {}
     option_table = table.table(4) if name in OP_OPTIONS else None
     if name in OP_OPTIONS:
         for option, (number, fmt, default) in OP_OPTIONS[name].items():

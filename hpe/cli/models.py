@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -66,6 +66,7 @@ def evaluate(
     model: Positional[Model],
     data: Data,
     skip_bad: bool = False,
+    engine: Literal["litert", "reference", "c", "c-fine"] = "litert",
     json: Json = None,
 ) -> None:
     """Measure the error of a model: mean absolute error of yaw, pitch and roll, and geodesic distance, in degrees.
@@ -74,11 +75,13 @@ def evaluate(
         model: A run folder, a .onnx or .tflite file, or the name of a shipped model (see hpe models).
         data: What to evaluate on (as in hpe train); samples with an angle beyond 99 degrees are left out.
         skip_bad: Leave out samples that cannot be read instead of refusing.
+        engine: What computes a model file: LiteRT; its reference kernels, as a board does; the C that hpe compile
+            writes; or that C before its last rounding to int8.
         json: Write the result here.
     """
     from hpe.deploy.evaluate import run_evaluate
 
-    metrics = run_evaluate(model, data, skip_bad)
+    metrics = run_evaluate(model, data, skip_bad, engine)
     angles = ", ".join(f"{name} {metrics.mae_deg[name]:.2f}" for name in ("yaw", "pitch", "roll"))
     say(f"{model}: MAE {metrics.mean_deg:.2f} deg ({angles}), geodesic {metrics.geodesic_deg:.2f} deg")
     say(f"{metrics.n} faces; left out: {metrics.dropped} beyond 99 degrees, {metrics.skipped} that cannot be used")

@@ -90,7 +90,8 @@ def run_predict(
         raise SourceError("give pictures, folders or videos, or --camera N, so that there is something to look at")
     files = expand(sources)
     names = DrawnNames(options.draw, files) if options.draw is not None else None
-    job = Job(HeadPosePredictor(model, reference=options.reference), options, names, write, report, Outcome())
+    predictor = HeadPosePredictor(model, engine="reference" if options.reference else "litert")
+    job = Job(predictor, options, names, write, report, Outcome())
     try:
         with endings_interrupt():
             for source in [camera] if camera is not None else files:
