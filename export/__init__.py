@@ -19,6 +19,7 @@ from export.errors import ExportError
 from export.micro.arena import plan_arena
 from export.micro.boards import BOARDS
 from export.micro.flatbuffer import ModelFileError, read_model
+from export.micro.footprint import Footprint, footprint
 from export.micro.sketch import write_arduino
 from export.micro.tflm import micro_arena, run_micro
 from export.run.parity import (
@@ -43,6 +44,7 @@ __all__ = [
     "ConversionError",
     "Deviation",
     "ExportError",
+    "Footprint",
     "LayerDeviation",
     "ModelFileError",
     "ParityError",
@@ -55,6 +57,7 @@ __all__ = [
     "export_onnx",
     "file_sizes",
     "first_deviating",
+    "footprint",
     "layer_deviations",
     "load_runtime",
     "measure_deviation",

@@ -45,7 +45,7 @@ def predict(
         draw: Write pictures (.png) and videos (.mp4) with boxes, axes and angles into this folder. Nothing that is
             there is overwritten but pictures drawn by an earlier call; another name is chosen and told.
         smooth: Filter the poses of a video over time (One Euro).
-        frames: End each video, or the camera, after so many frames.
+        frames: End each video, or the camera, after N frames.
         reference: Compute a .tflite with TensorFlow Lite's reference kernels, slowly, to compare with a board bit by
             bit; XNNPACK may differ by a step of the output (0.7 degrees).
         csv: Write a row for each face here as it is found, with the milliseconds that finding it and the model took;
@@ -80,18 +80,18 @@ def predict(
         sys.exit(1 if outcome.rows else 2)
 
 
-def fit(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:
+def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:
     """Does a model fit a board? Flash, RAM, operators, multiply-accumulates, estimated time; exit 1 if it does not.
 
     Args:
-        model: A .tflite file, or the name of a shipped model; microcontrollers need full int8.
+        model: A .tflite file, or the name of a released model; microcontrollers need full int8.
         board: The board, for instance nano33ble, rp2040, esp32-s3, pi4; a wrong name lists them all.
         json: Write the numbers here.
     """
-    from export.micro.footprint import fit as fit_board
+    from export.micro.footprint import footprint as board_footprint
     from hpe.model.zoo import resolve_model
 
-    answer = fit_board(resolve_model(model), board)
+    answer = board_footprint(resolve_model(model), board)
     low, high = answer.latency_ms_range
     say(f"{model} {answer.verdict}")
     say(f"flash {answer.flash_bytes:,} of {answer.flash_limit_bytes:,} bytes, {answer.model_bytes:,} of them the model")
@@ -110,7 +110,7 @@ def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> Non
     """Write a complete Arduino sketch that runs a model.
 
     Args:
-        model: A full-int8 .tflite file, or the name of a shipped model.
+        model: A full-int8 .tflite file, or the name of a released model.
         out: Folder of the sketch; its name becomes the sketch's name.
         board: The board, for instance nano33ble; a wrong name lists them all.
     """
@@ -138,7 +138,7 @@ def compile_c(
     The C gives the same bytes as TensorFlow Lite's reference kernels, and uses the DSP instructions of a Cortex-M4.
 
     Args:
-        model: A full-int8 .tflite file of one input and one output, or the name of a shipped model.
+        model: A full-int8 .tflite file of one input and one output, or the name of a released model.
         out: Folder for NAME.c and NAME.h.
         name: Begins the names of files and functions; left out, the model's own.
         flash: Refuse a model that takes more flash, code included.
@@ -170,7 +170,7 @@ def profile(
     network); cycles are about a third more, and flash wait states come on top.
 
     Args:
-        model: A full-int8 .tflite file of one input and one output, or the name of a shipped model.
+        model: A full-int8 .tflite file of one input and one output, or the name of a released model.
         explorer: Write the instructions as node data for Model Explorer here (.json).
         json: Write the rows here.
     """
@@ -217,7 +217,7 @@ def serial(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict,
-    "fit": fit,
+    "footprint": footprint,
     "deploy": deploy,
     "compile": compile_c,
     "profile": profile,

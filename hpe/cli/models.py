@@ -72,7 +72,7 @@ def evaluate(
     """Measure the error of a model: mean absolute error of yaw, pitch and roll, and geodesic distance, in degrees.
 
     Args:
-        model: A run folder, a .onnx or .tflite file, or the name of a shipped model (see hpe models).
+        model: A run folder, a .onnx or .tflite file, or the name of a released model (see hpe models).
         data: What to evaluate on (as in hpe train); samples with an angle beyond 99 degrees are left out.
         skip_bad: Leave out samples that cannot be read instead of refusing.
         engine: What computes a model file: LiteRT; its reference kernels, as a board does; the C that hpe compile
@@ -106,7 +106,7 @@ def report(runs: Positional[Annotated[list[Path], arg(metavar="RUN")]], out: Pat
 
 
 def models(json: Json = None) -> None:
-    """List the models that ship: bytes, gzip bytes, multiply-accumulates, arena, error, and the boards they fit.
+    """List the released models: bytes, gzip bytes, multiply-accumulates, arena, error, and the boards they fit.
 
     Args:
         json: Write the cards here, with data, protocol and limits.
@@ -118,7 +118,7 @@ def models(json: Json = None) -> None:
     if known:
         print_models(known)
     else:
-        say("no model ships with this version; train one with hpe train")
+        say("no model is released with this version; train one with hpe train")
     write_result(json, known)
 
 
@@ -133,7 +133,7 @@ def bench(
     """Time models on this machine, one image at a time, in turns; with what TensorFlow Lite's benchmark_model reports.
 
     Args:
-        models: .onnx and .tflite files, or names of shipped models.
+        models: .onnx and .tflite files, or names of released models.
         seconds: How long each is measured; from 10 on the figures count.
         threads: Threads of the interpreter; no more are used than there are cores.
         xnnpack: Compute .tflite files with XNNPACK where it can; --no-xnnpack leaves them to the built-in kernels.

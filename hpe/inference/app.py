@@ -24,7 +24,7 @@ from hpe.io.interrupts import endings_interrupt, signal_of
 from hpe.pose.crop import Box
 
 TIMES_KEPT = 10_000
-"""The medians at the end of a video or camera are over so many frames, the last ones."""
+"""The medians at the end of a video or camera are over the last N frames."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class PredictOptions:
     draw: Path | None = None
     """Folder for the pictures and videos with axes."""
     frames: int | None = None
-    """End a video or camera after so many frames."""
+    """End a video or camera after N frames."""
     reference: bool = False
     """Compute with TensorFlow Lite's reference kernels, as a microcontroller does."""
 

@@ -2,7 +2,7 @@
 
 from hpe import HeadPosePredictor
 
-predictor = HeadPosePredictor("runs/small/model_int8.tflite")  # or the name of a shipped model
+predictor = HeadPosePredictor("runs/small/model_int8.tflite")  # or the name of a released model
 for face in predictor.faces(image):                            # RGB uint8 (H, W, 3); needs the extra `vision`
     print(face.box, face.pose_deg)                             # pixels; yaw, pitch, roll in degrees
 predictor(image, box=(120, 80, 300, 290))                      # the face is known: no OpenCV needed
@@ -44,9 +44,9 @@ ENGINES = ("litert", "reference", "c", "c-fine")
 def load_predictor(model: str | Path | None, threads: int = 1, engine: str = "litert") -> Predict:
     """A function from uint8 RGB crops (N, 64, 64, 3) to (yaw, pitch, roll) in degrees (N, 3).
 
-    `model` is the name of a shipped model (None: the default one), a .onnx or .tflite file, or a run folder, which
-    alone needs torch. `engine` is one of ENGINES: `reference` is slow and gives what a microcontroller gives, to the bit
-    (XNNPACK may differ by a step of the output); the compiled ones take a full-int8 .tflite file. Anything else raises
+    `model` is the name of a released model (None: the default one), a .onnx or .tflite file, or a run folder, which
+    alone needs torch. `engine` is one of ENGINES: `reference` is slow and gives what a microcontroller gives, to the
+    bit (XNNPACK may differ by a step of the output); the compiled ones take a full-int8 .tflite file. Anything else raises
     PredictError or ModelNameError, both ValueErrors; a file that does not run, ExportError, a RuntimeError.
     """
     path = resolve_model(model)

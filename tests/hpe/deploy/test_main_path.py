@@ -1,4 +1,4 @@
-"""The main path end to end on drawn heads: train, prune both ways, export, evaluate, time, report."""
+"""The main path end to end on synthetic heads: train, prune both ways, export, evaluate, time, report."""
 
 import csv
 import json
