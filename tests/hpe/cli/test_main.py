@@ -139,6 +139,15 @@ def test_evaluate_says_what_was_left_out(capsys, tmp_path):
     assert (found["n"], found["dropped"], found["skipped"]) == (2, 1, 1)
 
 
+def test_export_takes_several_runs_but_then_no_out(capsys, tmp_path):
+    code, _, err = run(capsys, "export")
+    assert code == 2
+    assert "give at least one RUN" in err
+    code, _, err = run(capsys, "export", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c")
+    assert code == 2
+    assert "--out takes one RUN" in err
+
+
 def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     tiny = tmp_path / "tiny.tflite"
     tiny.write_bytes((DATA / "tiny_relu6_se.tflite").read_bytes())
