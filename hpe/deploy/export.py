@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpe.data.faces import load_faces
+from hpe.deploy.learnt import learnt_ranges
 from hpe.deploy.samples import CALIBRATION_BALANCE, CALIBRATION_SAMPLES, PARITY_SAMPLES, random_crops
 from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result, read_json, write_json
@@ -56,12 +57,14 @@ def run_export(
     if spec is None:
         raise ConfigError(f"{run}: its config.json names no training data; give --calibration SPEC")
     report(f"exporting {run} to ONNX and TFLite ({', '.join(formats)})")
+    crops = random_crops(load_faces(spec, skip_bad=True), CALIBRATION_SAMPLES, CALIBRATION_BALANCE)
+    ranges = learnt_ranges(run, crops) if any(name.startswith("int8") for name in formats) else None
     if out is not None:
         _note_origin(run, out)
         run = out
-    crops = random_crops(load_faces(spec, skip_bad=True), CALIBRATION_SAMPLES, CALIBRATION_BALANCE)
     onnx = export_onnx(network, example_input(), run / "model.onnx")
-    files = {"onnx": onnx, **convert(onnx, run, formats=tuple(formats), calibration=preprocess(crops))}
+    samples = preprocess(crops)
+    files = {"onnx": onnx, **convert(onnx, run, tuple(formats), samples, ranges=ranges)}
     merge_result(run, "files", {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()})
     for path in files.values():
         write_metadata(path, model_metadata(spec))
