@@ -4,11 +4,21 @@ Importing it costs numpy only; torch, onnx, onnxruntime, TensorFlow and LiteRT l
 """
 
 from export.convert.onnx import export_onnx
-from export.convert.tflite import FORMATS, convert, file_sizes, read_metadata, write_metadata
+from export.convert.tflite import (
+    FORMATS,
+    Conversion,
+    ConversionError,
+    convert,
+    convert_all,
+    file_sizes,
+    read_metadata,
+    write_metadata,
+)
 from export.errors import ExportError
 from export.micro.arena import plan_arena
 from export.micro.boards import BOARDS
 from export.micro.flatbuffer import ModelFileError, read_model
+from export.micro.footprint import fit as footprint
 from export.micro.sketch import write_arduino
 from export.micro.tflm import micro_arena, run_micro
 from export.run.parity import (
@@ -17,7 +27,7 @@ from export.run.parity import (
     ParityError,
     check_int8_graph,
     check_parity,
-    first_stray,
+    first_deviating,
     layer_deviations,
     measure_deviation,
     operators,
@@ -27,6 +37,8 @@ from export.run.runtime import Runtime, load_runtime, measure_latency
 __all__ = [
     "BOARDS",
     "FORMATS",
+    "Conversion",
+    "ConversionError",
     "Deviation",
     "ExportError",
     "LayerDeviation",
@@ -36,9 +48,10 @@ __all__ = [
     "check_int8_graph",
     "check_parity",
     "convert",
+    "convert_all",
     "export_onnx",
     "file_sizes",
-    "first_stray",
+    "first_deviating",
     "layer_deviations",
     "load_runtime",
     "measure_deviation",

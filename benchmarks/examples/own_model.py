@@ -2,8 +2,8 @@
 
     python benchmarks/examples/own_model.py OUT [--width 0.35] [--side 32] [--epochs 8] [--board nano33ble]
 
-It finds where in an image a bright spot lies. It is trained, then pruned in both ways (masks; channels), trained on with
-the rounding of int8, exported, weighed against a board, and evaluated as the file that would run there. It knows
+It finds where in an image a bright spot lies. It is trained, then pruned in both ways (masks; channels), trained on
+with the rounding of int8, exported, weighed against a board, and evaluated as the file that would run there. It knows
 nothing of head poses: what it shows is how `pruning` and `export`, by their public names, serve any torch model.
 """
 
@@ -13,12 +13,13 @@ import argparse
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
-from export import BOARDS, check_int8_graph, convert, export_onnx, footprint, load_runtime
+from export import BOARDS, Conversion, check_int8_graph, convert_all, export_onnx, footprint, load_runtime
 from pruning import (
     ChannelPruner,
     Criteria,
@@ -31,12 +32,13 @@ from pruning import (
     stats,
 )
 
+Data = tuple[Tensor, Tensor]
+"""Images (N, 3, side, side) and where their spots are (N, 2)."""
 BATCH = 32
-TRAIN, TEST = 1024, 128
 
 
-def spots(count: int, side: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Noisy images (N, 3, side, side) with a bright spot each, and where it lies (N, 2), from -1 to 1."""
+def spots(count: int, side: int, seed: int) -> Data:
+    """Noisy images with a bright spot each, and where it lies, from -1 to 1."""
     generator = torch.Generator().manual_seed(seed)
     where = torch.rand(count, 2, generator=generator) * 1.6 - 0.8  # (N, 2)
     axis = torch.linspace(-1, 1, side)
@@ -80,21 +82,18 @@ def train(
 
 
 @torch.no_grad()
-def error(predict: Callable[[Tensor], Tensor], data: tuple[Tensor, Tensor]) -> float:
+def error(predict: Callable[[Tensor], Tensor], data: Data) -> float:
     """Mean absolute error, in units of half the image."""
     return float((predict(data[0]) - data[1]).abs().mean())
 
 
-def int8_file(model: nn.Module, view: nn.Module, images: Tensor, folder: Path) -> Path:
-    """The int8 file, on the ranges that quantisation-aware training has learnt."""
-    onnx = export_onnx(model, images[:1], folder / "model.onnx")
-    calibration = images.permute(0, 2, 3, 1).contiguous().numpy()  # (N, H, W, C)
-    file = convert(onnx, folder, ("int8",), calibration, ranges=learnt_activations(view, images[:2]))["int8"]
-    check_int8_graph(file)
-    return file
+def on_device(file: Path) -> Callable[[Tensor], Tensor]:
+    """What the file computes, for images as torch has them."""
+    runtime = load_runtime(file)
+    return lambda images: torch.from_numpy(runtime(images.permute(0, 2, 3, 1).contiguous().numpy()))
 
 
-def both_ways(dense: nn.Module, data: tuple[Tensor, Tensor], epochs: int) -> dict[str, nn.Module]:
+def both_ways(dense: nn.Module, data: Data, epochs: int) -> dict[str, nn.Module]:
     """The trained network pruned by each family to half of what it was, while it trains on."""
     images = data[0]
     steps = epochs * (len(images) // BATCH)
@@ -108,33 +107,29 @@ def both_ways(dense: nn.Module, data: tuple[Tensor, Tensor], epochs: int) -> dic
     return {"masks": masked, "channels": cut}
 
 
-def main(out: Path, width: float, side: int, epochs: int, board: str) -> list[dict[str, float | int | str]]:
+def main(out: Path, width: float, side: int, epochs: int, board: str, count: int = 1024) -> list[dict[str, Any]]:
     """Everything, in order; one row per network."""
-    data, test = spots(TRAIN, side, seed=1), spots(TEST, side, seed=2)
+    data, test = spots(count, side, seed=1), spots(128, side, seed=2)
+    example, calibration = data[0][:1], data[0][:100].permute(0, 2, 3, 1).contiguous().numpy()  # (N, H, W, C)
     dense = network(width)
     train(dense, data, epochs)
-    rows: list[dict[str, float | int | str]] = []
-    for name, model in {"dense": dense, **both_ways(dense, data, epochs)}.items():
-        view = quantisation_aware(model, data[0][:1])
+    models = {"dense": dense, **both_ways(dense, data, epochs)}
+    conversions = []
+    for name, model in models.items():
+        view = quantisation_aware(model, example)
         train(model, data, max(1, epochs // 4), ZeroKeeper(model), view)
-        file = int8_file(model, view, data[0][:100], out / name)
-        runtime = load_runtime(file)
-
-        def on_device(images: Tensor, runtime=runtime) -> Tensor:
-            return torch.from_numpy(runtime(images.permute(0, 2, 3, 1).contiguous().numpy()))
-
-        fits, counts = footprint(file, board), stats(model, data[0][:1])
-        rows.append(
-            {"network": name, "error": error(model, test), "int8 error": error(on_device, test)}
-            | {"bytes": file.stat().st_size, "predicted": counts.int8_bytes, "MACs": counts.macs}
-            | {"zeros %": round(100 * counts.sparsity, 1), "RAM": fits.ram_bytes, "fits": "yes" if fits.fits else "no"}
-        )
-        print(
-            "  ".join(
-                f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}"
-                for key, value in rows[-1].items()
-            )
-        )
+        onnx = export_onnx(model, example, out / f"{name}.onnx")
+        ranges = learnt_activations(view, data[0][:2])  # int8 ranges as they were trained with
+        conversions.append(Conversion(onnx, out, ("int8",), calibration, ranges=ranges))
+    rows = []
+    for (name, model), files in zip(models.items(), convert_all(conversions), strict=True):
+        check_int8_graph(files["int8"])
+        answer, counts = footprint(files["int8"], board), stats(model, example)
+        row = {"network": name, "error": error(model, test), "int8_error": error(on_device(files["int8"]), test)}
+        row |= {"macs": counts.macs, "sparsity": counts.sparsity, "predicted_bytes": counts.int8_bytes}
+        row |= {"bytes": answer.model_bytes, "ram_bytes": answer.ram_bytes, "fits": answer.fits}
+        print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
+        rows.append(row)
     return rows
 
 

@@ -1,16 +1,17 @@
-"""The child process of export.convert.tflite: one ONNX file in, TensorFlow Lite files out.
+"""The child process of export.convert.tflite: ONNX files in, TensorFlow Lite files out.
 
 It runs as a program of its own (`python -P export/convert/worker.py request.json`), because onnx2tf reseeds every
 random generator, TensorFlow and timm abort in one process, and the memory goes back to the system when it ends. It
-imports nothing of this package. The request, JSON:
+imports nothing of this package. The request is a JSON list, since TensorFlow takes longer to start than to convert:
 
-    {"onnx": PATH, "out_dir": DIR, "formats": ["fp32", ...], "calibration": PATH.npy or null, "range_quantile": 0.95,
-     "ranges": PATH.npz or null}
+    [{"onnx": PATH, "out_dir": DIR, "log": PATH, "formats": ["fp32", ...], "calibration": PATH.npy or null,
+      "range_quantile": 0.95, "ranges": PATH.npz or null}, ...]
 
-The files are out_dir/FORMAT.tflite. The answer is out_dir/answer.json: {"seconds": {step: s}, "peak_rss_bytes": n,
-"converter_bytes": {format: n}} (sizes with tensor names) and, where there is an int8 file,
+The files are out_dir/FORMAT.tflite. The answer to each is out_dir/answer.json: {"seconds": {step: s},
+"peak_rss_bytes": n, "converter_bytes": {format: n}} (sizes with tensor names) and, where there is an int8 file,
 "calibration": {"samples": n, "range_quantile": q, "known": n, "unknown": n} (the last two count activations by where
-their range is from); or {"error": sentence}.
+their range is from); or {"error": message}. Where one fails, the others are converted.
+What is printed meanwhile goes to `log`. The import is counted for the first one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -255,26 +257,27 @@ def convert_formats(saved_model: str, request: dict[str, Any], lap: Any) -> dict
     return origins
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Do the request; return the answer."""
-    seconds: dict[str, float] = {}
-    clock = time.perf_counter()
+class Clock:
+    """Seconds of each step since the one before, by name."""
 
-    def lap(step: str) -> None:
-        nonlocal clock
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, step: str) -> None:
         now = time.perf_counter()
-        seconds[step] = round(now - clock, 3)
-        clock = now
+        self.seconds[step] = round(now - self.last, 3)
+        self.last = now
 
-    import onnx2tf  # noqa: F401
-    import tensorflow as tf  # noqa: F401
 
-    lap("import")
+def convert_one(request: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    """Do one request; return the answer."""
     saved_model = build_saved_model(request["onnx"], Path(request["out_dir"]))
-    lap("onnx2tf")
-    origins = convert_formats(saved_model, request, lap)
+    clock.lap("onnx2tf")
+    origins = convert_formats(saved_model, request, clock.lap)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    answer: dict[str, Any] = {"seconds": seconds, "peak_rss_bytes": peak if sys.platform == "darwin" else peak * 1024}
+    answer: dict[str, Any] = {"seconds": clock.seconds}
+    answer["peak_rss_bytes"] = peak if sys.platform == "darwin" else peak * 1024
     sizes = {fmt: Path(request["out_dir"], f"{fmt}.tflite").stat().st_size for fmt in request["formats"]}
     answer["converter_bytes"] = sizes
     if any(fmt.startswith("int8") for fmt in request["formats"]):
@@ -283,18 +286,42 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def main() -> int:
-    request = json.loads(Path(sys.argv[1]).read_text())
-    os.chdir(request["out_dir"])
-    try:
-        answer = run(request)
-    except Exception as error:
-        import traceback
+def print_to(log: str) -> None:
+    """Let all that this process prints, TensorFlow's C++ too, go to the end of a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(log, "a") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
 
-        traceback.print_exc()  # to the log
-        answer = {"error": f"{type(error).__name__}: {error}"}
-    Path("answer.json").write_text(json.dumps(answer))
-    return 1 if "error" in answer else 0
+
+def answer_to(request: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    """The answer to a request, or the error; what failed goes to the log in full."""
+    try:
+        import onnx2tf  # noqa: F401
+        import tensorflow as tf
+
+        if "import" not in clock.seconds:
+            clock.lap("import")
+        tf.keras.backend.clear_session()  # pyright: ignore  # names count up from one model to the next
+        return convert_one(request, clock)
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def main() -> int:
+    clock = Clock()
+    failed = 0
+    for request in json.loads(Path(sys.argv[1]).read_text()):
+        print_to(request["log"])
+        os.chdir(request["out_dir"])
+        answer = answer_to(request, clock)
+        Path("answer.json").write_text(json.dumps(answer))
+        failed += "error" in answer
+        clock = Clock()
+        clock.seconds["import"] = 0.0
+    return min(failed, 1)
 
 
 if __name__ == "__main__":

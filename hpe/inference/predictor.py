@@ -22,8 +22,8 @@ from PIL import Image
 from hpe.io.errors import HpeError
 from hpe.io.images import open_image
 from hpe.model.preprocess import preprocess
-from hpe.model.zoo import SUFFIXES, resolve_model
-from hpe.pose.crop import IMAGE_SIZE, Box, crop_face
+from hpe.model.zoo import SUFFIXES, is_released, resolve_model
+from hpe.pose.crop import IMAGE_SIZE, Box, as_picture, crop_face
 
 if TYPE_CHECKING:
     from export.run.runtime import Runtime
@@ -37,14 +37,17 @@ class PredictError(HpeError, ValueError):
     """A picture or model that cannot be used; the message names the file and the remedy."""
 
 
-def load_predictor(model: str | Path | None, threads: int = 1) -> Predict:
+def load_predictor(model: str | Path | None, threads: int = 1, reference: bool = False) -> Predict:
     """A function from uint8 RGB crops (N, 64, 64, 3) to (yaw, pitch, roll) in degrees (N, 3).
 
     `model` is the name of a shipped model (None: the default one), a .onnx or .tflite file, or a run folder, which
     alone needs torch. Anything else raises PredictError or ModelNameError, both ValueErrors; a file that does not run,
-    ExportError, a RuntimeError.
+    ExportError, a RuntimeError. `reference` computes a .tflite with TensorFlow Lite's reference kernels, which are slow
+    and give what a microcontroller gives, to the bit; XNNPACK may differ by a step of the output.
     """
     path = resolve_model(model)
+    if reference and path.suffix != ".tflite":
+        raise PredictError(f"{path}: --reference is for .tflite files; name the int8 file that runs on the board")
     if path.is_dir():
         from hpe.model.net import load_model, predict_all
 
@@ -56,7 +59,7 @@ def load_predictor(model: str | Path | None, threads: int = 1) -> Predict:
         raise PredictError(f"{path}: not a model this program knows; give a run folder, or a .onnx or .tflite file")
     from export.run.runtime import load_runtime
 
-    runtime = load_runtime(path, threads=threads)
+    runtime = load_runtime(path, threads, reference_kernels=reference, trusted=is_released(model))
     _check_head_pose(path, runtime)
     return lambda crops: runtime(preprocess(crops))
 
@@ -89,22 +92,26 @@ class Face:
 class HeadPosePredictor:
     """Head pose from pictures, with a model that is loaded once. See the top of the module for how to use it.
 
-    `model` and `threads` are those of `load_predictor`, and so are the errors. Torch is never imported for a file or a
-    shipped model. Not to be shared between threads.
+    `model`, `threads` and `reference` are those of `load_predictor`, and so are the errors. Torch is never imported for
+    a file or a released model. Not to be shared between threads.
     """
 
-    def __init__(self, model: str | Path | None = None, threads: int = 1) -> None:
-        self._predict = load_predictor(model, threads)
+    def __init__(self, model: str | Path | None = None, threads: int = 1, reference: bool = False) -> None:
+        self._predict = load_predictor(model, threads, reference)
         self._detector: FaceDetector | None = None
 
     def __call__(self, image: np.ndarray, box: Box | None = None) -> np.ndarray:
         """Yaw, pitch and roll in degrees (3,) of the face in `box` (left, top, right, bottom in pixels).
 
         The crop rule of training (k = 0.2) is applied to the box; without one the whole image, RGB uint8 (H, W, 3),
-        must be such a crop. An image of another kind raises PredictError, a box that makes no sense ValueError.
+        must be such a crop. An image of another kind, or a box that makes no sense, raises PredictError.
         """
         check_image(image)
-        return self._predict(face_crop(image, box)[None])[0]
+        try:
+            crop = face_crop(image, box)
+        except ValueError as error:  # of check_box
+            raise PredictError(str(error)) from None
+        return self._predict(crop[None])[0]
 
     def faces(self, image: np.ndarray) -> list[Face]:
         """The faces in an RGB uint8 (H, W, 3) picture, largest first; an empty list where there is none.
@@ -141,5 +148,5 @@ def face_crop(image: np.ndarray, box: Box | None) -> np.ndarray:
         if image.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE):
             return image
         size = (IMAGE_SIZE, IMAGE_SIZE)
-        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+        return np.asarray(as_picture(image).resize(size, Image.Resampling.BILINEAR))
     return crop_face(image, box, size=IMAGE_SIZE, margin=0)

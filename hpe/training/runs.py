@@ -29,6 +29,7 @@ from hpe.training.start import (
     Report,
     Request,
     RunError,
+    check_board,
     check_other_folder,
     clear_leftovers,
     is_finished,
@@ -77,9 +78,7 @@ def run_prune(
         return out
     checkpoint_folder(source)
     if prune.target_board is not None:
-        from export.micro.boards import find_board
-
-        find_board(prune.target_board)
+        check_board(prune.target_board)
 
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model

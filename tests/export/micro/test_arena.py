@@ -13,7 +13,7 @@ from export.micro.flatbuffer import ModelFileError, parse_model, read_model
 from export.micro.tflm import has_micro, micro_arena
 
 DATA = Path(__file__).resolve().parents[2] / "data"
-REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference" / "micro"
+REFERENCE = DATA / "micro"
 MODELS = sorted(DATA.glob("tiny_*.tflite")) + sorted(REFERENCE.glob("*.tflite"))
 NAMES = ["silu_se", "hswish_se", "relu6_se", "relu6_nose"]
 
@@ -51,8 +51,6 @@ def test_plan_of_a_network_cut_short(ops: int, tmp_path: Path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cortex_m4_figures_are_met(name: str):
-    if not REFERENCE.is_dir():
-        pytest.skip("../shared/reference/micro is not here")
     measured = json.loads((REFERENCE / "cortex_m4.json").read_text())["models"][f"{name}.tflite"]
     plan = plan_arena(read_model(REFERENCE / f"{name}.tflite"), CORTEX_M)
     assert plan.activations_bytes == measured["activations_bytes"]

@@ -20,7 +20,7 @@ from export.micro.sketch import write_arduino
 from export.micro.tflm import check_int8
 
 DATA = Path(__file__).resolve().parents[2] / "data"
-REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference" / "micro"
+REFERENCE = DATA / "micro"
 TINY = sorted(DATA.glob("tiny_*.tflite"))
 SILU = (DATA / "tiny_silu_se.tflite").read_bytes()
 

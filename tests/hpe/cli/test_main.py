@@ -83,7 +83,10 @@ def test_train_and_resume(capsys, tmp_path):
     assert code == 0
     assert "epoch   1/1" in out
     assert "next: hpe evaluate" in out
-    code, _, err = run(capsys, *arguments, "--resume")
+    code, out, _ = run(capsys, *arguments, "--resume")
+    assert code == 0
+    assert "this run is finished, there is nothing to resume" in out
+    code, _, err = run(capsys, *arguments)
     assert code == 2
     assert "holds a finished run" in err
 

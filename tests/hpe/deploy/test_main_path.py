@@ -166,7 +166,7 @@ def test_nothing_that_is_there_is_overwritten(tiny_run, tmp_path):
         run_prune(tiny_run, tiny_run, PruneConfig("magnitude"), SHORT, report=quiet)
     unfinished = tmp_path / "unfinished"
     write_json(unfinished / "config.json", {"command": "train", "data": "other"})
-    with pytest.raises(RunError, match="--resume, or"):
+    with pytest.raises(RunError, match=r"unfinished run; .* add --resume"):
         run_train(unfinished, ModelConfig(), SHORT, report=quiet)
     with pytest.raises(RunError, match=r"another .*data"):
         run_train(unfinished, ModelConfig(), SHORT, resume=True, report=quiet)
@@ -177,7 +177,7 @@ def test_impossible_schedules_are_refused():
     with pytest.raises(ConfigError, match="does not fit into --epochs 4"):
         make_pruner(model, PruneConfig("magnitude", begin_epoch=2, end_epoch=9), 4, 10)
     with pytest.raises(ConfigError, match="--frequency 100 is more than the 20 steps"):
-        make_pruner(model, PruneConfig("magnitude", end_epoch=2), 4, 10)
+        make_pruner(model, PruneConfig("magnitude", end_epoch=2, frequency=100), 4, 10)
     with pytest.raises(ConfigError, match="--target-params"):
         make_pruner(model, PruneConfig("channel", target_params=5_000_000), 4, 100)
 

@@ -81,13 +81,13 @@ def test_quantisation_aware_finetuning_keeps_widths_and_its_ranges_reach_the_exp
     class Enough(Exception):
         pass
 
-    def convert(onnx, out, formats, calibration, ranges):
-        given.append((calibration, ranges))
+    def convert_all(conversions):
+        given.extend((one.calibration, one.ranges) for one in conversions)
         raise Enough
 
     given = []
-    monkeypatch.setattr(sys.modules["export.convert.onnx"], "export_onnx", lambda *_: None)
-    monkeypatch.setattr(sys.modules["export.convert.tflite"], "convert", convert)
+    monkeypatch.setattr(sys.modules["export.convert.onnx"], "export_onnx", lambda network, x, path: path)
+    monkeypatch.setattr(sys.modules["export.convert.tflite"], "convert_all", convert_all)
     learnt = read_json(out / "ranges.json")
     for run in (out, small):
         with pytest.raises(Enough):
@@ -201,7 +201,9 @@ def test_a_board_as_target_leaves_a_net_within_its_limits(tiny_run, grow):
 
     limits = planned_limits(find_board("nano33ble"))
     model = load_model(tiny_run)
-    prune = PruneConfig("channel", target_board="nano33ble", frequency=1, channels=ChannelConfig(grow=grow))
+    prune = PruneConfig(
+        "channel", target_board="nano33ble", frequency=None if grow else 1, channels=ChannelConfig(grow=grow)
+    )
     pruner = make_pruner(model, prune, 3, 1)
     for _ in range(3):
         pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
@@ -226,7 +228,7 @@ def test_targets_that_ask_for_nothing_are_refused(tiny_run, target, words):
 
 def test_growing_regularisation_meets_its_target(tiny_run):
     model = load_model(tiny_run)
-    prune = PruneConfig("channel", target_macs=8_000_000, frequency=1, channels=ChannelConfig(grow=True))
+    prune = PruneConfig("channel", target_macs=8_000_000, channels=ChannelConfig(grow=True))
     pruner = make_pruner(model, prune, 1, 4)
     optimizer = torch.optim.Adam(model.parameters())
     for _ in range(4):
