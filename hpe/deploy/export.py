@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.files import work_folder
+from hpe.deploy.learnt import learnt_ranges
 from hpe.deploy.samples import Samples, export_samples
 from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result, read_json, write_json
@@ -22,7 +23,7 @@ from hpe.model.zoo import released_card
 from hpe.pose.crop import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from export.convert.tflite import Conversion
+    from export.convert.tflite import Conversion, KnownRange
 
 Report = Callable[[str], None]
 QUANTISED_TOLERANCE_DEG = 1.0
@@ -108,12 +109,15 @@ class _Traced:
     expected: np.ndarray
     """torch's poses of the parity samples, (M, 3)."""
     act: str
+    ranges: list[KnownRange] | None
+    """int8 ranges from quantisation-aware training; None: the calibration sets them."""
 
     def conversion(self, formats: Sequence[str]) -> Conversion:
         from export.convert.tflite import Conversion
 
         calibration = preprocess(self.samples.calibration)
-        return Conversion(self.onnx, self.onnx.parent, tuple(formats), calibration, log_dir=self.target)
+        folder = self.onnx.parent
+        return Conversion(self.onnx, folder, tuple(formats), calibration, ranges=self.ranges, log_dir=self.target)
 
 
 def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
@@ -138,7 +142,8 @@ def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
         samples = Samples(samples.calibration, samples.calibration)
     folder = stack.enter_context(work_folder(target, "export"))
     onnx = export_onnx(network, example_input(), folder / "model.onnx")
-    return _Traced(target, onnx, spec, samples, predict_all(network, samples.parity), network.config.act)
+    expected, ranges = predict_all(network, samples.parity), learnt_ranges(run, samples.calibration)
+    return _Traced(target, onnx, spec, samples, expected, network.config.act, ranges)
 
 
 def _finish(one: _Traced, converted: Mapping[str, Path], tolerance_deg: float, report: Report) -> dict[str, Path]:

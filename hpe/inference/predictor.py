@@ -46,8 +46,9 @@ def load_predictor(model: str | Path | None, threads: int = 1, engine: str = "li
 
     `model` is the name of a released model (None: the default one), a .onnx or .tflite file, or a run folder, which
     alone needs torch. `engine` is one of ENGINES: `reference` is slow and gives what a microcontroller gives, to the
-    bit (XNNPACK may differ by a step of the output); the compiled ones take a full-int8 .tflite file. Anything else raises
-    PredictError or ModelNameError, both ValueErrors; a file that does not run, ExportError, a RuntimeError.
+    bit (XNNPACK may differ by a step of the output); the compiled ones take a full-int8 .tflite file.
+    Anything else raises PredictError or ModelNameError, both ValueErrors; a file that does not run, ExportError, a
+    RuntimeError.
     """
     path = resolve_model(model)
     if engine != "litert" and path.suffix != ".tflite":

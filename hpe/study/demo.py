@@ -81,8 +81,8 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
 
     trained = sum(read_json(run / "result.json").get("train_seconds", 0.0) for run in runs)
     note = (
-        f"Trained for {trained / 60:.1f} minutes in all, on synthetic heads: a demonstration that everything works, not "
-        "a model to use. Every number was measured on this machine just now."
+        f"Trained for {trained / 60:.1f} minutes in all, on synthetic heads: a demonstration that everything works, "
+        "not a model to use. Every number was measured on this machine just now."
     )
     sheet = _sheet(runs[-1] / "model_int8.tflite", out / "samples.png")
     pictures = {"Test heads: true pose (thin), pose by the int8 channel-pruned model (thick)": sheet}
