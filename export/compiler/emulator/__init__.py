@@ -19,6 +19,9 @@ from export.errors import ExportError
 
 FOLDER = Path(__file__).resolve().parent
 COMPILER, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"
+GCC = (COMPILER,)
+CLANG = ("clang", "--target=arm-none-eabi", "-isystem", "/usr/lib/arm-none-eabi/include")
+"""Beside newlib's headers of Debian; it compiles, gcc links."""
 M4 = ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 INPUT_ADDRESS = 0x21000000
@@ -61,9 +64,9 @@ def build(sources: Iterable[Path], program: Path, flags: Sequence[str] = ("-O2",
     return program
 
 
-def compile_object(source: Path, target: Path, flags: Sequence[str] = ("-O2",)) -> Path:
+def compile_object(source: Path, target: Path, flags: Sequence[str] = ("-O2",), compiler: Sequence[str] = GCC) -> Path:
     """Compile one C file for the emulated processor; warnings are errors."""
-    _run([COMPILER, *M4, "-std=c99", *WARNINGS, *flags, "-c", str(source), "-o", str(target)], 300)
+    _run([*compiler, *M4, "-std=c99", *WARNINGS, *flags, "-c", str(source), "-o", str(target)], 300)
     return target
 
 

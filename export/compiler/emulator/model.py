@@ -37,11 +37,15 @@ class ModelRun:
 
 
 def run_model(
-    model: Compiled, inputs: Sequence[bytes], flags: Sequence[str] = ("-O2",), count_steps: bool = False
+    model: Compiled,
+    inputs: Sequence[bytes],
+    flags: Sequence[str] = ("-O2",),
+    count_steps: bool = False,
+    compiler: Sequence[str] = emulator.GCC,
 ) -> ModelRun:
     """Build a compiled model for the emulated board and run it on each of the inputs."""
     with tempfile.TemporaryDirectory() as folder:
-        program = build_model(model, Path(folder), flags, count_steps)
+        program = build_model(model, Path(folder), flags, count_steps, compiler)
         outcome = emulator.run(program, b"".join(inputs), timeout_s=600)
         sizes = emulator.section_sizes([program.with_name("model.o")])
     data = np.frombuffer(outcome.output, np.uint8)
@@ -57,7 +61,13 @@ def run_model(
     )
 
 
-def build_model(model: Compiled, folder: Path, flags: Sequence[str] = ("-O2",), count_steps: bool = False) -> Path:
+def build_model(
+    model: Compiled,
+    folder: Path,
+    flags: Sequence[str] = ("-O2",),
+    count_steps: bool = False,
+    compiler: Sequence[str] = emulator.GCC,
+) -> Path:
     """FOLDER/model.elf, which runs the model on every input that it is given; FOLDER/model.o is the model alone."""
     source = next(file for file in model.files if file.suffix == ".c")
     if count_steps:
@@ -67,7 +77,7 @@ def build_model(model: Compiled, folder: Path, flags: Sequence[str] = ("-O2",), 
         source = folder / "counted.c"
         source.write_text(text.replace(NO_HOOK, HOOK), encoding="utf-8")
     include = ("-I", str(model.files[0].parent))
-    compiled = emulator.compile_object(source, folder / "model.o", (*flags, *include))
+    compiled = emulator.compile_object(source, folder / "model.o", (*flags, *include), compiler)
     defines = (f'-DMODEL_HEADER="{model.name}.h"', f"-DMODEL_RUN={model.name}_run", f"-DSTEPS={len(model.steps)}")
     sizes = (f"-DINPUT_BYTES={model.input_bytes}", f"-DOUTPUT_BYTES={model.output_bytes}")
     files = [emulator.FOLDER / "run_model.c", compiled]

@@ -9,7 +9,8 @@
 #define KERNEL static
 #endif
 
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(PORTABLE_KERNELS)
+/* Microcontrollers only: the assembly is Thumb, and larger processors have better instructions. */
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && __ARM_ARCH_PROFILE == 'M' && !defined(PORTABLE_KERNELS)
 #define DSP_KERNELS 1
 #include <arm_acle.h>
 /* A function whose whole body is assembly. `used`: it takes arguments that the compiler does not see it use. */

@@ -1,5 +1,6 @@
 """Whole compiled models on the emulated Cortex-M4: the same bytes as TFLite's reference kernels."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from export import load_runtime
 from export.compiler import compile_model
+from export.compiler.emulator import CLANG
 from export.compiler.emulator.model import run_model
 from tests.export.compiler.emulated import needs_emulator
 
@@ -30,6 +32,13 @@ def test_small_models_answer_as_the_reference_kernels(path, tmp_path):
     expected, run = expected_and_run(path, tmp_path, 3)
     np.testing.assert_array_equal(run.outputs, expected.view(np.uint8))
     assert 0 < run.stack_bytes < 2048
+
+
+@pytest.mark.skipif(shutil.which("clang") is None or not Path(CLANG[3]).exists(), reason="clang or newlib is missing")
+@pytest.mark.parametrize("flag", ["-O0", "-O2", "-Os"])
+def test_clang_builds_what_gcc_builds(flag, tmp_path):
+    expected, run = expected_and_run(RELEASED[1], tmp_path, 2, flags=(flag,), compiler=CLANG)
+    np.testing.assert_array_equal(run.outputs, expected.view(np.uint8))
 
 
 def test_steps_add_up_to_the_run(tmp_path):

@@ -37,11 +37,11 @@ static inline void convert_four(uint32_t word, int16_t *to) {
     convert_store(to + 8, convert_upper(even, odd));
 }
 
-/* `count` bytes of one pixel -> values k, k + 1, ... of a tile; `to` is where the pixel's value 0 is. */
+/* `count` bytes (1 or more) of one pixel -> values k, k + 1, ... of a tile; `to` is where the pixel's value 0 is. */
 static inline void convert_run(const int8_t *from, int count, int16_t *to, int k) {
     const int8_t *end = from + count;
     to += k / 2 * 8;
-    if (k % 2 && count) {
+    if (k % 2) {
         to[1] = *from++;
         to += 8;
     }
@@ -75,7 +75,7 @@ static inline void convert_bytes(int8_t a, int8_t b, int8_t c, int8_t d, int16_t
 static inline void convert_runs(const int8_t *from, int pitch, int count, int16_t *to, int k) {
     const int8_t *a = from, *b = a + pitch, *c = b + pitch, *d = c + pitch, *end = from + count;
     to += k / 2 * 8;
-    if (k % 2 && count) {
+    if (k % 2) {
         convert_bytes(*a++, *b++, *c++, *d++, to + 1);
         to += 8;
     }
@@ -97,8 +97,11 @@ static inline void convert_runs(const int8_t *from, int pitch, int count, int16_
 
 static inline void convert_fill(int value, int count, int16_t *to, int k) {
     const uint32_t pair = (uint32_t)(value & 0xffff) * 0x10001u;
+    if (count == 0) {
+        return;
+    }
     to += k / 2 * 8;
-    if (k % 2 && count) {
+    if (k % 2) {
         to[1] = (int16_t)value;
         to += 8;
         --count;
@@ -219,7 +222,9 @@ static inline void gather_clipped(const gather_t *p, const int8_t *row, int left
     const int after = left + p->size_x - p->width, behind = after < 0 ? 0 : after < p->size_x ? after : p->size_x;
     const int inside = p->size_x - ahead - behind;
     convert_fill(p->zero_point, ahead * p->inputs, to, k);
-    convert_run(row + (left + ahead) * p->inputs, inside * p->inputs, to, k + ahead * p->inputs);
+    if (inside > 0) {
+        convert_run(row + (left + ahead) * p->inputs, inside * p->inputs, to, k + ahead * p->inputs);
+    }
     convert_fill(p->zero_point, behind * p->inputs, to, k + (ahead + inside) * p->inputs);
 }
 

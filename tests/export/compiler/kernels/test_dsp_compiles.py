@@ -24,3 +24,25 @@ def test_units_compile_without_warnings(compiler, cpu, tmp_path):
     command = [*compiler, *STRICT, f"-mcpu={cpu}", "-mthumb", "-O2", "-c", str(source), "-o", str(tmp_path / "units.o")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "dsp"),
+    [
+        (["-mcpu=cortex-m4", "-mthumb"], 1),
+        (["-mcpu=cortex-m33", "-mthumb"], 1),
+        (["-mcpu=cortex-m33+nodsp", "-mthumb"], 0),
+        (["-mcpu=cortex-m0plus", "-mthumb"], 0),
+        (["-mcpu=cortex-m4", "-mthumb", "-DPORTABLE_KERNELS"], 0),
+        (["-mcpu=cortex-a7", "-marm"], 0),  # a Raspberry Pi with a 32-bit system
+        (["-mcpu=cortex-a7", "-mthumb"], 0),
+    ],
+)
+def test_who_gets_the_dsp_kernels(flags, dsp, tmp_path):
+    if shutil.which(GCC[0]) is None:
+        pytest.skip(f"{GCC[0]} is not installed")
+    source = tmp_path / "choice.c"
+    source.write_text(f'#include "{KERNELS}/common.h"\n#if DSP_KERNELS != {dsp}\n#error another choice\n#endif\n')
+    command = [*GCC, *STRICT, *flags, "-fsyntax-only", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
