@@ -5,11 +5,21 @@ Importing it costs numpy only; torch, onnx, onnxruntime, TensorFlow and LiteRT l
 
 from export.compiler import Compiled, CompileError, compile_model
 from export.convert.onnx import export_onnx
-from export.convert.tflite import FORMATS, convert, file_sizes, read_metadata, write_metadata
+from export.convert.tflite import (
+    FORMATS,
+    Conversion,
+    ConversionError,
+    convert,
+    convert_all,
+    file_sizes,
+    read_metadata,
+    write_metadata,
+)
 from export.errors import ExportError
 from export.micro.arena import plan_arena
 from export.micro.boards import BOARDS
 from export.micro.flatbuffer import ModelFileError, read_model
+from export.micro.footprint import Footprint, footprint
 from export.micro.sketch import write_arduino
 from export.micro.tflm import micro_arena, run_micro
 from export.run.parity import (
@@ -18,7 +28,7 @@ from export.run.parity import (
     ParityError,
     check_int8_graph,
     check_parity,
-    first_stray,
+    first_deviating,
     layer_deviations,
     measure_deviation,
     operators,
@@ -30,8 +40,11 @@ __all__ = [
     "FORMATS",
     "CompileError",
     "Compiled",
+    "Conversion",
+    "ConversionError",
     "Deviation",
     "ExportError",
+    "Footprint",
     "LayerDeviation",
     "ModelFileError",
     "ParityError",
@@ -40,9 +53,11 @@ __all__ = [
     "check_parity",
     "compile_model",
     "convert",
+    "convert_all",
     "export_onnx",
     "file_sizes",
-    "first_stray",
+    "first_deviating",
+    "footprint",
     "layer_deviations",
     "load_runtime",
     "measure_deviation",

@@ -9,9 +9,9 @@ While training, one call after each `optimizer.step()`:
     pruner.step(optimizer)
 
 At once: `prune_channels(model, x, Target(macs=3_500_000), Criteria(round_to=4))`; `drop_blocks(model, x, count=1)`.
-Afterwards: `reestimate_norms`; `ZeroKeeper` or `WeightClusterer` while training on; `quantisation_aware` training.
-`stats` counts; `widths` and `apply_widths` let a cut net be rebuilt from a state dict without pickle. What the caller
-can fix is a PruningError.
+Afterwards: `reestimate_norms`; `ZeroKeeper` or `WeightClusterer` while training on; `quantisation_aware` training,
+whose `learnt_activations` an int8 export takes. `stats` counts; `widths` and `apply_widths` let a cut net be rebuilt
+from a state dict without pickle. What the caller can fix is a PruningError.
 """
 
 from pruning.blocks import drop_blocks, residual_blocks
@@ -22,6 +22,7 @@ from pruning.channels.pruner import ChannelPruner, PruneReport, apply_widths, pr
 from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
 from pruning.quantise.qat import quantisation_aware
+from pruning.quantise.ranges import learnt_activations, learnt_ranges, set_ranges
 from pruning.schedule import ConstantSparsity, PolynomialDecay
 from pruning.stats import ModelStats, sparsity_histogram, stats, stats_table
 from pruning.weights.clustering import WeightClusterer
@@ -47,6 +48,8 @@ __all__ = [
     "apply_masks",
     "apply_widths",
     "drop_blocks",
+    "learnt_activations",
+    "learnt_ranges",
     "make_masks",
     "prunable_weights",
     "prune_channels",
@@ -54,6 +57,7 @@ __all__ = [
     "reestimate_norms",
     "residual_blocks",
     "rewind",
+    "set_ranges",
     "sparsity_histogram",
     "stats",
     "stats_table",

@@ -80,15 +80,19 @@ def modules(root: str) -> dict[str, Path]:
 
 
 def imported(path: Path, known: Container[str]) -> set[str]:
-    """Those of the known modules that a file imports; `from folder import module` means the module."""
-    names = {name for name in imports(path) if name in known}
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module in known:
+    """Those of the known modules that a file imports when it runs; `from folder import module` means the module."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
             inside = {f"{node.module}.{alias.name}" for alias in node.names}
-            names |= {name for name in inside if name in known}
-            if all(name in known for name in inside):
-                names.discard(node.module)
-    return names
+            names |= {name if name in known else node.module for name in inside}
+    return {name for name in names if name in known}
 
 
 @pytest.mark.parametrize("package", ALLOWED)

@@ -46,7 +46,7 @@ def test_the_folder_map_is_complete():
 def test_the_python_example_runs(monkeypatch):
     pytest.importorskip("cv2")
     (example,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "HeadPosePredictor" in block)
-    monkeypatch.setattr("hpe.inference.predictor.resolve_model", lambda name: MODEL)  # whether or not b0-pi ships
+    monkeypatch.setattr("hpe.inference.predictor.resolve_model", lambda name: MODEL)  # whether or not b0-pi is released
     pixels = picture((120, 60, 180))
     pixels = np.pad(pixels, ((0, 100), (0, 0), (0, 0)), mode="edge")
     values = {"image": pixels, "crop": pixels[:64, :64]}

@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,43 @@ FORMATS = ("fp32", "fp16", "sparse", "dynamic", "dynamic_sparse", "int8", "int8_
 INT8_FORMATS = ("int8", "int8_sparse")
 RANGE_QUANTILE = 0.95
 """The share of the calibration samples that an int8 activation holds without saturating; 1 is plain min-max."""
+KnownRange = tuple[np.ndarray, float, float]
+"""Of one activation: float32 (n, ...) values that the float network has there for the first n calibration samples, by
+which a tensor of the file is recognised whatever its name and layout; and the lowest and highest that int8 holds."""
 WORKER = Path(__file__).with_name("worker.py")
+
+
+class ConversionError(ExportError):
+    """Some models could not be converted; `files` has those of the others, and {} for each that failed."""
+
+    def __init__(self, message: str, files: list[dict[str, Path]]) -> None:
+        super().__init__(message)
+        self.files = files
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """One ONNX file and what to make of it."""
+
+    onnx: Path
+    """The file, as export_onnx writes it: one float (1, C, H, W) input."""
+    out_dir: Path
+    """Where STEM_FORMAT.tflite go; created where absent."""
+    formats: tuple[str, ...] = ("fp32", "int8")
+    """Some of FORMATS."""
+    calibration: np.ndarray | None = None
+    """float32 (N, H, W, C), normalised as in training; needed for int8. 100 or more samples."""
+    range_quantile: float = RANGE_QUANTILE
+    """int8 ranges reach to this quantile, over the samples, of each sample's lowest and highest value; those of input
+    and output to all. 1.0 is min-max, which a few odd samples can spoil."""
+    ranges: Sequence[KnownRange] | None = None
+    """int8 ranges that training has learnt (`pruning.learnt_activations`), instead of calibrated ones."""
+    log_dir: Path | None = None
+    """Where STEM_convert.log goes: the converter's messages, times and peak memory. None: into out_dir."""
+
+    @property
+    def log(self) -> Path:
+        return (self.log_dir or self.out_dir) / f"{self.onnx.stem}_convert.log"
 
 
 def convert(
@@ -32,6 +70,7 @@ def convert(
     calibration: np.ndarray | None = None,
     timeout_s: float = 600.0,
     range_quantile: float = RANGE_QUANTILE,
+    ranges: Sequence[KnownRange] | None = None,
 ) -> dict[str, Path]:
     """Convert ONNX (one float (1, C, H, W) input) to TensorFlow Lite (1, H, W, C) files out_dir/STEM_FORMAT.tflite.
 
@@ -40,61 +79,66 @@ def convert(
     The sparse int8 ones run without XNNPACK only. In int8, dense layers are 1 x 1 convolutions: dense_as_convolutions
     says why. Tensor names are stripped from the files. The converter's log is
     kept as out_dir/STEM_convert.log, with times and peak memory; every file is written whole or not at all.
-
-    Args:
-        onnx_path: as export_onnx writes it.
-        out_dir: created where absent.
-        formats: some of FORMATS.
-        calibration: float32 (N, H, W, C), normalised as in training; needed for int8. 100 or more samples.
-        timeout_s: the child process is killed after this long.
-        range_quantile: int8 ranges reach to this quantile, over the samples, of each sample's lowest and highest
-            value; those of input and output to all. 1.0 is min-max, which a few odd samples can spoil.
+    `Conversion` describes the arguments; `convert_all` takes several models and starts TensorFlow once.
 
     Returns:
         format -> file.
 
     Raises:
         ValueError: an unknown format, no calibration for int8, or a quantile outside 0.5 to 1.
-        ExportError: the conversion failed or took too long; the message names the log.
+        ConversionError: the conversion failed or took too long; the message names the log.
     """
-    onnx_path, out_dir = Path(onnx_path), Path(out_dir)
-    _check_request(onnx_path, formats, calibration)
-    if not 0.5 <= range_quantile <= 1:
-        raise ValueError(f"range_quantile is {range_quantile}; it must lie between 0.5 and 1.")
-    out_dir.mkdir(parents=True, exist_ok=True)
-    log = out_dir / f"{onnx_path.stem}_convert.log"
-    with work_folder(out_dir, "convert") as folder:
-        work = folder.resolve()
-        shutil.copyfile(onnx_path, work / "model.onnx")  # onnx2tf writes into its input
-        if calibration is not None:
-            np.save(work / "calibration.npy", np.asarray(calibration, np.float32))
-        request = {
-            "onnx": str(work / "model.onnx"),
-            "out_dir": str(work),
-            "formats": list(formats),
-            "calibration": str(work / "calibration.npy") if calibration is not None else None,
-            "range_quantile": range_quantile,
-        }
-        _run_worker(request, work, log, timeout_s)
-        contents = {fmt: (work / f"{fmt}.tflite").read_bytes() for fmt in formats}
-    if "int8" in contents:
-        contents["int8"] = dense_as_convolutions(contents["int8"])
-    files = {fmt: out_dir / f"{onnx_path.stem}_{fmt}.tflite" for fmt in formats}
-    write_all({files[fmt]: strip_names(content) for fmt, content in contents.items()})
+    conversion = Conversion(Path(onnx_path), Path(out_dir), tuple(formats), calibration, range_quantile, ranges)
+    (files,) = convert_all([conversion], timeout_s)
     return files
 
 
-def _check_request(onnx_path: Path, formats: Sequence[str], calibration: np.ndarray | None) -> None:
+def convert_all(conversions: Sequence[Conversion], timeout_s: float = 600.0) -> list[dict[str, Path]]:
+    """`convert` for several models in one child process, so that TensorFlow, some 10 s, is started once.
+
+    Where one of them fails, the files of the others are written before ConversionError is raised. `timeout_s` is the
+    time that the child has for each.
+    """
+    for conversion in conversions:
+        _check_request(conversion)
+    if len({(conversion.out_dir.resolve(), conversion.onnx.stem) for conversion in conversions}) < len(conversions):
+        raise ValueError("Two conversions would write the same files; give them different folders or names.")
+    with ExitStack() as stack:
+        folders = []
+        for conversion in conversions:
+            conversion.log.parent.mkdir(parents=True, exist_ok=True)
+            conversion.log.write_text("")
+            folders.append(stack.enter_context(work_folder(conversion.out_dir, "convert")).resolve())
+        requests = [_request(conversion, folder) for conversion, folder in zip(conversions, folders, strict=True)]
+        ended = _run_worker(requests, folders[0], timeout_s * len(conversions)) if conversions else ""
+        files, errors = [], []
+        for conversion, folder in zip(conversions, folders, strict=True):
+            error = _failure(conversion, folder, ended)
+            errors += [error] if error else []
+            files.append({} if error else _keep_files(conversion, folder))
+    if errors:
+        raise ConversionError("\n".join(errors), files)
+    return files
+
+
+def _check_request(conversion: Conversion) -> None:
     """Refuse what would fail later, after the wait."""
     from export.run.runtime import load_runtime
 
+    formats, calibration = conversion.formats, conversion.calibration
     unknown = [fmt for fmt in formats if fmt not in FORMATS]
     if unknown or not formats:
         raise ValueError(f"Unknown formats {unknown}; choose from {', '.join(FORMATS)}.")
-    shape = load_runtime(onnx_path).input_shape  # raises on what is no ONNX file with one input and one output
+    known = conversion.ranges
+    if known is not None and (calibration is None or any(len(v) > len(calibration) for v, _, _ in known)):
+        raise ValueError("ranges need the calibration samples that their values were computed from, as the first ones.")
+    if not 0.5 <= conversion.range_quantile <= 1:
+        raise ValueError(f"range_quantile is {conversion.range_quantile}; it must lie between 0.5 and 1.")
+    shape = load_runtime(conversion.onnx).input_shape  # raises on what is no ONNX file with one input and one output
     if calibration is not None and (calibration.ndim != 4 or calibration.shape[1:] != shape or not len(calibration)):
         raise ValueError(
-            f"calibration has shape {calibration.shape}; {onnx_path} needs (N, {shape[0]}, {shape[1]}, {shape[2]})."
+            f"calibration has shape {calibration.shape}; {conversion.onnx} needs (N, {shape[0]}, {shape[1]}, "
+            f"{shape[2]})."
         )
     if calibration is not None and not np.isfinite(calibration).all():
         raise ValueError("calibration holds values that are not finite; leave those samples out.")
@@ -102,28 +146,67 @@ def _check_request(onnx_path: Path, formats: Sequence[str], calibration: np.ndar
         raise ValueError("int8 needs calibration samples (100 or more images, normalised as in training).")
 
 
-def _run_worker(request: dict[str, Any], work: Path, log: Path, timeout_s: float) -> None:
-    """Run the child to its end, with its output in `log`; raise ExportError unless it succeeded."""
-    (work / "request.json").write_text(json.dumps(request))
+def _request(conversion: Conversion, folder: Path) -> dict[str, Any]:
+    """What the child is told; its inputs are copied into `folder`."""
+    shutil.copyfile(conversion.onnx, folder / "model.onnx")  # onnx2tf writes into its input
+    samples = None
+    if conversion.calibration is not None:
+        samples = str(folder / "calibration.npy")
+        np.save(samples, np.asarray(conversion.calibration, np.float32))
+    ranges = None
+    if conversion.ranges is not None:
+        ranges = str(folder / "ranges.npz")
+        limits = np.array([[low, high] for _, low, high in conversion.ranges], np.float32)
+        values = {str(i): np.asarray(value, np.float32) for i, (value, _, _) in enumerate(conversion.ranges)}
+        np.savez(ranges, limits=limits, **values)  # pyright: ignore[reportArgumentType]
+    return {
+        "onnx": str(folder / "model.onnx"),
+        "out_dir": str(folder),
+        "log": str(conversion.log.resolve()),
+        "formats": list(conversion.formats),
+        "calibration": samples,
+        "range_quantile": conversion.range_quantile,
+        "ranges": ranges,
+    }
+
+
+def _run_worker(requests: list[dict[str, Any]], folder: Path, timeout_s: float) -> str:
+    """Run the child to its end; say how it ended, for those requests that it has not answered."""
+    (folder / "request.json").write_text(json.dumps(requests))
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1", "CUDA_VISIBLE_DEVICES": "-1"}
-    with log.open("w") as stream:
+    child_command = command(WORKER, folder / "request.json")
+    with open(requests[0]["log"], "a") as stream:
         try:
             child = subprocess.run(
-                command(WORKER, work / "request.json"),
-                cwd=work,
-                env=environment,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                timeout=timeout_s,
+                child_command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT, timeout=timeout_s
             )
-        except subprocess.TimeoutExpired as error:
-            raise ExportError(f"The conversion took longer than {timeout_s:g} s and was stopped; see {log}.") from error
-        answer_file = work / "answer.json"
-        answer = json.loads(answer_file.read_text()) if answer_file.is_file() else {}
+        except subprocess.TimeoutExpired:
+            return f"it took longer than {timeout_s:g} s and was stopped"
+    return f"the child process ended with code {child.returncode}"
+
+
+def _failure(conversion: Conversion, folder: Path, ended: str) -> str:
+    """Why there are no files of this conversion, or ""; the log gets the child's answer as its last line."""
+    try:
+        answer = json.loads((folder / "answer.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):  # it was stopped before the answer, or while it wrote it
+        answer = {"error": ended}
+    with conversion.log.open("a") as stream:
         stream.write(json.dumps(answer) + "\n")
-    if child.returncode != 0 or "error" in answer:
-        reason = " ".join(answer.get("error", f"the child process ended with code {child.returncode}").split())
-        raise ExportError(f"The conversion failed: {reason[:300]}; see {log}.")
+    if "error" not in answer:
+        return ""
+    reason = " ".join(answer["error"].split())[:300]
+    return f"The conversion of {conversion.onnx} failed: {reason}; see {conversion.log}."
+
+
+def _keep_files(conversion: Conversion, folder: Path) -> dict[str, Path]:
+    """Move what the child made of one model to its place, without tensor names."""
+    contents = {fmt: (folder / f"{fmt}.tflite").read_bytes() for fmt in conversion.formats}
+    if "int8" in contents:
+        contents["int8"] = dense_as_convolutions(contents["int8"])
+    files = {fmt: conversion.out_dir / f"{conversion.onnx.stem}_{fmt}.tflite" for fmt in conversion.formats}
+    write_all({files[fmt]: strip_names(content) for fmt, content in contents.items()})
+    return files
 
 
 def file_sizes(path: str | Path) -> dict[str, int]:

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from export.micro.flatbuffer import Model, ModelFileError, Op
 
 ALIGNMENT = 16  # MicroArenaBufferAlignment()
+ARENA_MARGIN = 0.03
+"""Added to the planned arena: struct sizes differ between releases of TensorFlow Lite Micro. For b0-nano 82,384 bytes
+are planned, the newest release takes 82,372 on a Cortex-M4 and the Arduino libraries 83,044."""
 _MAX_BUFFERS = 5000  # placing is quadratic; no model for a microcontroller comes near
 
 
@@ -33,7 +36,7 @@ MCU_32 = Target(pointer_bytes=4, cmsis_nn=False)  # other 32-bit processors, ref
 
 @dataclass(frozen=True)
 class ArenaPlan:
-    """Sizes in bytes; `arena_bytes` is what the sketch's tensor arena must hold."""
+    """Sizes in bytes; `arena_bytes` is what the interpreter takes, `reserved_bytes` what a sketch sets aside."""
 
     arena_bytes: int
     activations_bytes: int
@@ -43,9 +46,14 @@ class ArenaPlan:
     """Index of the op during which the most bytes are alive."""
 
 
+def reserved_bytes(plan: ArenaPlan) -> int:
+    """What a sketch sets aside for the arena: the plan and ARENA_MARGIN more, in whole multiples of the alignment."""
+    return math.ceil(plan.arena_bytes * (1 + ARENA_MARGIN) / ALIGNMENT) * ALIGNMENT
+
+
 @dataclass(frozen=True)
 class _Buffer:
-    """A stretch of the arena's start that is alive from step `first` to step `last`: 0 is the input, op i is i + 1."""
+    """A part of the arena's start that is alive from step `first` to step `last`: 0 is the input, op i is i + 1."""
 
     size_bytes: int
     first: int

@@ -1,14 +1,15 @@
-"""The boards that `hpe fit` and `hpe deploy` know: memory, clock, kernels, and what else takes flash and RAM.
+"""The boards that `hpe footprint` and `hpe deploy` know: memory, clock, kernels, and what else takes flash and RAM.
 
 Overheads are planning figures: the Arduino core, the sketch, the camera driver, stack and heap, as compiled programs
-of that kind report them. Rates are MAC a cycle: 0.2 to 0.63 is what MLPerf Tiny results with CMSIS-NN show on a
-Cortex-M4; the others are scaled by the width of the processor's int8 multiply-add.
+of that kind report them. Times were counted on an emulated Cortex-M4 (`export.micro.latency`); those of other
+processors are scaled from it by the width of their int8 multiply-add and have not been measured.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from export.errors import ExportError
 from export.micro.arena import CORTEX_M, MCU_32, Target
 
 
@@ -25,9 +26,8 @@ class Board:
     core_ram_bytes: int
     """Core, sketch, camera driver, stack and heap; the frame buffer comes on top."""
     frame_bytes: int
-    macs_per_cycle: tuple[float, float]
-    element_factor: float
-    """Cycles for an element-wise step, relative to a Cortex-M4."""
+    cycle_factor: tuple[float, float]
+    """Cycles relative to a Cortex-M4's, for the least and the most time."""
     target: Target | None
     library: str
 
@@ -35,28 +35,35 @@ class Board:
     def is_linux(self) -> bool:
         return self.target is None
 
+    @property
+    def uses_arduino_library(self) -> bool:
+        """Whether its library is one of the two Arduino libraries of 2023 and 2024."""
+        return self.library in (_ARDUINO, _CHIRALE)
+
 
 _ARDUINO = "Arduino_TensorFlowLite or Chirale_TensorFLowLite"
+_CHIRALE = "Chirale_TensorFLowLite"
+"""For Arduino boards other than the Nano 33 BLE: the header of Arduino_TensorFlowLite refuses to compile for them."""
 _QQVGA_RGB565 = 160 * 120 * 2
-_CORTEX_M4 = (0.2, 0.63)
+_CORTEX_M4 = (1.0, 1.0)
 
 _TABLE = (
     Board("nano33ble", "Arduino Nano 33 BLE Sense (nRF52840, Cortex-M4F)", 64, 983_040, 262_144, 110_000, 59_904,
-          _QQVGA_RGB565, _CORTEX_M4, 1.0, CORTEX_M, _ARDUINO),
+          _QQVGA_RGB565, _CORTEX_M4, CORTEX_M, _ARDUINO),
     Board("nano33ble-rev2", "Arduino Nano 33 BLE Sense Rev2 (nRF52840, Cortex-M4F)", 64, 983_040, 262_144, 110_000,
-          59_904, _QQVGA_RGB565, _CORTEX_M4, 1.0, CORTEX_M, _ARDUINO),
+          59_904, _QQVGA_RGB565, _CORTEX_M4, CORTEX_M, _ARDUINO),
     Board("portenta-h7", "Arduino Portenta H7 (STM32H747, Cortex-M7 core)", 480, 786_432, 523_624, 180_000, 90_000,
-          _QQVGA_RGB565, (0.35, 1.1), 0.6, CORTEX_M, _ARDUINO),
+          _QQVGA_RGB565, (0.5, 0.6), CORTEX_M, _CHIRALE),
     Board("rp2040", "Raspberry Pi Pico or Nano RP2040 Connect (Cortex-M0+)", 133, 2_097_152, 270_336, 110_000, 50_000,
-          _QQVGA_RGB565, (0.04, 0.12), 2.0, MCU_32, _ARDUINO),
+          _QQVGA_RGB565, (3.5, 5.0), MCU_32, _CHIRALE),
     Board("esp32-s3", "ESP32-S3 (Xtensa LX7, ESP-NN kernels)", 240, 3_145_728, 327_680, 350_000, 90_000,
-          _QQVGA_RGB565, (0.2, 1.5), 1.0, MCU_32, "esp-tflite-micro or Chirale_TensorFLowLite"),
+          _QQVGA_RGB565, (0.42, 1.0), MCU_32, "esp-tflite-micro or Chirale_TensorFLowLite"),
     Board("pi-zero2", "Raspberry Pi Zero 2 W (Cortex-A53)", 1000, 8_000_000_000, 512_000_000, 4_000_000_000,
-          300_000_000, 640 * 480 * 3, (0.5, 3.0), 0.1, None, "LiteRT"),
+          300_000_000, 640 * 480 * 3, (0.08, 0.29), None, "LiteRT"),
     Board("pi4", "Raspberry Pi 4 (Cortex-A72)", 1800, 8_000_000_000, 2_000_000_000, 4_000_000_000, 500_000_000,
-          640 * 480 * 3, (1.0, 6.0), 0.05, None, "LiteRT"),
+          640 * 480 * 3, (0.038, 0.146), None, "LiteRT"),
     Board("pi5", "Raspberry Pi 5 (Cortex-A76)", 2400, 8_000_000_000, 2_000_000_000, 4_000_000_000, 500_000_000,
-          640 * 480 * 3, (3.0, 16.0), 0.04, None, "LiteRT"),
+          640 * 480 * 3, (0.018, 0.056), None, "LiteRT"),
 )  # fmt: skip
 BOARDS = {board.name: board for board in _TABLE}
 
@@ -65,8 +72,8 @@ BOARDS = {board.name: board for board in _TABLE}
 class OpSupport:
     """How a microcontroller runs an op: the resolver's method, planning bytes of kernel code, cycles an element.
 
-    `cycles` is (least, most) for each output element on a Cortex-M4, besides the MACs: the least as measured with the
-    newest kernels at -O2 (2026-10), the most with the Arduino libraries at -Os, on an emulated processor.
+    `cycles` is (least, most) for each output element on a Cortex-M4: the least with the newest kernels at -O2, the most
+    with the Arduino libraries at -Os. Convolutions and dense layers have their own in `export.micro.latency`.
     """
 
     method: str
@@ -77,21 +84,21 @@ class OpSupport:
 # Kernel code adds up to 68,000 to 167,000 bytes of flash for the models of this project, base included.
 INTERPRETER_CODE_BYTES = 40_000
 OPS = {
-    "CONV_2D": OpSupport("AddConv2D", 22_000, (20, 60)),
-    "DEPTHWISE_CONV_2D": OpSupport("AddDepthwiseConv2D", 18_000, (20, 60)),
-    "FULLY_CONNECTED": OpSupport("AddFullyConnected", 9_000, (20, 60)),
-    "ADD": OpSupport("AddAdd", 7_000, (30, 80)),
-    "MUL": OpSupport("AddMul", 6_000, (60, 115)),
+    "CONV_2D": OpSupport("AddConv2D", 22_000),
+    "DEPTHWISE_CONV_2D": OpSupport("AddDepthwiseConv2D", 18_000),
+    "FULLY_CONNECTED": OpSupport("AddFullyConnected", 9_000),
+    "ADD": OpSupport("AddAdd", 7_000, (100, 135)),
+    "MUL": OpSupport("AddMul", 6_000, (100, 115)),
     "MEAN": OpSupport("AddMean", 9_000, (100, 150)),  # for each input element
     "LOGISTIC": OpSupport("AddLogistic", 2_000, (8, 15)),  # the sketch's table
-    "HARD_SWISH": OpSupport("AddHardSwish", 5_000, (90, 160)),
-    "PAD": OpSupport("AddPad", 5_000, (50, 100)),
+    "HARD_SWISH": OpSupport("AddHardSwish", 5_000, (89, 130)),
+    "PAD": OpSupport("AddPad", 5_000, (80, 80)),
     "AVERAGE_POOL_2D": OpSupport("AddAveragePool2D", 6_000),
     "MAX_POOL_2D": OpSupport("AddMaxPool2D", 6_000),
     "RESHAPE": OpSupport("AddReshape", 2_000, (1, 4)),
     "RELU": OpSupport("AddRelu", 4_000),
     "RELU6": OpSupport("AddRelu6", 4_000),
-    "SUB": OpSupport("AddSub", 7_000, (30, 80)),
+    "SUB": OpSupport("AddSub", 7_000, (100, 135)),
     "SUM": OpSupport("AddSum", 9_000, (100, 150)),
     "CONCATENATION": OpSupport("AddConcatenation", 4_000, (2, 10)),
     "TANH": OpSupport("AddTanh", 5_000, (300, 1200)),
@@ -107,28 +114,26 @@ OPS = {
     "QUANTIZE": OpSupport("AddQuantize", 5_000, (20, 60)),
     "DEQUANTIZE": OpSupport("AddDequantize", 4_000, (20, 60)),
 }
-BROADCAST_MUL_CYCLES = (180, 310)
-"""A MUL of an image by one number a channel (squeeze-excitation) takes the slow reference loop."""
-
-
 LARGEST_KERNELS_BYTES = 167_000
-PLANNED_MS = 100
+PLANNED_MS = 340
+"""A third of a second: what b0-nano takes on a Nano 33 BLE with the newest kernels."""
+CYCLES_PER_MAC = 5.5
+"""Of such a network on a Cortex-M4, everything counted; smaller networks take more."""
 
 
 def planned_limits(board: Board) -> dict[str, int]:
     """What a network may cost before there is a file of it: int8 bytes and multiply-accumulates.
 
     The bytes leave flash for the core, the sketch and the most that kernels take; the multiply-accumulates are those of
-    PLANNED_MS at the board's best rate. RAM depends on the operators: ask
-    `export.micro.footprint` once there is a file.
+    PLANNED_MS at best. RAM depends on the operators: ask `export.micro.footprint` once there is a file.
     """
     flash = board.flash_bytes - board.core_flash_bytes - (0 if board.is_linux else LARGEST_KERNELS_BYTES)
-    macs = board.clock_mhz * 1000 * board.macs_per_cycle[1] * PLANNED_MS
+    macs = PLANNED_MS * 1000 * board.clock_mhz / (CYCLES_PER_MAC * board.cycle_factor[0])
     return {"int8_bytes": flash, "macs": int(macs)}
 
 
 def find_board(name: str) -> Board:
-    """The board of that name; ValueError lists the names there are."""
+    """The board of that name; ExportError lists the names there are."""
     if name not in BOARDS:
-        raise ValueError(f"There is no board {name!r}; --board takes one of {', '.join(BOARDS)}.")
+        raise ExportError(f"There is no board {name!r}; --board takes one of {', '.join(BOARDS)}.")
     return BOARDS[name]

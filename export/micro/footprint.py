@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import ExportError
-from export.micro.arena import MCU_32, ArenaPlan, plan_arena
-from export.micro.boards import BROADCAST_MUL_CYCLES, INTERPRETER_CODE_BYTES, OPS, Board, OpSupport, find_board
+from export.micro.arena import ARENA_MARGIN, MCU_32, ArenaPlan, plan_arena, reserved_bytes
+from export.micro.boards import INTERPRETER_CODE_BYTES, OPS, Board, OpSupport, find_board
 from export.micro.flatbuffer import Model, Op, read_model
+from export.micro.latency import latency_ms_range, op_macs
 from export.micro.tflm import check_int8, has_micro, micro_arena
 
 LOGISTIC_TABLE_BYTES = 256
 _OTHER_OP = OpSupport("", 6_000)
+_MEAN_NOTE = (
+    "The Arduino libraries' int8 MEAN rescales in float, LiteRT's in integers: an output may differ by one step. Nets "
+    "with SiLU did; b0-nano was equal on 128 of 128 images."
+)
 
 
 @dataclass(frozen=True)
-class Fit:
-    """The answer of `fit`; sizes in bytes, as they are on the board."""
+class Footprint:
+    """The answer of `footprint`; sizes in bytes, as they are on the board."""
 
     model: str
     board: str
@@ -32,23 +37,31 @@ class Fit:
     """Model, interpreter and kernels, core and sketch."""
     flash_limit_bytes: int
     arena_bytes: int
+    """As planned."""
+    reserved_arena_bytes: int
+    """What the sketch sets aside for it: ARENA_MARGIN more, since libraries differ."""
     host_arena_bytes: int | None
     """What TensorFlow Lite Micro itself takes on this computer (64 bits); None where its wheel is missing."""
     activations_bytes: int
     largest_activation_bytes: int
     ram_bytes: int
-    """Arena, frame buffer, core and sketch."""
+    """Reserved arena, frame buffer, core and sketch."""
     ram_limit_bytes: int
     macs: int
     ops: dict[str, int]
     unsupported_ops: list[str]
     latency_ms_range: tuple[float, float]
+    """Least and most; an estimate, see export.micro.latency."""
+    library: str
+    """What runs the model there."""
+    notes: list[str]
+    """What else to know before the figures are relied on."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def fit(path: str | Path, board: str) -> Fit:
+def footprint(path: str | Path, board: str) -> Footprint:
     """Weighs the model against the board.
 
     Raises ModelFileError for a damaged file or, on a microcontroller, one that is not int8 from end to end (one input,
@@ -62,7 +75,8 @@ def fit(path: str | Path, board: str) -> Fit:
     plan = plan_arena(model, place.target or MCU_32)
     kernels = 0 if place.is_linux else _kernel_bytes(ops)
     flash = model.size_bytes + kernels + place.core_flash_bytes
-    ram = plan.arena_bytes + place.frame_bytes + place.core_ram_bytes
+    reserved = plan.arena_bytes if place.is_linux else reserved_bytes(plan)
+    ram = reserved + place.frame_bytes + place.core_ram_bytes
     ram += model.size_bytes if place.is_linux else 0  # Linux reads the model into RAM
     unsupported = [] if place.is_linux else unsupported_ops(model)
     host_arena = None
@@ -72,7 +86,7 @@ def fit(path: str | Path, board: str) -> Fit:
         except ExportError as error:  # an op that it knows, on types that it does not
             unsupported = [str(error).rstrip(".")]
     advice = _advice(model, plan, place, flash, ram, unsupported)
-    return Fit(
+    return Footprint(
         model=str(path),
         board=place.name,
         fits=not advice,
@@ -83,6 +97,7 @@ def fit(path: str | Path, board: str) -> Fit:
         flash_bytes=flash,
         flash_limit_bytes=place.flash_bytes,
         arena_bytes=plan.arena_bytes,
+        reserved_arena_bytes=reserved,
         host_arena_bytes=host_arena,
         activations_bytes=plan.activations_bytes,
         largest_activation_bytes=plan.largest_activation_bytes,
@@ -92,16 +107,9 @@ def fit(path: str | Path, board: str) -> Fit:
         ops=dict(ops.most_common()),
         unsupported_ops=unsupported,
         latency_ms_range=latency_ms_range(model, place),
+        library=place.library,
+        notes=_notes(model, place),
     )
-
-
-def op_macs(model: Model, op: Op) -> int:
-    """Multiply-accumulates of one op; 0 for all but convolutions and dense layers."""
-    if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-        return 0
-    weights = model.tensors[op.inputs[1]]
-    channels = (weights.shape or (0,))[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
-    return weights.elements // max(channels, 1) * model.tensors[op.outputs[0]].elements
 
 
 def unsupported_ops(model: Model) -> list[str]:
@@ -122,30 +130,6 @@ def unsupported_ops(model: Model) -> list[str]:
     return list(found)
 
 
-def latency_ms_range(model: Model, board: Board) -> tuple[float, float]:
-    """(least, most) milliseconds: MACs at the board's best and worst rate, and the cost of each op's elements."""
-    bounds = []
-    for best in (True, False):
-        rate = board.macs_per_cycle[1 if best else 0]
-        macs = sum(op_macs(model, op) for op in model.ops)
-        steps = sum(_element_cycles(model, op)[0 if best else 1] for op in model.ops)
-        cycles = macs / rate + steps * board.element_factor
-        bounds.append(round(cycles / board.clock_mhz / 1000, 2))
-    return bounds[0], bounds[1]
-
-
-def _element_cycles(model: Model, op: Op) -> tuple[float, float]:
-    """(least, most) cycles on a Cortex-M4 for the op's elements, without its MACs."""
-    if not op.outputs or not op.inputs or op.inputs[0] < 0:
-        return 0.0, 0.0
-    out = model.tensors[op.outputs[0]]
-    elements = model.tensors[op.inputs[0]].elements if op.name in ("MEAN", "SUM") else out.elements
-    least, most = OPS.get(op.name, _OTHER_OP).cycles
-    if op.name == "MUL" and any(i >= 0 and model.tensors[i].elements < out.elements for i in op.inputs):
-        least, most = BROADCAST_MUL_CYCLES
-    return least * elements, most * elements
-
-
 def _kernel_bytes(ops: Counter[str]) -> int:
     """Flash for the interpreter, each kernel once, and the sketch's table for each LOGISTIC."""
     code = sum(OPS.get(name, _OTHER_OP).code_bytes for name in ops)
@@ -154,6 +138,20 @@ def _kernel_bytes(ops: Counter[str]) -> int:
 
 def _op_name(op: Op) -> str:
     return f"CUSTOM {op.custom_code}" if op.name == "CUSTOM" else op.name
+
+
+def _notes(model: Model, board: Board) -> list[str]:
+    """What may differ on the board from what was measured elsewhere."""
+    notes = []
+    rescaled = [op for op in model.ops if op.name == "MEAN" and _rescales(model, op)]
+    if rescaled and board.uses_arduino_library:
+        notes.append(_MEAN_NOTE)
+    return notes
+
+
+def _rescales(model: Model, op: Op) -> bool:
+    source, result = model.tensors[op.inputs[0]], model.tensors[op.outputs[0]]
+    return (source.scale, source.zero_point) != (result.scale, result.zero_point)
 
 
 def _verdict(board: Board, flash: int, ram: int, unsupported: list[str]) -> str:
@@ -182,7 +180,7 @@ def _advice(model: Model, plan: ArenaPlan, board: Board, flash: int, ram: int, u
             else "No model fits: core and kernels alone take more flash than the board has."
         )
     if ram > board.ram_bytes:
-        room = plan.arena_bytes - (ram - board.ram_bytes)
+        room = int(plan.arena_bytes - (ram - board.ram_bytes) / (1 if board.is_linux else 1 + ARENA_MARGIN))
         advice.append(_arena_advice(model, plan, max(room, 0)))
     if unsupported:
         advice.append(

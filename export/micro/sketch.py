@@ -16,15 +16,13 @@ import numpy as np
 
 from export.errors import ExportError
 from export.files import write_all
-from export.micro.arena import plan_arena
+from export.micro.arena import ARENA_MARGIN, plan_arena, reserved_bytes
 from export.micro.boards import OPS, Board, find_board
 from export.micro.flatbuffer import Model, ModelFileError, read_model
-from export.micro.footprint import fit
+from export.micro.footprint import footprint
 from export.micro.logistic import logistic_table
 from export.micro.tflm import check_int8
 
-ARENA_MARGIN = 0.03
-"""Added to the planned arena: struct sizes differ between releases of TensorFlow Lite Micro."""
 ANGLES = ("yaw", "pitch", "roll")
 WIRED_FOR = "nano33ble"
 """The boards whose camera, core and name the sketch's README speaks of."""
@@ -39,23 +37,22 @@ def write_arduino(model_path: str | Path, out_dir: str | Path, board: str, setti
     settings: "mean" and "std" (three numbers each, for red, green, blue on the 0..1 scale), "pose_order" (what the
     three outputs are, e.g. ["yaw", "pitch", "roll"]), "units" ("degrees" or "radians") and, if wanted, "note" (a line
     about the model, for instance its measured accuracy).
-    Raises ModelFileError for a damaged or float model, ValueError for a board or a setting that is none and for a
+    Raises ModelFileError for a damaged or float model, ExportError for a board or a setting that is none and for a
     model that does not fit the board, ExportError where a link stands in the sketch's folder. Nothing is written then.
     A src/config.h that is there, and a README.md of the user's own, stay as they are and are not returned.
     """
     place = find_board(board)
     if place.target is None:
-        raise ValueError(f"The {place.title} runs the .tflite file itself: use `hpe predict` there, not a sketch.")
+        raise ExportError(f"The {place.title} runs the .tflite file itself: use `hpe predict` there, not a sketch.")
     out = Path(out_dir)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", out.resolve().name):
-        raise ValueError(f"Arduino wants sketch folders named with letters, digits, '_', '.' and '-', unlike {out}.")
+        raise ExportError(f"Arduino wants sketch folders named with letters, digits, '_', '.' and '-', unlike {out}.")
     model = check_int8(read_model(model_path))
     _check_shapes(model)
-    verdict = fit(model_path, board)
+    verdict = footprint(model_path, board)
     if not verdict.fits:
-        raise ValueError(f"{model_path} {verdict.verdict}. {' '.join(verdict.advice)}")
-    arena = plan_arena(model, place.target).arena_bytes
-    arena = math.ceil(arena * (1 + ARENA_MARGIN) / 16) * 16
+        raise ExportError(f"{model_path} {verdict.verdict}. {' '.join(verdict.advice)}")
+    arena = reserved_bytes(plan_arena(model, place.target))
     files = {
         "model_data.h": _model_data_h(model),
         "model_data.cpp": _model_data_cpp(model, Path(model_path).read_bytes()),
@@ -149,13 +146,13 @@ const unsigned int g_head_pose_model_bytes = {len(content)};
 def _model_settings(model: Model, arena_bytes: int, settings: Mapping[str, Any]) -> str:
     mean, std = _three_numbers(settings, "mean"), _three_numbers(settings, "std")
     if min(std) <= 0:
-        raise ValueError(f"settings['std'] must be positive, not {std}.")
+        raise ExportError(f"settings['std'] must be positive, not {std}.")
     order = [str(name) for name in settings.get("pose_order", ())]
     if sorted(order) != sorted(ANGLES):
-        raise ValueError(f"settings['pose_order'] must name yaw, pitch and roll once each, not {order}.")
+        raise ExportError(f"settings['pose_order'] must name yaw, pitch and roll once each, not {order}.")
     units = settings.get("units")
     if units not in ("degrees", "radians"):
-        raise ValueError(f"settings['units'] must be 'degrees' or 'radians', not {units!r}.")
+        raise ExportError(f"settings['units'] must be 'degrees' or 'radians', not {units!r}.")
     degrees = 1.0 if units == "degrees" else 180 / math.pi
     tensor_in, tensor_out = model.input, model.output
     table = quantize_table(mean, std, tensor_in.scale, tensor_in.zero_point)
@@ -248,7 +245,7 @@ def _three_numbers(settings: Mapping[str, Any], key: str) -> list[float]:
     except (KeyError, TypeError, ValueError):
         numbers = []
     if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"settings[{key!r}] must hold three numbers (red, green, blue), not {settings.get(key)!r}.")
+        raise ExportError(f"settings[{key!r}] must hold three numbers (red, green, blue), not {settings.get(key)!r}.")
     return numbers
 
 
@@ -269,7 +266,7 @@ def _sketch_folder() -> Path:
     for folder in (here.parent / "_sketch", here.parents[1] / "arduino" / "head_pose"):
         if (folder / "head_pose.ino").is_file():
             return folder
-    raise ValueError("The sketch's sources (arduino/head_pose) are missing; install the package again.")
+    raise ExportError("The sketch's sources (arduino/head_pose) are missing; install the package again.")
 
 
 def _fixed_sources() -> list[Path]:

@@ -1,4 +1,4 @@
-"""A model as `hpe compile` writes it, run on this machine: what ships to a board can be measured here.
+"""A model as `hpe compile` writes it, run on this machine: what runs on a board can be measured here.
 
 Needs a C compiler (cc), and nothing else that export.run does not need.
 """

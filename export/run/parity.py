@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ FORBIDDEN_IN_INT8 = ("QUANTIZE", "DEQUANTIZE", "TRANSPOSE")
 
 
 class ParityError(ExportError):
-    """An exported file strays from torch by more than was allowed; the message names the evidence."""
+    """An exported file deviates from torch by more than was allowed; the message names the evidence."""
+
+    def __init__(self, message: str, deviations: Mapping[str, Deviation], failed: Sequence[str]) -> None:
+        super().__init__(message)
+        self.deviations = dict(deviations)
+        """Of every format."""
+        self.failed = list(failed)
+        """The formats that deviate too far."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def check_parity(
         format -> Deviation.
 
     Raises:
-        ParityError: a format strays too far; the message names formats, first straying layer and evidence.
+        ParityError: a format deviates too far; the message names formats, first deviating layer and evidence.
     """
     outputs = {fmt: load_runtime(path)(samples) for fmt, path in files.items()}  # (N, K) each
     deviations = {fmt: _deviation(output, expected) for fmt, output in outputs.items()}
@@ -118,11 +125,12 @@ def check_parity(
     if "int8" in failed and "fp32" in files:
         layers = layer_deviations(files["fp32"], files["int8"], samples)
         evidence["int8_layers"] = [dataclasses.asdict(layer) for layer in layers]
-        stray = first_stray(layers)
-        where = f" int8 first strays at layer {stray.index} ({stray.operator})." if stray else ""
+        found = first_deviating(layers)
+        where = f" int8 first deviates at layer {found.index} ({found.operator})." if found else ""
     report = _keep_evidence(Path(evidence_dir), evidence, {"samples": samples, "expected": expected, **outputs})
     numbers = ", ".join(f"{fmt} by {deviations[fmt].mean:.3g} (allowed {tolerance[fmt]:.3g})" for fmt in failed)
-    raise ParityError(f"Exported files differ from torch on {len(samples)} samples: {numbers}.{where} See {report}.")
+    message = f"Exported files differ from torch on {len(samples)} samples: {numbers}.{where} See {report}."
+    raise ParityError(message, deviations, failed)
 
 
 def layer_deviations(float_path: str | Path, int8_path: str | Path, samples: np.ndarray) -> list[LayerDeviation]:
@@ -155,14 +163,14 @@ def layer_deviations(float_path: str | Path, int8_path: str | Path, samples: np.
     ]
 
 
-def first_stray(layers: list[LayerDeviation], limit: float = 0.1) -> LayerDeviation | None:
+def first_deviating(layers: list[LayerDeviation], limit: float = 0.1) -> LayerDeviation | None:
     """The first layer from which the relative error stays above `limit` to the end; None where it ends below."""
-    stray = None
+    found = None
     for layer in reversed(layers):
         if layer.relative_error <= limit:
             break
-        stray = layer
-    return stray
+        found = layer
+    return found
 
 
 def _deviation(actual: np.ndarray, expected: np.ndarray) -> Deviation:

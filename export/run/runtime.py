@@ -5,204 +5,33 @@ Needs numpy and ai-edge-litert (or onnxruntime, for ONNX), so that it works on a
 
 from __future__ import annotations
 
+import os
 import time
-from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from export.errors import ExportError
+from export.micro.flatbuffer import read_model
+from export.run.check import check_sizes, doubt
+from export.run.child import ChildRuntime
+from export.run.engines import OnnxRuntime, Runtime, TFLiteRuntime
 
 
-class Runtime(ABC):
-    """A loaded model file. Calling it takes float32 (N, H, W, C) and returns float32 (N, K).
-
-    The files have a fixed batch of 1; the call loops over N.
-
-    Attributes:
-        path: the file.
-        input_shape: (H, W, C).
-        output_size: K.
-        input_scale, input_zero_point, output_scale, output_zero_point: real = scale * (int8 - zero_point);
-            scale is 0 for a float model.
-        kernels: what computes: "xnnpack", "builtin", "reference" or "onnxruntime".
-        init_ms: the time it took to load the file and get ready.
-    """
-
-    path: Path
-    input_shape: tuple[int, int, int]
-    output_size: int
-    input_scale = 0.0
-    input_zero_point = 0
-    output_scale = 0.0
-    output_zero_point = 0
-    kernels: str
-    init_ms: float
-
-    @property
-    def is_int8(self) -> bool:
-        """True where the file takes and returns int8."""
-        return self.input_scale > 0
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """float32 (N, H, W, C), normalised as in training -> float32 (N, K). Quantises and dequantises int8 models."""
-        images = np.asarray(images, np.float32)
-        self._check_shape(images)
-        if not self.is_int8:
-            rows = [self.run_one(image[None]) for image in images]
-            return np.concatenate(rows) if rows else np.empty((0, self.output_size), np.float32)
-        return self.dequantize(self.invoke_raw(self.quantize(images)))
-
-    def invoke_raw(self, images: np.ndarray) -> np.ndarray:
-        """int8 (N, H, W, C) -> int8 (N, K), no scale applied.
-
-        Raises:
-            ExportError: the model is not int8.
-        """
-        if not self.is_int8:
-            raise ExportError(f"{self.path} takes float input; only a full-int8 file has raw int8 input and output.")
-        if images.dtype != np.int8:
-            raise ValueError(f"invoke_raw needs int8 images, not {images.dtype}; quantize() makes them.")
-        self._check_shape(images)
-        rows = [self.run_one(image[None]) for image in images]
-        return np.concatenate(rows) if rows else np.empty((0, self.output_size), np.int8)
-
-    def quantize(self, images: np.ndarray) -> np.ndarray:
-        """Real float32 -> int8, as TensorFlow Lite's QUANTIZE: float32 division, halves away from zero, saturated."""
-        scaled = np.asarray(images, np.float32) / np.float32(self.input_scale)
-        whole = np.trunc(scaled)
-        rounded = np.where(np.abs(scaled - whole) >= 0.5, whole + np.sign(scaled), whole)
-        return np.clip(rounded + self.input_zero_point, -128, 127).astype(np.int8)
-
-    def dequantize(self, raw: np.ndarray) -> np.ndarray:
-        """int8 outputs -> real float32."""
-        return (raw.astype(np.float32) - self.output_zero_point) * np.float32(self.output_scale)
-
-    def run_one(self, image: np.ndarray) -> np.ndarray:
-        """(1, H, W, C) in the file's own type -> (1, K) in the file's own type."""
-        self.set_input(image)
-        self.invoke()
-        return self.get_output()
-
-    @abstractmethod
-    def set_input(self, image: np.ndarray) -> None:
-        """Hand over (1, H, W, C) in the file's own type."""
-
-    @abstractmethod
-    def invoke(self) -> None:
-        """Compute, once, on the input last set."""
-
-    @abstractmethod
-    def get_output(self) -> np.ndarray:
-        """(1, K) in the file's own type."""
-
-    def _check_shape(self, images: np.ndarray) -> None:
-        if images.ndim != 4 or images.shape[1:] != self.input_shape:
-            expected = ", ".join(str(side) for side in self.input_shape)
-            raise ValueError(f"{self.path} takes images of shape (N, {expected}), not {images.shape}.")
-
-
-class TFLiteRuntime(Runtime):
-    """LiteRT. XNNPACK computes where it can; a sparse int8 file, which it refuses, runs on the built-in kernels."""
-
-    def __init__(self, path: Path, threads: int, reference_kernels: bool, xnnpack: bool = True) -> None:
-        try:
-            from ai_edge_litert.interpreter import OpResolverType
-        except ImportError as error:
-            raise ExportError(f"{path} needs ai-edge-litert; install it with `pip install ai-edge-litert`.") from error
-
-        self.path = path
-        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        attempts = [("xnnpack", OpResolverType.BUILTIN)] if xnnpack else []
-        attempts.append(("builtin", plain))
-        if reference_kernels:
-            attempts = [("reference", OpResolverType.BUILTIN_REF)]
-        for last, (self.kernels, resolver) in enumerate(attempts, start=1):
-            start = time.perf_counter()
-            try:
-                self._interpreter = _open_tflite(path, threads, resolver)
-                break
-            except (ValueError, RuntimeError) as error:
-                if last == len(attempts):
-                    raise ExportError(
-                        f"{path} is not a TensorFlow Lite model that runs here: {_line(error)}"
-                    ) from error
-        self.init_ms = (time.perf_counter() - start) * 1e3
-
-        self._input, self._output = _single_ends(path, self._interpreter)
-        _, height, width, channels = (int(side) for side in self._input["shape"])
-        self.input_shape = (height, width, channels)
-        self.output_size = int(np.prod(self._output["shape"]))
-        if self._input["dtype"] == np.int8:
-            self.input_scale, self.input_zero_point = self._input["quantization"]
-            self.output_scale, self.output_zero_point = self._output["quantization"]
-
-    def set_input(self, image: np.ndarray) -> None:
-        self._interpreter.set_tensor(self._input["index"], image)
-
-    def invoke(self) -> None:
-        self._interpreter.invoke()
-
-    def get_output(self) -> np.ndarray:
-        return self._interpreter.get_tensor(self._output["index"]).reshape(1, -1)  # (1, K)
-
-
-class OnnxRuntime(Runtime):
-    """onnxruntime on the CPU. The file is NCHW, as torch wrote it; the images are transposed here."""
-
-    kernels = "onnxruntime"
-
-    def __init__(self, path: Path, threads: int) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ExportError(f"{path} needs onnxruntime; install it with `pip install onnxruntime`.") from error
-
-        self.path = path
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors
-        start = time.perf_counter()
-        try:
-            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        except OSError:
-            raise
-        except Exception as error:  # onnxruntime has an exception class for each kind of damage
-            raise ExportError(f"{path} is not an ONNX model that runs here: {_line(error)}") from error
-        self.init_ms = (time.perf_counter() - start) * 1e3
-
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ExportError(_ends_message(path, len(inputs), len(outputs)))
-        shape = inputs[0].shape
-        if len(shape) != 4 or shape[0] != 1 or inputs[0].type != "tensor(float)":
-            raise ExportError(f"{path} takes {inputs[0].type} {shape}; a float (1, C, H, W) input is needed.")
-        _, channels, height, width = shape
-        self.input_shape = (height, width, channels)
-        self.output_size = int(np.prod(outputs[0].shape))
-        self._names = inputs[0].name, [outputs[0].name]
-
-    def set_input(self, image: np.ndarray) -> None:
-        self._image = np.ascontiguousarray(image.transpose(0, 3, 1, 2))  # (1, C, H, W)
-
-    def invoke(self) -> None:
-        name, wanted = self._names
-        (self._result,) = self._session.run(wanted, {name: self._image})
-
-    def get_output(self) -> np.ndarray:
-        return np.asarray(self._result).reshape(1, -1)  # (1, K)
-
-
-def load_runtime(path: str | Path, threads: int = 1, reference_kernels: bool = False, xnnpack: bool = True) -> Runtime:
+def load_runtime(
+    path: str | Path, threads: int = 1, reference_kernels: bool = False, xnnpack: bool = True, trusted: bool = False
+) -> Runtime:
     """Load a .tflite (LiteRT) or .onnx (onnxruntime) file.
+
+    A .tflite passes our reader's checks first. Where its graph cannot be shown to be safe (export.run.check), it runs
+    in a child process with a memory limit (export.run.child).
 
     Args:
         path: the file; the suffix decides.
-        threads: CPU threads.
+        threads: CPU threads; no more are used than there are cores.
         reference_kernels: use TensorFlow Lite's slow reference kernels, which TensorFlow Lite Micro matches bit by bit.
         xnnpack: False leaves a .tflite to TensorFlow Lite's built-in kernels.
+        trusted: the file was made or verified by this program, so that it runs in this process.
 
     Raises:
         ExportError: not such a file, damaged, with an operator that nothing here computes, or with more than one
@@ -212,11 +41,24 @@ def load_runtime(path: str | Path, threads: int = 1, reference_kernels: bool = F
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}.")
+    threads = usable_threads(threads)
     if path.suffix == ".onnx":
         return OnnxRuntime(path, threads)
     if path.suffix == ".tflite":
-        return TFLiteRuntime(path, threads, reference_kernels, xnnpack)
+        kernels = ("reference",) if reference_kernels else ("xnnpack", "builtin")[not xnnpack :]
+        reason = None if trusted else doubt(check_sizes(read_model(path)))
+        if reason is None:
+            return TFLiteRuntime(path, threads, kernels)
+        return ChildRuntime(path, threads, kernels, reason)
     raise ExportError(f"{path} is neither .onnx nor .tflite; export the model first.")
+
+
+def usable_threads(threads: int) -> int:
+    """`threads`, but no more than the cores that this process may use."""
+    if threads < 1:
+        raise ExportError(f"{threads} threads cannot compute anything; give 1 or more.")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(threads, cores)
 
 
 def measure_latency(runtime: Runtime, runs: int = 50, seconds: float = 1.0, warmup_runs: int = 10) -> dict[str, float]:
@@ -233,17 +75,12 @@ def measure_latency(runtime: Runtime, runs: int = 50, seconds: float = 1.0, warm
     image = np.random.default_rng(0).normal(size=(1, *runtime.input_shape)).astype(np.float32)
     runtime.set_input(runtime.quantize(image) if runtime.is_int8 else image)
 
-    def timed() -> float:
-        start = time.perf_counter()
-        runtime.invoke()
-        return (time.perf_counter() - start) * 1e3
-
-    first = timed()
-    warmup = [timed() for _ in range(warmup_runs)]
+    first = runtime.timed_invoke()
+    warmup = [runtime.timed_invoke() for _ in range(warmup_runs)]
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < runs or time.perf_counter() < end:
-        times.append(timed())
+        times.append(runtime.timed_invoke())
     return {
         "init_ms": runtime.init_ms,
         "first_ms": first,
@@ -255,36 +92,3 @@ def measure_latency(runtime: Runtime, runs: int = 50, seconds: float = 1.0, warm
         "median_ms": float(np.median(times)),
         "runs": len(times),
     }
-
-
-def _open_tflite(path: Path, threads: int, resolver: Any) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
-    content = path.read_bytes()
-    interpreter = Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
-    interpreter.allocate_tensors()
-    return interpreter
-
-
-def _single_ends(path: Path, interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The details of the one input (1, H, W, C) and the one output, both float32 or both int8."""
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ExportError(_ends_message(path, len(inputs), len(outputs)))
-    (source,), (result,) = inputs, outputs
-    if len(source["shape"]) != 4 or source["shape"][0] != 1:
-        raise ExportError(f"{path} takes an input of shape {list(source['shape'])}; (1, H, W, C) is needed.")
-    if source["dtype"] != result["dtype"] or source["dtype"] not in (np.float32, np.int8):
-        ends = f"{source['dtype'].__name__} input and {result['dtype'].__name__} output"
-        raise ExportError(f"{path} has {ends}; both must be float32 or both int8.")
-    return source, result
-
-
-def _ends_message(path: Path, inputs: int, outputs: int) -> str:
-    return f"{path} has {inputs} inputs and {outputs} outputs; one of each is needed."
-
-
-def _line(error: BaseException) -> str:
-    """The message of another library's exception, on one line of bearable length."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else text[:297] + "..."

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from hpe.cli.output import Data, Json, say, write
+from hpe.cli.output import Data, Json, say, write_result
 
 
 def check(
@@ -36,7 +36,7 @@ def check(
         say(str(pair))
     if against is not None:
         say(f"{spec}: {len(pairs) or 'no'} near-duplicates of {against}")
-    write(json, {"bad": [asdict(f) for f in faults], "near_duplicates": [asdict(p) for p in pairs]})
+    write_result(json, {"bad": [asdict(f) for f in faults], "near_duplicates": [asdict(p) for p in pairs]})
     if faults or pairs:
         sys.exit(1)
 
@@ -70,7 +70,7 @@ def prepare(spec: Positional[Data], json: Json = None) -> None:
     summary = prepare_data(spec)
     for part in summary:
         say(str(part))
-    write(json, [asdict(part) for part in summary])
+    write_result(json, [asdict(part) for part in summary])
     say("next: hpe train --data SPEC --out RUN, with the same SPEC")
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from signal import SIGINT
+from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from hpe.cli.output import Json, Model, say, write
+from hpe.cli.output import Json, Model, say, say_aside, write_result
 
 
 def predict(
@@ -22,7 +24,9 @@ def predict(
     draw: Annotated[Path | None, arg(metavar="DIR")] = None,
     smooth: bool = True,
     frames: Annotated[int | None, arg(metavar="N")] = None,
+    reference: Annotated[bool, FlagCreatePairsOff] = False,
     csv: Annotated[Path | None, arg(metavar="FILE")] = None,
+    jsonl: Annotated[Path | None, arg(metavar="FILE")] = None,
     json: Json = None,
 ) -> None:
     """Estimate the head pose of every face in pictures, videos or before a camera. Example: hpe predict selfie.jpg
@@ -32,107 +36,72 @@ def predict(
 
     Args:
         sources: Pictures, videos, and folders of them.
-        model: The name of a shipped model (see hpe models), a .onnx or .tflite file, or a run folder. Left out: the
+        model: The name of a released model (see hpe models), a .onnx or .tflite file, or a run folder. Left out: the
             default model.
         camera: Look through this camera until Ctrl-C; 0 is the first.
         box: The face in every picture, in pixels: left, top, width, height of the box around its landmarks.
         boxes: Face boxes by picture: a CSV with the columns file, x, y, w, h.
         crops: The pictures are face crops already (hpe data preview shows such).
-        draw: Write pictures (.png) and videos (.mp4) with boxes, axes and angles into this folder.
+        draw: Write pictures (.png) and videos (.mp4) with boxes, axes and angles into this folder. Nothing that is
+            there is overwritten but pictures drawn by an earlier call; another name is chosen and told.
         smooth: Filter the poses of a video over time (One Euro).
-        frames: End each video, or the camera, after so many frames.
-        csv: Write a row for each face here, with the milliseconds that finding it and the model took.
-        json: Write the same here, and the sources that gave no pose.
+        frames: End each video, or the camera, after N frames.
+        reference: Compute a .tflite with TensorFlow Lite's reference kernels, slowly, to compare with a board bit by
+            bit; XNNPACK may differ by a step of the output (0.7 degrees).
+        csv: Write a row for each face here as it is found, with the milliseconds that finding it and the model took;
+            - is standard output.
+        jsonl: Write the same as a JSON object per line.
+        json: Write the same here at the end, and the sources that gave no pose.
     """
     from hpe.inference.app import PredictOptions, run_predict
-    from hpe.inference.sources import parse_box, read_boxes
-    from hpe.io.files import write_csv
+    from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct
+    from hpe.inference.sources import expand, parse_box, read_boxes
 
+    inputs = [*expand(sources), *(path for path in (boxes, Path(model) if model else None) if path is not None)]
+    check_distinct({"--csv": csv, "--jsonl": jsonl, "--json": json}, inputs)
     places = read_boxes(boxes) if boxes is not None else None
     if box is not None:
         places = {"": [parse_box(box)]}
-    options = PredictOptions(places, crops, smooth, draw, frames)
-    outcome = run_predict(model, sources, camera, options, report=say)
-    if csv is not None:
-        write_csv(csv, outcome.rows)
-    write(json, {"faces": outcome.rows, "faults": outcome.faults})
+    options = PredictOptions(places, crops, smooth, draw, frames, reference)
+    report = say_aside if STANDARD_OUTPUT in (csv, jsonl) else say
+    rows: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        writers = [] if json is None else [rows.append]
+        for path, as_json in ((csv, False), (jsonl, True)):
+            if path is not None:
+                writers.append(stack.enter_context(RowFile(path, as_json)).write)
+        outcome = run_predict(model, sources, camera, options, lambda row: [write(row) for write in writers], report)
+    write_result(json, {"faces": rows, "faults": outcome.faults})
     for fault in outcome.faults:
-        print(f"hpe: {fault}", file=sys.stderr)
+        say_aside(f"hpe: {fault}")
+    if outcome.stopped_by and (camera is None or outcome.stopped_by != SIGINT):  # Ctrl-C is how a camera ends
+        sys.exit(128 + outcome.stopped_by)
     if outcome.faults:
         sys.exit(1 if outcome.rows else 2)
 
 
-def models(json: Json = None) -> None:
-    """List the models that ship: bytes, gzip bytes, multiply-accumulates, arena, error, and the boards they fit.
-
-    Args:
-        json: Write the cards here, with data, protocol and limits.
-    """
-    from hpe.model.cards import cards
-    from hpe.model.zoo import print_models
-
-    known = cards()
-    if known:
-        print_models(known)
-    else:
-        say("no model ships with this version; train one with hpe train")
-    write(json, known)
-
-
-def bench(
-    models: Positional[Annotated[list[str], arg(metavar="MODEL")]],
-    seconds: float = 10.0,
-    threads: int = 1,
-    xnnpack: bool = True,
-    out: Annotated[Path | None, arg(metavar="CSV|FOLDER")] = None,
-    json: Json = None,
-) -> None:
-    """Time models on this machine, one image at a time, in turns; with what TensorFlow Lite's benchmark_model reports.
-
-    Args:
-        models: .onnx and .tflite files, or names of shipped models.
-        seconds: How long each is measured; from 10 on the figures count.
-        threads: Threads of the interpreter.
-        xnnpack: Compute .tflite files with XNNPACK where it can; --no-xnnpack leaves them to the built-in kernels.
-        out: Write the figures and the machine here: a .csv file, or a folder, where the file is named by hardware.
-        json: Write the figures here.
-    """
-    from hpe.deploy.bench import run_bench, write_bench
-
-    table = run_bench(models, seconds, threads, report=say, xnnpack=xnnpack)
-    for model, row in table.items():
-        say(f"{model}: median {row['median_ms']:.3f} ms, mean {row['avg_ms']:.3f} +- {row['std_ms']:.3f}, "
-            f"{row['min_ms']:.3f} to {row['max_ms']:.3f} ({row['runs']} runs)")  # fmt: skip
-        say(f"  init {row['init_ms']:.1f} ms, first {row['first_ms']:.3f}, warm-up {row['warmup_ms']:.3f}; "
-            f"{row['load_memory_bytes'] / 1e6:.1f} MB to load; {threads} thread(s), {row['kernels']}")  # fmt: skip
-        for fact in ("temperature_c", "throttled"):
-            if f"{fact}_after" in row:
-                say(f"  {fact} {row[f'{fact}_before']} before, {row[f'{fact}_after']} after")
-    if out is not None:
-        say(f"written: {write_bench(table, out)}")
-    write(json, table)
-
-
-def fit(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:
+def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:
     """Does a model fit a board? Flash, RAM, operators, multiply-accumulates, estimated time; exit 1 if it does not.
 
     Args:
-        model: A .tflite file, or the name of a shipped model; microcontrollers need full int8.
+        model: A .tflite file, or the name of a released model; microcontrollers need full int8.
         board: The board, for instance nano33ble, rp2040, esp32-s3, pi4; a wrong name lists them all.
         json: Write the numbers here.
     """
-    from export.micro.footprint import fit as fit_board
+    from export.micro.footprint import footprint as board_footprint
     from hpe.model.zoo import resolve_model
 
-    answer = fit_board(resolve_model(model), board)
+    answer = board_footprint(resolve_model(model), board)
     low, high = answer.latency_ms_range
     say(f"{model} {answer.verdict}")
     say(f"flash {answer.flash_bytes:,} of {answer.flash_limit_bytes:,} bytes, {answer.model_bytes:,} of them the model")
-    say(f"RAM {answer.ram_bytes:,} of {answer.ram_limit_bytes:,} bytes, {answer.arena_bytes:,} of them the arena")
+    arena = f"{answer.reserved_arena_bytes:,} of them the arena ({answer.arena_bytes:,} planned)"
+    say(f"RAM {answer.ram_bytes:,} of {answer.ram_limit_bytes:,} bytes, {arena}")
     say(f"{answer.macs:,} multiply-accumulates, {sum(answer.ops.values())} operators, about {low:.0f} to {high:.0f} ms")
-    for advice in answer.advice:
-        say(f"- {advice}")
-    write(json, answer.to_json())
+    say(f"library: {answer.library}")
+    for line in (*answer.notes, *answer.advice):
+        say(f"- {line}")
+    write_result(json, answer.to_json())
     if not answer.fits:
         sys.exit(1)
 
@@ -141,7 +110,7 @@ def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> Non
     """Write a complete Arduino sketch that runs a model.
 
     Args:
-        model: A full-int8 .tflite file, or the name of a shipped model.
+        model: A full-int8 .tflite file, or the name of a released model.
         out: Folder of the sketch; its name becomes the sketch's name.
         board: The board, for instance nano33ble; a wrong name lists them all.
     """
@@ -169,7 +138,7 @@ def compile_c(
     The C gives the same bytes as TensorFlow Lite's reference kernels, and uses the DSP instructions of a Cortex-M4.
 
     Args:
-        model: A full-int8 .tflite file of one input and one output, or the name of a shipped model.
+        model: A full-int8 .tflite file of one input and one output, or the name of a released model.
         out: Folder for NAME.c and NAME.h.
         name: Begins the names of files and functions; left out, the model's own.
         flash: Refuse a model that takes more flash, code included.
@@ -187,7 +156,7 @@ def compile_c(
     for note in compiled.notes:
         say(f"- {note}")
     say(f"next: add both files to your project and call {compiled.name}_run(input, output)")
-    write(json, compiled.to_json())
+    write_result(json, compiled.to_json())
 
 
 def profile(
@@ -201,7 +170,7 @@ def profile(
     network); cycles are about a third more, and flash wait states come on top.
 
     Args:
-        model: A full-int8 .tflite file of one input and one output, or the name of a shipped model.
+        model: A full-int8 .tflite file of one input and one output, or the name of a released model.
         explorer: Write the instructions as node data for Model Explorer here (.json).
         json: Write the rows here.
     """
@@ -218,8 +187,8 @@ def profile(
     say(f"{total['instructions']:>12,} {total['macs']:>11,} {total['flash_bytes']:>8,} "
         f"{max(row['ram_bytes'] for row in rows):>7,} in all")  # fmt: skip
     if explorer is not None:
-        write(explorer, explorer_data(rows))
-    write(json, rows)
+        write_result(explorer, explorer_data(rows))
+    write_result(json, rows)
 
 
 def serial(
@@ -243,14 +212,12 @@ def serial(
     metrics = run_serial(port, data, camera, count, report=say)
     if metrics is not None:
         say(f"MAE {metrics.mean_deg:.2f} deg over {metrics.n} faces, computed on the board")
-        write(json, metrics.to_dict())
+        write_result(json, metrics.to_dict())
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict,
-    "models": models,
-    "bench": bench,
-    "fit": fit,
+    "footprint": footprint,
     "deploy": deploy,
     "compile": compile_c,
     "profile": profile,

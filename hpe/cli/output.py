@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,12 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def write(path: Path | None, value: Any) -> None:
+def say_aside(line: str) -> None:
+    """Print a line on standard error, where standard output is for data."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def write_result(path: Path | None, value: Any) -> None:
     """Write the value that --json asked for, if it did."""
     if path is not None:
         from hpe.io.files import write_json

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from export.run.runtime import Runtime, load_runtime
+from export.run.runtime import Runtime, load_runtime, usable_threads
 from hpe.io.environment import environment
 from hpe.io.files import merge_result, write_csv
-from hpe.model.zoo import ModelNameError, resolve_model
+from hpe.model.zoo import ModelNameError, is_released, resolve_model
 
 VALID_S = 10.0
 """Seconds that a model must be measured for."""
@@ -41,14 +41,15 @@ def run_bench(
 
     For each: init_ms, first_ms, warmup_ms, avg_ms, min_ms, max_ms, std_ms, median_ms, runs, seconds, valid,
     load_memory_bytes (what loading and warming up added to the process), peak_memory_bytes (of the process since its
-    start), threads, kernels ("xnnpack", "builtin" or "onnxruntime") and what `machine_state` says before and after.
+    start), threads (no more than there are cores), kernels ("xnnpack", "builtin" or "onnxruntime"; in a child process
+    where the file is in doubt, whose memory is then not counted) and what `machine_state` says before and after.
     """
-    files = [_file(model) for model in models]
+    files, threads = [_file(model) for model in models], usable_threads(threads)
     before = machine_state()
     runtimes, table = [], []
-    for file in files:
+    for model, file in zip(models, files, strict=True):
         resident = memory_bytes()["resident"]
-        runtime = load_runtime(file, threads=threads, xnnpack=xnnpack)
+        runtime = load_runtime(file, threads=threads, xnnpack=xnnpack, trusted=is_released(model))
         first_ms, warm_up_ms = _warm_up(runtime)
         grown = max(0, memory_bytes()["resident"] - resident)
         row: dict[str, Any] = {"init_ms": runtime.init_ms, "first_ms": first_ms, "warmup_ms": warm_up_ms}
@@ -139,7 +140,7 @@ def _warm_up(runtime: Runtime) -> tuple[float, float]:
     """Set a random input; milliseconds of the first inference, and the mean of the WARM_UP_RUNS after it."""
     image = np.random.default_rng(0).normal(size=(1, *runtime.input_shape)).astype(np.float32)
     runtime.set_input(runtime.quantize(image) if runtime.is_int8 else image)
-    times = [_timed(runtime) for _ in range(1 + WARM_UP_RUNS)]
+    times = [runtime.timed_invoke() for _ in range(1 + WARM_UP_RUNS)]
     return times[0], float(np.mean(times[1:]))
 
 
@@ -152,12 +153,6 @@ def _in_turns(runtimes: Sequence[Runtime], seconds: float) -> list[list[float]]:
             end = time.perf_counter() + min(TURN_S, seconds)
             begin = time.perf_counter()
             while time.perf_counter() < end:
-                times[index].append(_timed(runtime))
+                times[index].append(runtime.timed_invoke())
             spent[index] += time.perf_counter() - begin
     return times
-
-
-def _timed(runtime: Runtime) -> float:
-    start = time.perf_counter()
-    runtime.invoke()
-    return (time.perf_counter() - start) * 1e3

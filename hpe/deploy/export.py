@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hpe.data.faces import load_faces
-from hpe.deploy.samples import CALIBRATION_BALANCE, CALIBRATION_SAMPLES, PARITY_SAMPLES, random_crops
+import numpy as np
+
+from export.files import work_folder
+from hpe.deploy.learnt import learnt_ranges
+from hpe.deploy.samples import Samples, export_samples
 from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result, read_json, write_json
 from hpe.io.records import read_record
@@ -16,12 +22,27 @@ from hpe.model.preprocess import MEAN, STD, preprocess
 from hpe.model.zoo import released_card
 from hpe.pose.crop import IMAGE_SIZE
 
-QUANTISED_TOLERANCE_DEG = 12.0
-"""Mean deviation from torch at which an export fails: about what guessing the median pose costs."""
-WORRYING_DEG = 1.0
-"""Mean deviation above which the export says what may help."""
+if TYPE_CHECKING:
+    from export.convert.tflite import Conversion, KnownRange
+
+Report = Callable[[str], None]
+QUANTISED_TOLERANCE_DEG = 1.0
+"""Mean deviation from torch at which a quantised file is refused; nets with ReLU6 deviate by 0.6 to 0.8 in int8."""
 EXACT_TOLERANCE_DEG = 0.05
 """Mean deviation from torch that is allowed where nothing is quantised: ONNX, fp32, sparse."""
+EXACT_FORMATS = ("onnx", "fp32", "sparse")
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """One network to export."""
+
+    run: Path
+    """Folder of a finished run, or the name of a released model."""
+    calibration: str | None = None
+    """The data SPEC whose images set the int8 ranges; None: what the run was trained on."""
+    out: Path | None = None
+    """Where the files go; None: into the run folder. A released model has none and knows no data: it needs both."""
 
 
 def run_export(
@@ -29,68 +50,173 @@ def run_export(
     calibration: str | None = None,
     formats: Sequence[str] = ("fp32", "int8"),
     tolerance_deg: float = QUANTISED_TOLERANCE_DEG,
-    report: Callable[[str], None] = print,
+    report: Report = print,
     out: Path | None = None,
 ) -> dict[str, Path]:
-    """Write model.onnx and model_FORMAT.tflite into the run folder, or into `out`. Returns files by format.
+    """Write model.onnx and model_FORMAT.tflite into the run folder, or into `out`. Returns files by format."""
+    (files,) = export_all([ExportJob(run, calibration, out)], formats, tolerance_deg, report)
+    return files
 
-    Sizes and parity go into the result.json there. A released model has no folder to write to and knows no data: it
-    needs `out` and `calibration`.
 
-    `calibration` is the data SPEC whose images set the int8 ranges (default: what the run was trained on). Every file
-    is compared with torch on 64 of them; one that strays by more than `tolerance_deg` degrees in the mean (0.05 where
-    nothing is quantised) raises ParityError, with the evidence in parity.json.
+def export_all(
+    jobs: Sequence[ExportJob],
+    formats: Sequence[str] = ("fp32", "int8"),
+    tolerance_deg: float = QUANTISED_TOLERANCE_DEG,
+    report: Report = print,
+) -> list[dict[str, Path]]:
+    """Export several networks, with TensorFlow started once. Returns files by format for each.
+
+    Every file is compared with torch on 64 images that did not calibrate it, spread over all sources of the data. One
+    that deviates by more than `tolerance_deg` degrees in the mean (0.05 where nothing is quantised) is not kept, what
+    was there before stays, and ParityError is raised, with the evidence in parity.json; the others are kept. Sizes and
+    parity of what is kept go into the result.json there.
     """
-    from export.convert.onnx import export_onnx
-    from export.convert.tflite import FORMATS, convert, file_sizes, write_metadata
-    from export.run.parity import check_int8_graph, check_parity
-    from hpe.model.net import example_input, fold_output_scale, load_model, predict_all
+    from export.convert.tflite import FORMATS, ConversionError, convert_all
+    from export.errors import ExportError
 
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ConfigError(f"--formats {','.join(formats)}: choose from {','.join(FORMATS)}")
+    errors: list[ExportError] = []
+    with ExitStack() as stack:
+        traced = [_trace(job, stack, report) for job in jobs]
+        try:
+            converted = convert_all([one.conversion(formats) for one in traced])
+        except ConversionError as error:
+            errors.append(error)
+            converted = error.files
+        finished = []
+        for one, files in zip(traced, converted, strict=True):
+            try:
+                finished.append(_finish(one, files, tolerance_deg, report) if files else {})
+            except ExportError as error:
+                errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExportError("\n".join(map(str, errors)))
+    return finished
+
+
+@dataclass(frozen=True, eq=False)
+class _Traced:
+    """A network as ONNX, in a working folder, with what its files are compared with."""
+
+    target: Path
+    onnx: Path
+    spec: str
+    samples: Samples
+    expected: np.ndarray
+    """torch's poses of the parity samples, (M, 3)."""
+    act: str
+    ranges: list[KnownRange] | None
+    """int8 ranges from quantisation-aware training; None: the calibration sets them."""
+
+    def conversion(self, formats: Sequence[str]) -> Conversion:
+        from export.convert.tflite import Conversion
+
+        calibration = preprocess(self.samples.calibration)
+        folder = self.onnx.parent
+        return Conversion(self.onnx, folder, tuple(formats), calibration, ranges=self.ranges, log_dir=self.target)
+
+
+def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
+    """Write the ONNX file, in a folder that goes with `stack`."""
+    from export.convert.onnx import export_onnx
+    from hpe.model.net import example_input, fold_output_scale, load_model, predict_all
+
+    run = job.run
     network = fold_output_scale(load_model(run))
-    if released_card(run) is not None and (out is None or calibration is None):
+    if released_card(run) is not None and (job.out is None or job.calibration is None):
         raise ConfigError(f"{run} is a released model; say where to write with --out, and give --calibration SPEC")
-    spec = calibration or read_record(RunConfig, run / "config.json").data
+    spec = job.calibration or read_record(RunConfig, run / "config.json").data
     if spec is None:
         raise ConfigError(f"{run}: its config.json names no training data; give --calibration SPEC")
-    report(f"exporting {run} to ONNX and TFLite ({', '.join(formats)})")
-    if out is not None:
-        _note_origin(run, out)
-        run = out
-    crops = random_crops(load_faces(spec, skip_bad=True), CALIBRATION_SAMPLES, CALIBRATION_BALANCE)
-    onnx = export_onnx(network, example_input(), run / "model.onnx")
-    files = {"onnx": onnx, **convert(onnx, run, formats=tuple(formats), calibration=preprocess(crops))}
-    merge_result(run, "files", {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()})
-    for path in files.values():
-        write_metadata(path, model_metadata(spec))
-    if "int8" in files:
-        check_int8_graph(files["int8"])
-    allowed = {name: EXACT_TOLERANCE_DEG if name in ("onnx", "fp32", "sparse") else tolerance_deg for name in files}
-    crops = crops[:PARITY_SAMPLES]
-    parity = check_parity(files, preprocess(crops), predict_all(network, crops), allowed, run)
+    report(f"exporting {run}")
+    target = job.out or run
+    if job.out is not None:
+        _note_origin(run, job.out)
+    samples = export_samples(spec)
+    if not len(samples.parity):
+        report(f"warning: {spec} has too few faces to keep some apart; files are compared on those that calibrate them")
+        samples = Samples(samples.calibration, samples.calibration)
+    folder = stack.enter_context(work_folder(target, "export"))
+    onnx = export_onnx(network, example_input(), folder / "model.onnx")
+    expected, ranges = predict_all(network, samples.parity), learnt_ranges(run, samples.calibration)
+    return _Traced(target, onnx, spec, samples, expected, network.config.act, ranges)
+
+
+def _finish(one: _Traced, converted: Mapping[str, Path], tolerance_deg: float, report: Report) -> dict[str, Path]:
+    """Check the files of one network, move those that pass to their place and note them in its result.json."""
+    from export.run.parity import ParityError, check_int8_graph, check_parity
+
+    made = {"onnx": one.onnx, **converted}
+    if "int8" in made:
+        check_int8_graph(made["int8"])
+    allowed = {name: EXACT_TOLERANCE_DEG if name in EXACT_FORMATS else tolerance_deg for name in made}
+    refused = None
+    try:
+        parity = check_parity(made, preprocess(one.samples.parity), one.expected, allowed, one.target)
+    except ParityError as error:
+        refused, parity = error, {name: d for name, d in error.deviations.items() if name not in error.failed}
+    files = _keep({name: made[name] for name in parity}, one)
     entries = {files[name].name: {"mean_deg": d.mean, "max_deg": d.max, "n": d.n} for name, d in parity.items()}
-    merge_result(run, "parity", entries)
+    merge_result(one.target, "parity", entries)
+    if refused is not None:
+        kept = f" Kept: {', '.join(files)}." if files else ""
+        message = f"{one.target}: {refused}{kept} {_advice(refused, one.act)}"
+        raise ParityError(message, refused.deviations, refused.failed) from None
     for name, deviation in parity.items():
-        if deviation.mean > WORRYING_DEG:
-            advice = "" if network.config.act == "relu6" else "; --act relu6 loses least in int8"
-            report(f"warning: {name} strays from torch by {deviation.mean:.1f} deg in the mean; train longer{advice}")
+        if deviation.mean > QUANTISED_TOLERANCE_DEG:
+            report(f"warning: {name} deviates from torch by {deviation.mean:.1f} deg in the mean")
     if "int8" in files:
-        report_target_board(run, files["int8"], report)
+        report_target(one.target, files["int8"], report)
     return files
 
 
-def report_target_board(run: Path, file: Path, report: Callable[[str], None]) -> None:
-    """Where a net was pruned for a board, say whether the int8 file fits it: only a file tells operators and arena."""
-    from export.micro.footprint import fit
+def _keep(made: Mapping[str, Path], one: _Traced) -> dict[str, Path]:
+    """Move files that passed their checks to their place, with metadata beside them and sizes in result.json."""
+    from export.convert.tflite import file_sizes, write_metadata
 
-    board = read_record(RunOrigin, run / "result.json").config.lineage.target.get("board")
-    if board is None:
-        return
-    answer = fit(file, str(board))
-    for line in (f"{file} {answer.verdict}", *(f"- {advice}" for advice in answer.advice)):
-        report(line)
+    files = {name: one.target / path.name for name, path in made.items()}
+    for name, path in files.items():
+        os.replace(made[name], path)
+        write_metadata(path, model_metadata(one.spec))
+    sizes = {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()}
+    merge_result(one.target, "files", sizes)
+    return files
+
+
+def _advice(refused: Any, act: str) -> str:
+    """What to do about files that deviate too far."""
+    quantised = [refused.deviations[name].mean for name in refused.failed if name not in EXACT_FORMATS]
+    if not quantised or not np.isfinite(max(quantised)):
+        return "This is a defect of the export or of the network; please report it."
+    least = "" if act == "relu6" else ", or train with --act relu6, which loses least in int8"
+    return (
+        f"Train longer, fine-tune with `hpe finetune --qat`{least}; --tolerance-deg {max(quantised) + 0.05:.1f} "
+        f"accepts the files as they are."
+    )
+
+
+def report_target(run: Path, file: Path, report: Report) -> None:
+    """Where a net was pruned for a board or to a size, say whether the int8 file meets that: pruning could only
+    estimate the size, and operators and arena are known from a file alone."""
+    from export.micro.footprint import footprint
+
+    target = read_record(RunOrigin, run / "result.json").config.lineage.target
+    if "board" in target:
+        answer = footprint(file, str(target["board"]))
+        for line in (f"{file} {answer.verdict}", *(f"- {advice}" for advice in answer.advice)):
+            report(line)
+    if "int8_bytes" in target:
+        wanted, size = int(target["int8_bytes"]), file.stat().st_size
+        share = abs(size - wanted) / wanted
+        if size <= wanted:
+            report(f"{file}: {size:,} bytes, {share:.1%} below the target of {wanted:,}")
+        else:
+            report(f"warning: {file}: {size:,} bytes, {share:.1%} above the target of {wanted:,}")
+            report(f"- Prune again with --target-int8-bytes {wanted * wanted // size}.")
 
 
 def _note_origin(run: Path, out: Path) -> None:

@@ -24,6 +24,8 @@ SMALLEST_PX = 30
 SCALE_STEP = 1.1
 NEIGHBOURS = 3
 """How many overlapping answers of the cascade make a face."""
+SEARCH_EVERY = 10
+"""In a video the whole frame is searched this often; in between the faces are followed, which is quicker."""
 GROWN = 0.4
 """A face is followed inside its square, grown by this share of the side in each direction, at 0.8 to 1.25 its size."""
 
@@ -112,7 +114,11 @@ class FaceDetector:
     def _shrunk(self, frame: np.ndarray) -> tuple[np.ndarray, float]:
         """The frame in gray (h, w) for the search, and how many of its pixels one pixel of that is."""
         cv2 = load_opencv()
-        gray = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+        as_read = frame[..., ::-1]  # frames of a video are views of OpenCV's BGR, which need not be copied
+        if as_read.flags.c_contiguous:
+            gray = cv2.cvtColor(as_read, cv2.COLOR_BGR2GRAY)
+        else:
+            gray = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
         height, width = gray.shape
         scale = max(1.0, max(height, width) / self._longest_px)
         size = (max(1, round(width / scale)), max(1, round(height / scale)))
@@ -128,6 +134,23 @@ class FaceDetector:
         squares = [tuple(int(number) for number in answer[:3]) for answer in answers]
         found = [Found(gray.shape[1] - x - side if look < 0 else x, y, side, look) for x, y, side in squares]
         return sorted(found, key=lambda face: -face.side)
+
+
+class FaceFollower:
+    """The faces of each frame of a video: the whole frame every SEARCH_EVERY frames, in between near the last ones."""
+
+    def __init__(self, detector: FaceDetector) -> None:
+        self._detector = detector
+        self._faces: list[Found] = []
+        self._left = 0
+
+    def __call__(self, pixels: np.ndarray) -> list[Found]:
+        followed = self._detector.follow(pixels, self._faces) if self._left else []
+        if not followed or len(followed) < len(self._faces):  # time is up, or a face is lost
+            followed, self._left = self._detector(pixels), SEARCH_EVERY
+        self._left -= 1
+        self._faces = followed
+        return followed
 
 
 def _distinct(found: Sequence[Found]) -> list[Found]:

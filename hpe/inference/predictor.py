@@ -2,7 +2,7 @@
 
 from hpe import HeadPosePredictor
 
-predictor = HeadPosePredictor("runs/small/model_int8.tflite")  # or the name of a shipped model
+predictor = HeadPosePredictor("runs/small/model_int8.tflite")  # or the name of a released model
 for face in predictor.faces(image):                            # RGB uint8 (H, W, 3); needs the extra `vision`
     print(face.box, face.pose_deg)                             # pixels; yaw, pitch, roll in degrees
 predictor(image, box=(120, 80, 300, 290))                      # the face is known: no OpenCV needed
@@ -22,8 +22,8 @@ from PIL import Image
 from hpe.io.errors import HpeError
 from hpe.io.images import open_image
 from hpe.model.preprocess import preprocess
-from hpe.model.zoo import SUFFIXES, resolve_model
-from hpe.pose.crop import IMAGE_SIZE, Box, crop_face
+from hpe.model.zoo import SUFFIXES, is_released, resolve_model
+from hpe.pose.crop import IMAGE_SIZE, Box, as_picture, crop_face
 
 if TYPE_CHECKING:
     from export.run.runtime import Runtime
@@ -44,11 +44,15 @@ ENGINES = ("litert", "reference", "c", "c-fine")
 def load_predictor(model: str | Path | None, threads: int = 1, engine: str = "litert") -> Predict:
     """A function from uint8 RGB crops (N, 64, 64, 3) to (yaw, pitch, roll) in degrees (N, 3).
 
-    `model` is the name of a shipped model (None: the default one), a .onnx or .tflite file, or a run folder, which
-    alone needs torch. `engine` is one of ENGINES; the compiled ones take a full-int8 .tflite file. Anything else raises
-    PredictError or ModelNameError, both ValueErrors; a file that does not run, ExportError, a RuntimeError.
+    `model` is the name of a released model (None: the default one), a .onnx or .tflite file, or a run folder, which
+    alone needs torch. `engine` is one of ENGINES: `reference` is slow and gives what a microcontroller gives, to the
+    bit (XNNPACK may differ by a step of the output); the compiled ones take a full-int8 .tflite file.
+    Anything else raises PredictError or ModelNameError, both ValueErrors; a file that does not run, ExportError, a
+    RuntimeError.
     """
     path = resolve_model(model)
+    if engine != "litert" and path.suffix != ".tflite":
+        raise PredictError(f"{path}: engine {engine} is for .tflite files; name the int8 file that runs on the board")
     if path.is_dir():
         from hpe.model.net import load_model, predict_all
 
@@ -58,12 +62,12 @@ def load_predictor(model: str | Path | None, threads: int = 1, engine: str = "li
         raise PredictError(f"{path}: no such model; give a run folder, or a .onnx or .tflite file")
     if path.suffix not in SUFFIXES:
         raise PredictError(f"{path}: not a model this program knows; give a run folder, or a .onnx or .tflite file")
-    runtime = _load_runtime(path, threads, engine)
+    runtime = _load_runtime(path, threads, engine, trusted=is_released(model))
     _check_head_pose(path, runtime)
     return lambda crops: runtime(preprocess(crops))
 
 
-def _load_runtime(path: Path, threads: int, engine: str) -> Runtime:
+def _load_runtime(path: Path, threads: int, engine: str, trusted: bool) -> Runtime:
     if engine not in ENGINES:
         raise PredictError(f"{engine}: no such engine; choose one of {', '.join(ENGINES)}")
     if engine.startswith("c"):
@@ -72,7 +76,7 @@ def _load_runtime(path: Path, threads: int, engine: str) -> Runtime:
         return CompiledRuntime(path, fine=engine == "c-fine")
     from export.run.runtime import load_runtime
 
-    return load_runtime(path, threads=threads, reference_kernels=engine == "reference")
+    return load_runtime(path, threads, reference_kernels=engine == "reference", trusted=trusted)
 
 
 def _check_head_pose(path: Path, runtime: Runtime) -> None:
@@ -103,22 +107,26 @@ class Face:
 class HeadPosePredictor:
     """Head pose from pictures, with a model that is loaded once. See the top of the module for how to use it.
 
-    `model` and `threads` are those of `load_predictor`, and so are the errors. Torch is never imported for a file or a
-    shipped model. Not to be shared between threads.
+    `model`, `threads` and `engine` are those of `load_predictor`, and so are the errors. Torch is never imported for
+    a file or a released model. Not to be shared between threads.
     """
 
-    def __init__(self, model: str | Path | None = None, threads: int = 1) -> None:
-        self._predict = load_predictor(model, threads)
+    def __init__(self, model: str | Path | None = None, threads: int = 1, engine: str = "litert") -> None:
+        self._predict = load_predictor(model, threads, engine)
         self._detector: FaceDetector | None = None
 
     def __call__(self, image: np.ndarray, box: Box | None = None) -> np.ndarray:
         """Yaw, pitch and roll in degrees (3,) of the face in `box` (left, top, right, bottom in pixels).
 
         The crop rule of training (k = 0.2) is applied to the box; without one the whole image, RGB uint8 (H, W, 3),
-        must be such a crop. An image of another kind raises PredictError, a box that makes no sense ValueError.
+        must be such a crop. An image of another kind, or a box that makes no sense, raises PredictError.
         """
         check_image(image)
-        return self._predict(face_crop(image, box)[None])[0]
+        try:
+            crop = face_crop(image, box)
+        except ValueError as error:  # of check_box
+            raise PredictError(str(error)) from None
+        return self._predict(crop[None])[0]
 
     def faces(self, image: np.ndarray) -> list[Face]:
         """The faces in an RGB uint8 (H, W, 3) picture, largest first; an empty list where there is none.
@@ -155,5 +163,5 @@ def face_crop(image: np.ndarray, box: Box | None) -> np.ndarray:
         if image.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE):
             return image
         size = (IMAGE_SIZE, IMAGE_SIZE)
-        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+        return np.asarray(as_picture(image).resize(size, Image.Resampling.BILINEAR))
     return crop_face(image, box, size=IMAGE_SIZE, margin=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ class SourceError(HpeError, ValueError):
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture of a video: `pixels` are RGB uint8 (H, W, 3), None where it could not be read."""
+    """A picture of a video: `pixels` are RGB uint8 (H, W, 3), None where it could not be read.
+
+    They are a view of what OpenCV read (blue first), so that no frame is copied.
+    """
 
     index: int
     time_s: float
@@ -55,22 +59,36 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEOS
 
 
-def open_video(path: Path) -> Any:
-    """OpenCV's reader of a video file."""
-    if not path.is_file():
-        raise SourceError(f"{path}: no such file")
-    capture = load_opencv().VideoCapture(str(path))
-    if not capture.isOpened():
-        raise SourceError(f"{path}: not a video that OpenCV can read; convert it to .mp4 or .avi")
-    return capture
+@dataclass(frozen=True)
+class Stream:
+    """A video or camera that is open."""
+
+    name: str
+    """The path of a video, `camera N`."""
+    frames: Iterator[Frame]
+    frames_per_second: float
 
 
-def open_camera(index: int) -> Any:
-    """OpenCV's reader of a camera."""
-    capture = load_opencv().VideoCapture(index)
-    if not capture.isOpened():
-        raise SourceError(f"camera {index} does not open; is it plugged in and free? --camera 0 is the first one")
-    return capture
+@contextmanager
+def open_stream(source: Path | int) -> Iterator[Stream]:
+    """A video file, or a camera by its number; SourceError where it does not open."""
+    cv2 = load_opencv()
+    if isinstance(source, Path) and not source.is_file():
+        reason = "a folder, a pipe or a device, not a file" if source.exists() else "no such file"
+        raise SourceError(f"{source}: {reason}; a camera is named by --camera N")
+    capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+    try:
+        if not capture.isOpened():
+            raise SourceError(
+                f"camera {source} does not open; is it plugged in and free? --camera 0 is the first one"
+                if isinstance(source, int)
+                else f"{source}: not a video that OpenCV can read; convert it to .mp4 or .avi"
+            )
+        name = f"camera {source}" if isinstance(source, int) else str(source)
+        frames = camera_frames(capture, name) if isinstance(source, int) else video_frames(capture)
+        yield Stream(name, frames, frames_per_second(capture))
+    finally:
+        capture.release()
 
 
 def frames_per_second(capture: Any) -> float:
@@ -80,7 +98,7 @@ def frames_per_second(capture: Any) -> float:
 
 
 def video_frames(capture: Any) -> Iterator[Frame]:
-    """Every frame of a video file; one that cannot be read has no pixels, and the video goes on behind it."""
+    """Every frame of a video file; one that cannot be read has no pixels, and the video goes on after it."""
     rate = frames_per_second(capture)
     count = int(capture.get(load_opencv().CAP_PROP_FRAME_COUNT))
     failed: list[Frame] = []
@@ -116,7 +134,7 @@ def _read(capture: Any) -> np.ndarray | None:
         return None
     if not whole or frame is None or frame.ndim != 3 or frame.size == 0:
         return None
-    return np.ascontiguousarray(frame[..., ::-1])
+    return frame[..., ::-1]
 
 
 def parse_box(text: str) -> Box:

@@ -7,7 +7,7 @@ class HpeError(Exception):
     """Something that the user can fix; the message says what is wrong, where, and what to do."""
 
 
-class ConfigError(HpeError, ValueError):
+class ConfigError(HpeError):
     """A setting that cannot be used; the message names the flag and what it may be."""
 
 

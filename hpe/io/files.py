@@ -47,10 +47,12 @@ def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> Pat
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read JSON; a file that is none raises FileError with its name and line."""
+    """Read JSON; a file that holds none, or is no file, raises FileError with its name (and line)."""
     try:
         with open_regular(path) as file:
             return json.loads(file.read().decode("utf-8"))
+    except NotAFile as error:
+        raise FileError(f"{path}: {error}; remove it or make the run again") from None
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path}: not valid JSON ({error}); restore the file or make the run again") from None
 
@@ -80,10 +82,14 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+class NotAFile(OSError):
+    """What has a file's name is none; who reads it says which name."""
+
+
 def open_regular(path: str | os.PathLike) -> BinaryIO:
-    """Open a file for reading; OSError where it is a folder, a pipe or a device, whose reading may never end."""
+    """Open a file for reading; NotAFile, an OSError, where it is a folder, or a pipe or device that may never end."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would wait here
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError("it is a folder, a pipe or a device, not a file")
+        raise NotAFile("it is a folder, a pipe or a device, not a file")
     return os.fdopen(handle, "rb")

@@ -64,8 +64,8 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """The system's words for an I/O error that safetensors reports as text (`Os { code: 28, ... }`)."""
-    code = re.search(r"code: (\d+)", str(error))
+    """The system's words for an I/O error that safetensors reports as text (`... (os error 28)`)."""
+    code = re.search(r"(?:os error |code: )(\d+)", str(error))
     if code is None:
         return str(error)
     number = int(code[1])

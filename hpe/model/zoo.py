@@ -75,6 +75,11 @@ def released_card(text: str | Path, folder: Path | None = None) -> dict[str, Any
     return card
 
 
+def is_released(text: str | Path | None) -> bool:
+    """Whether `resolve_model` gives the file of a released model, whose digest it has then checked."""
+    return text is None or released_card(text) is not None
+
+
 @cache
 def _tell_which(name: str, path: Path) -> None:
     """Say once that a file or folder of a released name was not taken."""

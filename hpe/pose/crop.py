@@ -78,7 +78,7 @@ def _cut(image: Image.Image | np.ndarray, left: int, top: int, right: int, botto
     height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if isinstance(image, np.ndarray):
-        inside = Image.fromarray(image[y0:y1, x0:x1])
+        inside = as_picture(image[y0:y1, x0:x1])
     else:
         inside = image.crop((x0, y0, x1, y1)).convert("RGB")
     if (x0, y0, x1, y1) == (left, top, right, bottom):
@@ -86,6 +86,15 @@ def _cut(image: Image.Image | np.ndarray, left: int, top: int, right: int, botto
     outer = Image.new("RGB", (right - left, bottom - top))
     outer.paste(inside, (x0 - left, y0 - top))
     return outer
+
+
+def as_picture(pixels: np.ndarray) -> Image.Image:
+    """RGB uint8 (H, W, 3) as Pillow's image. Where it is a view of OpenCV's BGR, Pillow reads that as it is."""
+    as_read = pixels[..., ::-1]
+    if as_read.strides[-1] != 1:
+        return Image.fromarray(pixels)
+    size = (pixels.shape[1], pixels.shape[0])
+    return Image.frombuffer("RGB", size, np.ascontiguousarray(as_read), "raw", "BGR", 0, 1)
 
 
 def fit_stored(image: Image.Image, central: float) -> np.ndarray:

@@ -41,8 +41,21 @@ def draw_axes(
     `centre` is in pixels (default: the middle), `length` that of an axis in the image plane (default: 0.4 of the
     shorter side), `width` that of the lines.
     """
-    canvas = Image.fromarray(image) if isinstance(image, np.ndarray) else image.copy()
-    canvas = canvas.convert("RGB")
+    canvas = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    canvas = canvas.copy() if canvas.mode == "RGB" else canvas.convert("RGB")
+    add_axes(canvas, pose_deg, centre=centre, length=length, width=width)
+    return canvas
+
+
+def add_axes(
+    canvas: Image.Image,
+    pose_deg: np.ndarray | Sequence[float],
+    *,
+    centre: tuple[float, float] | None = None,
+    length: float | None = None,
+    width: int | None = None,
+) -> None:
+    """Draw the axes into the RGB image itself; the arguments are those of `draw_axes`."""
     shorter = min(canvas.size)
     x, y = centre or (canvas.width / 2, canvas.height / 2)
     length = 0.4 * shorter if length is None else length
@@ -50,7 +63,6 @@ def draw_axes(
     draw = ImageDraw.Draw(canvas)
     for (dx, dy), colour in zip(axis_ends(pose_deg), (RED, GREEN, BLUE), strict=True):  # blue last, on top
         draw.line([(x, y), (x + length * dx, y + length * dy)], fill=colour, width=width)
-    return canvas
 
 
 def contact_sheet(images: np.ndarray, pose_deg: np.ndarray, predicted: np.ndarray | None = None) -> Image.Image:

@@ -1,7 +1,6 @@
 """`hpe demo`: the whole way on synthetic heads in minutes. Prune both ways, recover, export, evaluate, time, compare.
 
-On two cores it takes 5.5 minutes on a newer machine, 8 on an old one. It starts from the released b0; where that is not
-released, it trains a network first.
+It starts from the released b0; where that is not released, it trains a network first.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from hpe.deploy.bench import run_bench
 from hpe.deploy.evaluate import run_evaluate
-from hpe.deploy.export import run_export
+from hpe.deploy.export import ExportJob, export_all
 from hpe.inference.predictor import load_predictor
 from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_whole
@@ -67,7 +66,8 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
         )
         runs.append(out / "runs" / name)
         run_prune(dense, runs[-1], prune, _recipe(train), report=report)
-        _measure(runs[-1], report)
+    first = ExportJob(dense, TRAIN_DATA, None if dense == runs[0] else runs[0])
+    _measure([first, *(ExportJob(run, TRAIN_DATA) for run in runs[1:])], report)
     budget = read_json(runs[-1] / "result.json")["files"]["model_int8.tflite"]["gzip_bytes"]
     report(
         f"4/4 channels: whole channels removed until the int8 file is about {budget / 1e6:.2f} MB, as sparse-87 gzipped"
@@ -76,13 +76,13 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
     end = RECOVER.epochs // 2
     prune = PruneConfig("channel", target_int8_bytes=budget, end_epoch=end, frequency=FREQUENCY, channels=CHANNELS)
     run_prune(dense, runs[-1], prune, _recipe(RECOVER), report=report)
-    _measure(runs[-1], report)
+    _measure([ExportJob(runs[-1], TRAIN_DATA)], report)
     run_bench([run / f"model_{kind}.tflite" for run in runs for kind in ("fp32", "int8")], seconds=1.0)
 
     trained = sum(read_json(run / "result.json").get("train_seconds", 0.0) for run in runs)
     note = (
-        f"Trained for {trained / 60:.1f} minutes in all, on synthetic heads: a demonstration that all works, not "
-        "a model to use. Every number was measured on this machine just now."
+        f"Trained for {trained / 60:.1f} minutes in all, on synthetic heads: a demonstration that everything works, "
+        "not a model to use. Every number was measured on this machine just now."
     )
     sheet = _sheet(runs[-1] / "model_int8.tflite", out / "samples.png")
     pictures = {"Test heads: true pose (thin), pose by the int8 channel-pruned model (thick)": sheet}
@@ -98,23 +98,21 @@ def _recipe(train: TrainConfig) -> Recipe:
 
 
 def _make_dense(run: Path, report: Callable[[str], None]) -> Path:
-    """Make the run of the network that is then pruned, with its files measured; returns what names that network."""
+    """The network that is then pruned: a released model, or the run RUN, which is made."""
     if START in cards():
         report(f"1/4 dense: the released {START}, as it is")
-        _measure(Path(START), report, run)
         return Path(START)
     report(f"1/4 dense: {START} is not released; an EfficientNet-B0 from scratch on {TRAIN_DATA}")
     run_train(run, ModelConfig(act="relu6"), _recipe(FIRST), report=report)
-    _measure(run, report)
     return run
 
 
-def _measure(run: Path, report: Callable[[str], None], out: Path | None = None) -> None:
-    """Export a run and evaluate its float and int8 files on the test data."""
-    files = run_export(run, calibration=TRAIN_DATA, tolerance_deg=TOLERANCE_DEG, report=report, out=out)
-    for kind in ("fp32", "int8"):
-        metrics = run_evaluate(files[kind], TEST_DATA)
-        report(f"  {files[kind].name}: {metrics.mean_deg:.2f} deg")
+def _measure(jobs: list[ExportJob], report: Callable[[str], None]) -> None:
+    """Export networks and evaluate their float and int8 files on the test data."""
+    for files in export_all(jobs, tolerance_deg=TOLERANCE_DEG, report=report):
+        for path in (files["fp32"], files["int8"]):
+            metrics = run_evaluate(path, TEST_DATA)
+            report(f"  {path.parent.name}/{path.name}: {metrics.mean_deg:.2f} deg")
 
 
 def _sheet(model: Path, out: Path) -> Path:

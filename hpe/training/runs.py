@@ -3,6 +3,7 @@
 RUN/config.json        what was asked for
 RUN/metrics.csv        one row per epoch
 RUN/model.safetensors  the weights; arch.json beside it holds the widths
+RUN/ranges.json        after `hpe finetune --qat`: the learnt range of every activation, for the int8 file
 RUN/result.json        what was measured, by every later step too
 """
 
@@ -28,6 +29,7 @@ from hpe.training.start import (
     Report,
     Request,
     RunError,
+    check_board,
     check_other_folder,
     clear_leftovers,
     is_finished,
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from hpe.training.loop import FitResult
     from hpe.training.state import Pruner
 
+RANGES = "ranges.json"
+"""What quantisation-aware training learnt beside the weights, in the run folder."""
 GATE_SAMPLES = 512
 """Faces by which `--simplify` measures what squeeze-excitation lets through."""
 
@@ -74,9 +78,7 @@ def run_prune(
         return out
     checkpoint_folder(source)
     if prune.target_board is not None:
-        from export.micro.boards import find_board
-
-        find_board(prune.target_board)
+        check_board(prune.target_board)
 
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model
@@ -152,6 +154,7 @@ def _run(
     from hpe.training.loop import LAST, Lesson, choose_device, fit, steps_per_epoch
     from hpe.training.losses import distilled, supervised
     from hpe.training.state import TrainState
+    from pruning.quantise.ranges import learnt_ranges
 
     lineage = to_dict(lineage_after(request.config))
     request = replace(request, what=request.what | {"lineage": lineage})
@@ -162,7 +165,7 @@ def _run(
     objective = supervised
     with _explained(out, train.batch_size):
         state = TrainState(network.to(device), pruner, train, steps, view)
-        if teacher is not None and not distill.teacher_once:
+        if teacher is not None and not distill.teacher_offline:
             objective = distilled(teacher, network, distill)
         val = load_faces(recipe.val, skip_bad=recipe.skip_bad) if recipe.val else None
         if request.resume and (out / LAST).exists():
@@ -171,12 +174,14 @@ def _run(
             report(f"resumed after epoch {state.progress.epoch} of {train.epochs}")
         clear_leftovers(out)
         write_json(out / "config.json", request.config)  # only now: nothing refuses any more
-        if teacher is not None and distill.teacher_once:
+        if teacher is not None and distill.teacher_offline:
             report(f"asking {distill.teacher} about {len(faces):,} faces")
             faces = relabelled(faces, teacher.to(device), distill)
         result = fit(state, Lesson(faces, val, recipe.augment, objective), out, report)
         network.cpu()
         save_checkpoint(network, out)
+        if view is not None:
+            write_json(out / RANGES, learnt_ranges(view))
         write_json(out / "result.json", _summary(request.config, network, faces, result))
     (out / LAST).unlink(missing_ok=True)
     return out

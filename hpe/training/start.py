@@ -108,6 +108,17 @@ def check_other_folder(source: Path, out: Path) -> None:
         raise ConfigError(f"--out {out} is the run to start from; give another folder, so that it stays as it is")
 
 
+def check_board(name: str) -> None:
+    """Refuse a board that is not known."""
+    from export.errors import ExportError
+    from export.micro.boards import find_board
+
+    try:
+        find_board(name)
+    except (ExportError, ValueError) as error:
+        raise ConfigError(f"--target-board {name}: {error}") from None
+
+
 def check_inputs(recipe: Recipe) -> None:
     """Refuse data and teachers that are not there."""
     for spec in (recipe.data, recipe.val):

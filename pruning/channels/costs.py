@@ -1,37 +1,51 @@
-"""What a model costs: parameters, multiply-accumulates, and an estimate of its int8 TFLite file.
+"""What a model costs: parameters, multiply-accumulates, and the size of its int8 TFLite file.
 
-The estimate was fitted to four int8 files of pruned EfficientNet-B0s (61 to 246 operators, 0.41 to 0.60 MB, made by
-onnx2tf and the TFLite converter). It is within 1 % of each once equal buffers, which the converter stores once, are
-counted apart; a file with many equal buffers (an untrained net: all biases are zero) is smaller than estimated. Tensor
-names, which no interpreter needs, are not counted (they take about 40 bytes for each of 2 tensors a layer and 1 an
-operator). A trained EfficientNet-B0 without names has 4,859,792 bytes; the estimate is 4,861,694.
+The size is added up from the graph, as the file is: a layer's weights (int8) and bias (int32), the scale and zero point
+of each channel for both, and a record for each tensor. The records and what aligns buffers to 16 bytes were measured on
+files as `export.convert` writes them, without tensor names: 99 to 102 bytes a tensor, its operator's record included.
+The constants here are a little above, so that the prediction is not exceeded. It is more than the file by 0.1 % for a
+trained EfficientNet-B0 (4,860,080 bytes), by 1 to 3 % for plain convolutional nets, MobileNetV2 and forms of B0 of 100
+to 600 kB, by some hundred bytes for tiny ones, and by more where many buffers are equal, which a file stores once (an
+untrained net: all biases are zero). Which operators there will be is read from the
+autograd graph; for those that the table below does not know it is a guess.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 QUANTISATION_BYTES = 12  # a float32 scale and an int64 zero point
 BIAS_BYTES = 4  # int32
-TENSOR_BYTES = 123  # a tensor's own record and a share of its operator's
+TENSOR_BYTES = 104 + 16  # a tensor's own record with a share of its operator's, and a shape of four sides
+ACTIVATION_BYTES = TENSOR_BYTES + QUANTISATION_BYTES
+SMALL_CONSTANT_BYTES = TENSOR_BYTES + 32  # axes, shapes, paddings
+FILE_BYTES = 600 + 3 * SMALL_CONSTANT_BYTES  # header, signature, operator codes; axes and paddings, which are shared
 
 COUNTED_TYPES = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
 
 # Autograd nodes that become no operator in TFLite: batch-norm folds into the convolution, clipping into its output.
-FREE_OPERATIONS = (
-    "AccumulateGrad",
-    "BatchNorm",
-    "Relu",
-    "Hardtanh",
-    "Clamp",
-    "View",
-    "Alias",
-    "Clone",
-    "ToCopy",
-    "TBackward",
-)
+FREE_OPERATIONS = ("AccumulateGrad", "Relu", "Hardtanh", "Clamp", "Alias", "Clone", "ToCopy", "TBackward", "Permute")
+
+# Other nodes: how many activations and how many small constants they become. Not listed: one, and a constant where one
+# of its operands is none of the graph's.
+OPERATIONS = {
+    "Silu": (2, 0),  # a sigmoid and a product
+    "Hardsigmoid": (3, 3),
+    "Hardswish": (1, 0),
+    "ConstantPad": (1, 0),
+    "Gelu": (5, 4),
+    "Mean": (1, 0),
+    "AdaptiveAvgPool2D": (1, 0),
+    "View": (1, 1),
+    "Squeeze": (1, 1),
+    "MaxPool": (2, 1),  # with padding, which needs an operator of its own
+    "AvgPool2D": (2, 1),
+    "Convolution": (1, 0),  # its constants are counted with the layer
+    "Addmm": (2, 1),  # a convolution there, and a reshape
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,7 @@ class Cost:
     macs: int = 0
     """Multiply-accumulates of convolutions and dense layers."""
     int8_bytes: int = 0
-    """Estimated size of the int8 TFLite file."""
+    """Predicted size of the int8 TFLite file, seldom exceeded (see above)."""
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.params + other.params, self.macs + other.macs, self.int8_bytes + other.int8_bytes)
@@ -63,6 +77,8 @@ class Layer:
     """Outputs a channel for one input, over all calls."""
     bias: bool
     affine: bool = True
+    pads: bool = False
+    """Whether TensorFlow's padding differs, so that the file pads by an operator of its own."""
 
     def cost(self, out: int, inputs: int) -> Cost:
         """The cost with other numbers of output and input channels."""
@@ -72,18 +88,22 @@ class Layer:
         weights = out * (out if groups == out > 1 else inputs) // groups * self.kernel
         scales = out if self.kind == "conv" else 1  # the dense layers of an int8 file are quantised per tensor
         int8_bytes = weights + BIAS_BYTES * out + 2 * QUANTISATION_BYTES * scales + 2 * TENSOR_BYTES
+        int8_bytes += self.pads * ACTIVATION_BYTES
         return Cost(weights + out * self.bias, weights * self.positions, int8_bytes)
 
 
 def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
     """Every convolution, dense and batch-norm layer that the model runs, by name; the model must be in eval mode."""
     positions: dict[str, int] = {}
+    padded: set[str] = set()
     handles = []
     batch = example_input.shape[0]
     for name, module in model.named_modules():
         if isinstance(module, COUNTED_TYPES):
 
-            def count(module: nn.Module, _: tuple, output: Tensor, name: str = name) -> None:
+            def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor, name: str = name) -> None:
+                if isinstance(module, nn.modules.conv._ConvNd) and _pads(module, inputs[0], output):
+                    padded.add(name)
                 spatial = output.numel() // (output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1])
                 positions[name] = positions.get(name, 0) + spatial // batch
 
@@ -95,11 +115,24 @@ def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
         for handle in handles:
             handle.remove()
     modules = dict(model.named_modules())
-    return {name: describe(modules[name], count) for name, count in positions.items()}
+    return {name: _describe(modules[name], count, name in padded) for name, count in positions.items()}
 
 
-def describe(module: nn.Module, positions: int) -> Layer:
-    """The layer record of a module that is evaluated at so many positions."""
+def _pads(conv: nn.modules.conv._ConvNd, x: Tensor, output: Tensor) -> bool:
+    """Whether a convolution pads as neither of TensorFlow's ways does: not at all, or "same", the odd one last."""
+    if conv.transposed or isinstance(conv.padding, str):
+        return False
+    sides = zip(x.shape[2:], output.shape[2:], conv.kernel_size, conv.stride, conv.dilation, conv.padding, strict=True)
+    for size, out, kernel, stride, dilation, padding in sides:
+        total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+        same = out == -(-size // stride) and total == 2 * padding
+        if padding and not same:
+            return True
+    return False
+
+
+def _describe(module: nn.Module, positions: int, pads: bool) -> Layer:
+    """The layer record of a module that is evaluated at N positions."""
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return Layer("norm", module.num_features, module.num_features, 1, 1, positions, False, module.affine)
     if isinstance(module, nn.Linear):
@@ -108,9 +141,9 @@ def describe(module: nn.Module, positions: int) -> Layer:
     kernel = int(torch.Size(module.kernel_size).numel())
     if module.transposed:  # each input position, not each output position, meets the whole kernel
         positions = positions // int(torch.Size([int(s) for s in module.stride]).numel())
-    return Layer(
-        "conv", module.out_channels, module.in_channels, module.groups, kernel, positions, module.bias is not None
-    )
+    bias = module.bias is not None
+    out, inputs = module.out_channels, module.in_channels
+    return Layer("conv", out, inputs, module.groups, kernel, positions, bias, pads=pads)
 
 
 def fixed_cost(model: nn.Module, layers: dict[str, Layer], outputs: Sequence[Tensor]) -> Cost:
@@ -121,21 +154,41 @@ def fixed_cost(model: nn.Module, layers: dict[str, Layer], outputs: Sequence[Ten
     """
     counted = sum(layer.cost(layer.out, layer.inputs).params for layer in layers.values())
     others = sum(parameter.numel() for parameter in model.parameters()) - counted
-    return Cost(others, 0, others + _operators(outputs) * (TENSOR_BYTES + QUANTISATION_BYTES))
+    unused = sum(  # layers that the model has but does not run are not exported
+        parameter.numel()
+        for name, module in model.named_modules()
+        if isinstance(module, COUNTED_TYPES) and name not in layers
+        for parameter in module.parameters(recurse=False)
+    )
+    return Cost(others, 0, others - unused + FILE_BYTES + ACTIVATION_BYTES + _operator_bytes(outputs))
 
 
-def _operators(outputs: Sequence[Tensor]) -> int:
-    """About how many operators the TFLite file will have: the autograd graph, without what folds away."""
-    nodes = [tensor.grad_fn for tensor in outputs]
+def _operator_bytes(outputs: Sequence[Tensor]) -> int:
+    """About what the file's operators take, without the layers' weights: by the autograd graph."""
+    nodes: list[Any] = [tensor.grad_fn for tensor in outputs]
     seen = set()
-    count = 0
+    total = 0
     while nodes:
         node = nodes.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        name = node.name()
-        if not any(free in name for free in FREE_OPERATIONS):
-            count += 2 if "Silu" in name else 1  # SiLU is a sigmoid and a product there
+        activations, constants = _tensors_of(node)
+        total += activations * ACTIVATION_BYTES + constants * SMALL_CONSTANT_BYTES
         nodes += [upstream for upstream, _ in node.next_functions]
-    return count
+    return total
+
+
+def _tensors_of(node: Any) -> tuple[int, int]:
+    """How many activations and small constants an autograd node becomes."""
+    name = node.name()
+    before = [upstream.name() if upstream is not None else "" for upstream, _ in node.next_functions]
+    if "BatchNorm" in name:
+        folds = any(layer in before[0] for layer in ("Convolution", "Addmm", "Mm"))
+        return (0, 0) if folds else (2, 2)
+    for known, tensors in OPERATIONS.items():
+        if known in name:
+            return tensors
+    if any(free in name for free in FREE_OPERATIONS):
+        return (0, 0)
+    return (1, int("" in before))

@@ -18,7 +18,7 @@ SEEN = (nn.modules.conv._ConvNd, nn.Linear, NORM)
 
 
 class _Observed(ABC):
-    """What was measured on images, anew whenever the model was pruned or trained since.
+    """What was measured on images, again whenever the model was pruned or trained since.
 
     Args:
         model: the model that will be pruned.
@@ -154,7 +154,7 @@ def _norms(model: nn.Module, group: ChannelGroup) -> tuple[list[str], list[str]]
 
 
 def _feeds_depthwise(model: nn.Module, norm: str, outs: list[str]) -> bool:
-    """Whether a depthwise layer of the same group comes next: the channel is then judged behind it, once."""
+    """Whether a depthwise layer of the same group comes next: the channel is then judged after it, once."""
     order = [name for name, module in model.named_modules() if name in outs and isinstance(module, SEEN)]
     after = order[order.index(norm) + 1 :]
     return bool(after) and is_plain_depthwise(model.get_submodule(after[0]))

@@ -81,11 +81,12 @@ class QuantisedLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> what the layer and its norm give, with int8 weights; in float32, even under autocast."""
         with torch.autocast(x.device.type, enabled=False):
-            return self._compute(x.float())
+            return self.compute(x.float())
 
-    def _compute(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor, rounded: bool = True) -> Tensor:
+        """The same for float32, or without the rounding."""
         weight, bias = folded(self.layer, self.norm)
-        weight = quantise_weight(self.layer, weight)
+        weight = quantise_weight(self.layer, weight) if rounded else weight
         if self.layer.bias is not None:
             return torch.func.functional_call(self.layer, {"weight": weight, "bias": bias}, (x,))  # pyright: ignore[reportArgumentType]
         out = torch.func.functional_call(self.layer, {"weight": weight}, (x,))  # (B, C', ...) or (..., C')
@@ -99,7 +100,8 @@ def quantisation_aware(model: nn.Module, example_input: Tensor) -> nn.Module:
 
     Its parameters are the model's own objects, so that optimisers, masks and checkpoints of the model go on working,
     and widths stay. Batch-norm statistics are frozen, dropout is off. The ranges of activations start with the first
-    batch; they are the buffers of the view whose names end in ".range". In eval mode they stand still.
+    batch; in eval mode they stand still. They are in no state of the model: `ranges.learnt_ranges` keeps them, and
+    `ranges.learnt_activations` gives them to an int8 export.
 
     Args:
         model: trained, possibly pruned; traceable by torch.fx.
@@ -130,7 +132,7 @@ def quantisation_aware(model: nn.Module, example_input: Tensor) -> nn.Module:
 
 
 def folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of a layer with the batch-norm behind it folded in, as the converter folds them."""
+    """Weight and bias of a layer with the batch-norm after it folded in, as the converter folds them."""
     if norm is None:
         return layer.weight, layer.bias
     factor = torch.rsqrt(norm.running_var + norm.eps)  # (C',)
@@ -198,7 +200,7 @@ def _name(node: fx.Node) -> str:
 
 
 def _fold_norms(view: fx.GraphModule) -> None:
-    """Put a QuantisedLayer where a layer and the batch-norm behind it were."""
+    """Put a QuantisedLayer where a layer and the batch-norm after it were."""
     modules = dict(view.named_modules())
     for node in list(view.graph.nodes):
         if node.op != "call_module" or isinstance(modules[node.target], nn.modules.batchnorm._BatchNorm):
@@ -236,7 +238,7 @@ def _avoid_in_place(node: fx.Node) -> None:
 
 
 def _makes_activation(node: fx.Node) -> bool:
-    """True where TFLite has a tensor with a scale of its own: behind an operator and what is fused into it."""
+    """True where TFLite has a tensor with a scale of its own: after an operator and what is fused into it."""
     if node.op == "placeholder":
         return True
     meta = node.meta.get("tensor_meta")
@@ -244,8 +246,16 @@ def _makes_activation(node: fx.Node) -> bool:
         return False
     if not meta.dtype.is_floating_point or (node.op != "call_module" and _name(node) in MOVING):  # pyright: ignore[reportOptionalMemberAccess]
         return False
-    clipped = len(node.users) == 1 and _name(next(iter(node.users))) in CLIPPING
+    user = next(iter(node.users)) if len(node.users) == 1 else None
+    if node.op == "call_module" and user is not None and _scales(user):
+        return False  # the converter moves the factor into the weights
+    clipped = user is not None and _name(user) in CLIPPING
     return not (clipped and (node.op == "call_module" or _name(node) in FUSING))
+
+
+def _scales(node: fx.Node) -> bool:
+    """Whether it multiplies by a plain number."""
+    return _name(node) in ("mul", "imul") and any(isinstance(factor, (int, float)) for factor in node.args)
 
 
 def _insert_rounding(view: fx.GraphModule, node: fx.Node) -> None:

@@ -3,13 +3,27 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from export import FORMATS, ExportError, convert, file_sizes, load_runtime, read_metadata, write_metadata
+from export import (
+    FORMATS,
+    Conversion,
+    ExportError,
+    convert,
+    convert_all,
+    export_onnx,
+    file_sizes,
+    load_runtime,
+    read_metadata,
+    write_metadata,
+)
 from export.convert import tflite
 from export.convert.rewrite import strip_names
+from export.files import MACHINE
 from tests.exported import SIZE, TINY_OPERATORS, exported
 
 CALIBRATION = np.zeros((2, SIZE, SIZE, 3), np.float32)
@@ -180,7 +194,8 @@ def test_file_that_is_no_onnx_is_refused(tmp_path):
 
 ANSWERS_WITH_AN_ERROR = """
 import json, pathlib, sys
-folder = pathlib.Path(json.loads(pathlib.Path(sys.argv[1]).read_text())["out_dir"])
+(request,) = json.loads(pathlib.Path(sys.argv[1]).read_text())
+folder = pathlib.Path(request["out_dir"])
 (folder / "fp32.tflite").write_bytes(b"half of it")
 (folder / "answer.json").write_text(json.dumps({"error": "ValueError: no such\\noperator"}))
 print("what the converter said")
@@ -209,6 +224,49 @@ def test_failed_conversion_keeps_the_old_file_and_the_log(worker, timeout_s, mes
     assert (out / "tiny_fp32.tflite").read_bytes() == b"what was there"
 
 
+def other_net() -> torch.nn.Module:
+    torch.manual_seed(1)
+    layers = torch.nn.Conv2d(3, 8, 3, stride=4), torch.nn.ReLU6(), torch.nn.Flatten(), torch.nn.Linear(8 * 8 * 8, 3)
+    return torch.nn.Sequential(*layers)
+
+
+def test_several_models_in_one_process_are_those_converted_alone(tmp_path, monkeypatch):
+    """Of three models the second cannot be converted: the third and the first are, byte for byte as alone."""
+    made = exported()
+    other = export_onnx(other_net(), torch.zeros(1, 3, SIZE, SIZE), tmp_path / "other.onnx")
+    alone = convert(other, tmp_path / "alone", ("int8",), made.calibration)["int8"].read_bytes()
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(other.read_bytes())
+    started = []
+    whole = tflite._run_worker
+
+    def spoil(requests, folder, timeout_s):
+        started.append(len(requests))
+        Path(requests[1]["onnx"]).write_bytes(b"no model any more")
+        return whole(requests, folder, timeout_s)
+
+    monkeypatch.setattr(tflite, "_run_worker", spoil)
+    out = tmp_path / "out"
+    conversions = [Conversion(onnx, out, ("int8",), made.calibration) for onnx in (other, broken, made.onnx)]
+    with pytest.raises(ExportError, match=r"broken\.onnx failed: .*broken_convert\.log"):
+        convert_all(conversions)
+    assert started == [3]
+    assert (out / "other_int8.tflite").read_bytes() == alone
+    assert (out / "tiny_int8.tflite").read_bytes() == made.files["int8"].read_bytes()
+    logs = {path.name: json.loads(path.read_text().splitlines()[-1]) for path in out.glob("*.log")}
+    assert "error" in logs["broken_convert.log"]
+    assert "Traceback" in (out / "broken_convert.log").read_text()
+    assert logs["tiny_convert.log"]["seconds"]["import"] == 0
+    assert sorted(path.suffix for path in out.iterdir()) == [".log", ".log", ".log", ".tflite", ".tflite"]
+
+
+def test_conversions_that_would_write_the_same_files_are_refused(tmp_path):
+    onnx = exported().onnx
+    with pytest.raises(ValueError, match="same files"):
+        convert_all([Conversion(onnx, tmp_path, ("fp32",)), Conversion(onnx, tmp_path / ".", ("fp16",))])
+    assert convert_all([]) == []
+
+
 def test_metadata_comes_back(tmp_path):
     model = tmp_path / "model_int8.tflite"
     assert read_metadata(model) == {}
@@ -219,3 +277,16 @@ def test_metadata_comes_back(tmp_path):
         (tmp_path / "model_int8.json").write_text(damaged)
         with pytest.raises(ExportError, match=r"model_int8\.json"):
             read_metadata(model)
+
+
+def test_what_a_killed_conversion_left_goes_with_the_next_one(tmp_path, monkeypatch):
+    (tmp_path / "worker.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(tflite, "WORKER", tmp_path / "worker.py")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    stale = tmp_path / "out" / f".convert.{ended.pid}@{MACHINE}.abc"
+    stale.mkdir(parents=True)
+    (stale / "model.onnx").write_bytes(b"some megabytes")
+    with pytest.raises(ExportError, match="code -9"):
+        convert(exported().onnx, tmp_path / "out", ("fp32",))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["tiny_convert.log"]

@@ -1,4 +1,4 @@
-"""What `hpe deploy` writes: a complete sketch folder, or one sentence and nothing."""
+"""What `hpe deploy` writes: a complete sketch folder, or one message and nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_table_is_preprocessing_and_quantisation_in_one():
     ],
 )
 def test_bad_settings_write_nothing(tmp_path: Path, change: dict, message: str):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ExportError, match=message):
         write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS | change)
     assert list(tmp_path.iterdir()) == []
 
@@ -84,18 +84,18 @@ def test_bad_models_and_boards_write_nothing(tmp_path: Path):
     out = tmp_path / "out"
     with pytest.raises(ModelFileError, match="Export it again"):
         write_arduino(cut, out, "nano33ble", SETTINGS)
-    with pytest.raises(ValueError, match="hpe predict"):
+    with pytest.raises(ExportError, match="hpe predict"):
         write_arduino(SILU, out, "pi4", SETTINGS)
-    with pytest.raises(ValueError, match="There is no board"):
+    with pytest.raises(ExportError, match="There is no board"):
         write_arduino(SILU, out, "uno", SETTINGS)
-    with pytest.raises(ValueError, match="sketch folders"):
+    with pytest.raises(ExportError, match="sketch folders"):
         write_arduino(SILU, tmp_path / "bad name!", "nano33ble", SETTINGS)
     assert list(tmp_path.iterdir()) == [cut]
 
 
 def test_model_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(BOARDS, "nano33ble", replace(BOARDS["nano33ble"], ram_bytes=120_000))
-    with pytest.raises(ValueError, match=r"RAM is .* bytes short"):
+    with pytest.raises(ExportError, match=r"RAM is .* bytes short"):
         write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS)
     assert list(tmp_path.iterdir()) == []
 

@@ -11,7 +11,7 @@ from export import (
     ParityError,
     check_int8_graph,
     check_parity,
-    first_stray,
+    first_deviating,
     layer_deviations,
     measure_deviation,
     operators,
@@ -95,12 +95,12 @@ def test_outputs_that_are_no_numbers_fail(tmp_path):
         check_parity({"fp32": made.files["fp32"]}, made.samples * np.nan, made.expected, {"fp32": 1.0}, tmp_path)
 
 
-def test_sound_int8_file_strays_nowhere():
+def test_sound_int8_file_deviates_nowhere():
     made = exported()
     layers = layer_deviations(made.files["fp32"], made.files["int8"], made.samples)
     assert [layer.operator for layer in layers] == INT8_OPERATORS[:-1]  # all that the float file has, too
     assert all(layer.relative_error < 0.1 for layer in layers)
-    assert first_stray(layers) is None
+    assert first_deviating(layers) is None
 
 
 def test_damaged_layer_is_found(tmp_path):
@@ -123,10 +123,10 @@ def test_damaged_layer_is_found(tmp_path):
     assert layers[broken].relative_error > 0.5
 
 
-def test_first_stray_is_where_the_error_begins_to_stay():
+def test_first_deviating_is_where_the_error_begins_to_stay():
     layers = [LayerDeviation(i, "CONV_2D", (1,), error) for i, error in enumerate([0.0, 0.5, 0.01, 0.2, 0.3])]
-    assert first_stray(layers) == layers[3]
-    assert first_stray(layers[:3]) is None
+    assert first_deviating(layers) == layers[3]
+    assert first_deviating(layers[:3]) is None
 
 
 @pytest.mark.slow

@@ -99,3 +99,16 @@ def test_a_run_folder_is_told_what_to_do(tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match="hpe export"):
         run_bench([tmp_path / "run"])
+
+
+def test_short_measurements_are_marked_in_the_table_and_threads_are_capped(capsys, tmp_path):
+    import os
+
+    main(["bench", str(MODEL), "--seconds", "0.02", "--threads", "100000", "--json", str(tmp_path / "t.json")])
+    out = capsys.readouterr().out
+    assert "runs); short: does not count" in out
+    (row,) = json.loads((tmp_path / "t.json").read_text()).values()
+    assert not row["valid"]
+    assert 1 <= row["threads"] <= (os.cpu_count() or 1)
+    with pytest.raises(RuntimeError, match="give 1 or more"):
+        run_bench([MODEL], threads=0)

@@ -37,7 +37,7 @@ def test_geodesic_against_scipy():
 def test_evaluate_shows_the_central_crop_and_counts():
     images = np.zeros((5, 80, 80, 3), np.uint8)
     images[:, 8:72, 8:72] = 7
-    faces = Faces(images, RANDOM.uniform(-40, 40, (5, 3)).astype(np.float32), [str(i) for i in range(5)], dropped=2)
+    faces = Faces(images, RANDOM.uniform(-40, 40, (5, 3)).astype(np.float32), [str(i) for i in range(5)], 2, 1)
     seen = []
 
     def predict(crops):
@@ -49,7 +49,7 @@ def test_evaluate_shows_the_central_crop_and_counts():
     assert all(crops.shape[1:] == (64, 64, 3) and (crops == 7).all() for crops in seen)
     assert metrics.mean_deg == pytest.approx(np.abs(faces.pose_deg).mean(), rel=1e-6)
     assert metrics.to_dict().keys() == {"mae_deg", "geodesic_deg", "n", "dropped", "skipped"}
-    assert metrics.dropped == 2
+    assert (metrics.dropped, metrics.skipped) == (2, 1)
 
 
 def test_bad_outputs_are_refused():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_a_bad_picture_costs_only_itself(capsys, tmp_path):
     code, out, err = run(capsys, tmp_path / "text.jpg", tmp_path / "empty.png", tmp_path / "good.png")
     assert code == 1
     assert "good.png: yaw" in out
-    assert "text.jpg: not a whole picture" in err
+    assert "text.jpg: the image cannot be decoded" in err
     assert "empty.png: no face found; name it with --box" in err
     code, _, err = run(capsys, tmp_path / "empty.png")
     assert code == 2
@@ -107,17 +108,21 @@ def test_a_video_is_followed_smoothed_and_drawn(tmp_path):
     cv2 = pytest.importorskip("cv2")
     lines = []
     options = PredictOptions(draw=tmp_path / "out")
-    outcome = run_predict(MODEL, [video(tmp_path / "clip.avi")], options=options, report=lines.append)
-    assert outcome.faults == []
-    assert {row["face"] for row in outcome.rows} == {0}
-    assert [row["frame"] for row in outcome.rows] == list(range(12))
-    assert outcome.rows[5]["time_s"] == pytest.approx(0.5)
-    assert outcome.rows[11]["x"] - outcome.rows[0]["x"] == pytest.approx(22, abs=8)
+    rows, raw = [], []
+    outcome = run_predict(
+        MODEL, [video(tmp_path / "clip.avi")], options=options, write=rows.append, report=lines.append
+    )
+    assert (outcome.rows, outcome.faults) == (12, [])
+    assert {row["face"] for row in rows} == {0}
+    assert [row["frame"] for row in rows] == list(range(12))
+    assert rows[5]["time_s"] == pytest.approx(0.5)
+    assert rows[11]["x"] - rows[0]["x"] == pytest.approx(22, abs=8)
     assert "12 frames, 0 of them unreadable" in lines[-1]
     assert "median of finding" in lines[-1]
-    raw = run_predict(MODEL, [tmp_path / "clip.avi"], options=PredictOptions(smooth=False), report=quiet)
-    assert [row["x"] for row in raw.rows] == [row["x"] for row in outcome.rows]
-    yaws = np.array([[row["yaw_deg"] for row in result.rows] for result in (raw, outcome)])
+    options = PredictOptions(smooth=False)
+    run_predict(MODEL, [tmp_path / "clip.avi"], options=options, write=raw.append, report=quiet)
+    assert [row["x"] for row in raw] == [row["x"] for row in rows]
+    yaws = np.array([[row["yaw_deg"] for row in result] for result in (raw, rows)])
     assert np.abs(np.diff(yaws[1])).sum() < np.abs(np.diff(yaws[0])).sum()
     capture = cv2.VideoCapture(str(tmp_path / "out" / "clip.mp4"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 12
@@ -173,18 +178,19 @@ def test_a_camera_that_is_absent_and_one_that_is_stopped(capsys, monkeypatch):
     monkeypatch.setattr(frames_module.load_opencv(), "VideoCapture", lambda index: capture)
     monkeypatch.setattr(capture, "isOpened", lambda: True, raising=False)
     outcome = run_predict(MODEL, [], 0, PredictOptions(frames=2), report=quiet)
-    assert (len(outcome.rows), outcome.faults) == (2, [])
+    assert (outcome.rows, outcome.faults) == (2, [])
 
     def interrupt():
         raise KeyboardInterrupt
 
     monkeypatch.setattr(capture, "read", interrupt)
     lines = []
-    assert run_predict(MODEL, [], 0, report=lines.append).faults == []
+    outcome = run_predict(MODEL, [], 0, report=lines.append)
+    assert (outcome.faults, outcome.stopped_by) == ([], signal.SIGINT)
     assert lines == ["stopped"]
 
 
-def test_sentences_about_arguments(capsys, tmp_path):
+def test_messages_about_arguments(capsys, tmp_path):
     with pytest.raises(SourceError, match="or --camera N"):
         run_predict(MODEL, [])
     with pytest.raises(SourceError, match="holds no picture"):

@@ -48,8 +48,9 @@ def test_a_result_of_another_kind_is_named_and_kept(tmp_path, text, what):
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     for path in (tmp_path / "pipe.json", tmp_path):
-        with pytest.raises(OSError, match="not a file"):
+        with pytest.raises(FileError, match="not a file") as caught:
             read_json(path)
+        assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_csv_has_a_header_and_one_line_a_row(tmp_path):

@@ -86,7 +86,7 @@ def test_damaged_checkpoints_are_named(tmp_path):
         load_model(tmp_path)
 
 
-def test_pretrained_without_a_network_is_one_sentence(monkeypatch):
+def test_pretrained_without_a_network_is_one_message(monkeypatch):
     import timm
 
     def offline(*args, **options):
@@ -95,3 +95,34 @@ def test_pretrained_without_a_network_is_one_sentence(monkeypatch):
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(ModelError, match="--pretrained"):
         build_model(ModelConfig(pretrained=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"widths": None},
+        {"widths": {"backbone.conv_stem": "32"}},
+        {"widths": {"backbone.conv_stem": [32, 3.0]}},
+        {"widths": {}},
+        {"model": None},
+        {"model": {"width": "wide"}},
+        {"model": {"head": 3}},
+        {"model": {"nose": 1}},
+    ],
+)
+def test_an_arch_of_other_types_is_one_message_with_the_file(tmp_path, change):
+    save_checkpoint(build_model(ModelConfig(width=0.25)), tmp_path)
+    path = tmp_path / "arch.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelError, match=r"arch\.json: damaged"):
+        load_model(tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_refused_with_their_layer(tmp_path):
+    """A teacher or a parent with NaN would train NaN."""
+    model = build_model(ModelConfig(width=0.25))
+    with torch.no_grad():
+        model.backbone.conv_head.weight[0, 0] = torch.nan
+    save_checkpoint(model, tmp_path)
+    with pytest.raises(ModelError, match=r"the layer backbone\.conv_head has NaN or infinity in its weight"):
+        load_model(tmp_path)

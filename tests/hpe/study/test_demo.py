@@ -29,30 +29,20 @@ def test_demo_refuses_a_folder_with_something_in_it(tmp_path):
         demo.run_demo(tmp_path)
 
 
-@pytest.fixture
-def exported(monkeypatch):
-    """What would have been exported: (run, out) of each call."""
-    calls = []
-    monkeypatch.setattr(demo, "_measure", lambda run, report, out=None: calls.append((run, out)))
-    return calls
-
-
-def test_demo_starts_from_the_released_b0(exported, tmp_path, monkeypatch):
+def test_demo_starts_from_the_released_b0(tmp_path, monkeypatch):
     write_json(tmp_path / "models" / "b0.json", card())
     monkeypatch.setattr(released, "FOLDER", tmp_path / "models")
     lines = []
     assert demo._make_dense(tmp_path / "dense", lines.append) == Path("b0")
     assert "the released b0" in lines[0]
-    assert exported == [(Path("b0"), tmp_path / "dense")]
 
 
-def test_demo_trains_a_network_where_b0_is_not_released(small, exported, tmp_path, monkeypatch):
+def test_demo_trains_a_network_where_b0_does_not_ship(small, tmp_path, monkeypatch):
     monkeypatch.setattr(released, "FOLDER", tmp_path)
     lines = []
     assert demo._make_dense(tmp_path / "dense", lines.append) == tmp_path / "dense"
     assert "from scratch" in lines[0]
     assert read_json(tmp_path / "dense" / "config.json")["command"] == "train"
-    assert exported == [(tmp_path / "dense", None)]
 
 
 @pytest.mark.slow

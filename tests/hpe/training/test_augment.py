@@ -237,5 +237,22 @@ def test_probabilities_are_kept(name):
     [("flip", 1.5), ("shift", -0.1), ("rotation_deg", 200), ("k_max", 0.1), ("contrast", 2), ("scale", float("nan"))],
 )
 def test_a_senseless_setting_is_named(name, value):
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match="--" + name.replace("_", "-")):
         AugmentConfig(**{name: value})
+
+
+def test_augmentation_never_waits_to_know_how_many_images_it_changes():
+    """On a device of its own, an index by a condition waits for it; the meta device cannot answer and would raise."""
+    images = torch.zeros(4, 80, 80, 3, dtype=torch.uint8, device="meta")
+    out, pose_deg = TrainAugment(AugmentConfig())(images, torch.zeros(4, 3, device="meta"), torch.Generator())
+    assert (out.shape, pose_deg.shape) == ((4, 3, 64, 64), (4, 3))
+
+
+def test_blur_is_the_same_whether_all_or_the_chosen_are_computed():
+    from hpe.training.augment import _blur, _gaussian
+
+    generator = torch.Generator().manual_seed(0)
+    images, sigma = torch.rand(6, 3, 64, 64, generator=generator), 0.3 + 0.9 * torch.rand(6, generator=generator)
+    chosen = torch.tensor([True, False, True, True, False, False])
+    everything = torch.where(chosen[:, None, None, None], _gaussian(images, sigma), images)
+    assert torch.equal(_blur(images.clone(), chosen, sigma), everything)

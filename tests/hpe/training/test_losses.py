@@ -4,8 +4,9 @@ import torch
 from hpe.io.errors import ConfigError
 from hpe.model.config import ModelConfig
 from hpe.model.net import build_model
+from hpe.training import losses
 from hpe.training.config import DistillConfig
-from hpe.training.losses import distances, distilled, pose_loss, supervised
+from hpe.training.losses import backbone_dtype, distances, distilled, pose_loss, supervised
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_a_teacher_may_also_see_the_mirror_image(nets, batch):
     teacher, student = nets
     student.eval()
     images, pose_deg = batch
-    config = DistillConfig("teacher", 1.0, teacher_flip=True)
+    config = DistillConfig("teacher", 1.0, teacher_flip_tta=True)
     objective = distilled(teacher, student, config)
     mirrored = teacher(images.flip(3)) * torch.tensor([-1.0, 1.0, -1.0])
     expected = pose_loss(student(images), (teacher(images) + mirrored) / 2)
@@ -79,3 +80,35 @@ def test_distances_are_pairwise_and_one_in_the_mean():
 def test_the_papers_head_has_no_pooled_features(nets):
     with pytest.raises(ConfigError, match="--feature-weight"):
         distilled(nets[0], build_model(ModelConfig(head="paper")), DistillConfig("teacher", 0.5, feature_weight=1.0))
+
+
+@pytest.mark.parametrize("head", ["gap", "paper"])
+def test_head_and_loss_stay_in_float32_where_the_backbone_runs_in_bfloat16(monkeypatch, batch, head):
+    """Near 30 degrees the steps of bfloat16 are 0.12. A CPU's autocast stands for a GPU's."""
+    model = build_model(ModelConfig(width=0.3, head=head)).eval()
+    images, pose_deg = batch
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = model.backbone(images)
+    assert features.dtype == torch.bfloat16
+    expected = model.pose(features.float())
+    monkeypatch.setattr(losses, "backbone_dtype", lambda device: torch.bfloat16)
+    loss, outputs = supervised(model, images, pose_deg)
+    assert outputs.dtype == loss.dtype == torch.float32
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=0)
+    assert not torch.equal(outputs, outputs.bfloat16().float())
+    loss.backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+    if head == "gap":
+        teacher = DistillConfig("teacher", 1.0, feature_weight=1.0)
+        outputs = distilled(model, build_model(ModelConfig(width=0.3)), teacher)(model, images, pose_deg)[1]
+        assert outputs.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("supported", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_needs_hardware_for_it(monkeypatch, supported, dtype):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: asked.append(options) or supported)
+    assert backbone_dtype(torch.device("cuda")) == dtype
+    assert asked == [{"including_emulation": False}]
+    assert backbone_dtype(torch.device("cpu")) == torch.float32
+    assert backbone_dtype(torch.device("mps")) == torch.float32

@@ -1,12 +1,15 @@
 """The runs that train: what each keeps of the one before, and what is refused."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+import export  # noqa: F401 - so that its modules can be patched
 from hpe.data.faces import Faces, load_faces
+from hpe.deploy.export import run_export
 from hpe.io.errors import ConfigError
 from hpe.io.files import read_json
 from hpe.model.config import ModelConfig
@@ -24,7 +27,7 @@ from hpe.training.config import (
 )
 from hpe.training.distillation import relabelled
 from hpe.training.loop import fit
-from hpe.training.pruners import make_pruner
+from hpe.training.pruners import make_pruner, training_batches
 from hpe.training.runs import run_finetune, run_prune, run_train
 from hpe.training.zeros import zero_share
 from pruning.stats import stats
@@ -66,12 +69,43 @@ def test_finetuning_keeps_the_zeros_and_changes_the_rest(masked, tmp_path, tune)
     assert read_json(tmp_path / "tuned" / "config.json")["finetune"]["qat"] is tune.qat
 
 
-def test_quantisation_aware_finetuning_keeps_widths(small, tiny_run, tmp_path):
+def test_quantisation_aware_finetuning_keeps_widths_and_its_ranges_reach_the_export(
+    small, tiny_run, tmp_path, monkeypatch
+):
     recipe = replace(RECIPE, distill=DistillConfig(tiny_run), val=TINY_DATA)
     out = run_finetune(small, tmp_path / "qat", FinetuneConfig(qat=True), recipe, report=quiet)
     shapes = [{n: t.shape for n, t in load_model(run).state_dict().items()} for run in (small, out)]
     assert shapes[0] == shapes[1]
     assert read_json(out / "result.json")["val"]["n"] == 48
+
+    class Enough(Exception):
+        pass
+
+    def convert_all(conversions):
+        given.extend((one.calibration, one.ranges) for one in conversions)
+        raise Enough
+
+    given = []
+    monkeypatch.setattr(sys.modules["export.convert.onnx"], "export_onnx", lambda network, x, path: path)
+    monkeypatch.setattr(sys.modules["export.convert.tflite"], "convert_all", convert_all)
+    learnt = read_json(out / "ranges.json")
+    for run in (out, small):
+        with pytest.raises(Enough):
+            run_export(run, report=quiet)
+    calibration, ranges = given[0]
+    assert [[low, high] for _, low, high in ranges] == list(learnt.values())
+    np.testing.assert_allclose(ranges[0][0].transpose(0, 2, 3, 1), calibration[: len(ranges[0][0])], atol=1e-6)
+    assert given[1][1] is None  # no quantisation-aware training there
+
+
+def test_norms_are_re_estimated_on_batches_as_in_training():
+    faces = load_faces(TINY_DATA)
+    first, again = (list(training_batches(faces, RECIPE)) for _ in range(2))
+    assert [tuple(batch.shape) for batch in first] == [(16, 3, 64, 64)] * 3
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    plain = torch.from_numpy(preprocess(centre_crop(faces.images))).permute(0, 3, 1, 2)
+    assert abs(torch.cat(first).mean() - plain.mean()) < 0.3
+    assert (torch.cat(first)[:, None] - plain[None]).abs().amax((2, 3, 4)).min() > 0.01  # augmented
 
 
 def test_a_teacher_asked_once_replaces_doubtful_labels_and_leaves_exact_ones(tiny_run):
@@ -84,14 +118,14 @@ def test_a_teacher_asked_once_replaces_doubtful_labels_and_leaves_exact_ones(tin
         plain = teacher(torch.from_numpy(seen)).numpy()
         mirrored = teacher(torch.from_numpy(seen[..., ::-1].copy())).numpy() * [-1, 1, -1]
     for flip, answer in ((False, plain), (True, (plain + mirrored) / 2)):
-        mixed = relabelled(faces, teacher, DistillConfig(tiny_run, 0.75, teacher_flip=flip, teacher_once=True))
+        mixed = relabelled(faces, teacher, DistillConfig(tiny_run, 0.75, teacher_flip_tta=flip, teacher_offline=True))
         np.testing.assert_allclose(mixed.pose_deg[:4], 0.25 * truth[:4] + 0.75 * answer, atol=1e-3)
         np.testing.assert_array_equal(mixed.pose_deg[4:], truth[4:])
     assert (faces.pose_deg == 10).all()
 
 
 def test_a_run_with_a_teacher_asked_once_equals_one_on_its_labels_where_labels_are_exact(tiny_run, tmp_path):
-    recipe = replace(RECIPE, distill=DistillConfig(tiny_run, teacher_once=True))
+    recipe = replace(RECIPE, distill=DistillConfig(tiny_run, teacher_offline=True))
     runs = [
         run_finetune(tiny_run, tmp_path / name, FinetuneConfig(), r, report=quiet)
         for name, r in (("once", recipe), ("labels", RECIPE))
@@ -167,7 +201,9 @@ def test_a_board_as_target_leaves_a_net_within_its_limits(tiny_run, grow):
 
     limits = planned_limits(find_board("nano33ble"))
     model = load_model(tiny_run)
-    prune = PruneConfig("channel", target_board="nano33ble", frequency=1, channels=ChannelConfig(grow=grow))
+    prune = PruneConfig(
+        "channel", target_board="nano33ble", frequency=None if grow else 1, channels=ChannelConfig(grow=grow)
+    )
     pruner = make_pruner(model, prune, 3, 1)
     for _ in range(3):
         pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
@@ -192,7 +228,7 @@ def test_targets_that_ask_for_nothing_are_refused(tiny_run, target, words):
 
 def test_growing_regularisation_meets_its_target(tiny_run):
     model = load_model(tiny_run)
-    prune = PruneConfig("channel", target_macs=8_000_000, frequency=1, channels=ChannelConfig(grow=True))
+    prune = PruneConfig("channel", target_macs=8_000_000, channels=ChannelConfig(grow=True))
     pruner = make_pruner(model, prune, 1, 4)
     optimizer = torch.optim.Adam(model.parameters())
     for _ in range(4):
@@ -218,8 +254,8 @@ def test_a_narrow_net_trains_saves_and_loads(tmp_path):
         (lambda: FinetuneConfig(clusters=100_000), "--clusters is 100000; it must be 2 to 256"),
         (lambda: DistillConfig(teacher_weight=1.5), "--teacher-weight"),
         (lambda: DistillConfig(feature_weight=1.0), "--feature-weight needs --teacher"),
-        (lambda: DistillConfig(teacher_once=True), "--teacher-once needs --teacher"),
-        (lambda: DistillConfig("teacher", teacher_once=True, feature_weight=1.0), "leave --teacher-once out"),
+        (lambda: DistillConfig(teacher_offline=True), "--teacher-offline needs --teacher"),
+        (lambda: DistillConfig("teacher", teacher_offline=True, feature_weight=1.0), "leave --teacher-offline out"),
         (lambda: ModelConfig(width=0.0), "--width"),
         (lambda: ModelConfig(width=0.5, pretrained=True), "--pretrained"),
     ],

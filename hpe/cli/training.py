@@ -1,0 +1,98 @@
+"""The commands that make runs: train, prune, finetune, recalibrate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tyro import MISSING
+from tyro.conf import OmitArgPrefixes, Positional
+
+from hpe.cli.output import Data, Run, say
+from hpe.model.config import ModelConfig
+from hpe.training.config import FINETUNING_RECIPE, PRUNING_RECIPE, FinetuneConfig, PruneConfig, Recipe
+
+
+def train(
+    out: Run,
+    recipe: OmitArgPrefixes[Recipe],
+    model: OmitArgPrefixes[ModelConfig] = ModelConfig(),  # noqa: B008
+    resume: bool = False,
+) -> None:
+    """Train a network. Example: hpe train --data csv:faces@train --val csv:faces@val --epochs 8 --out runs/dense
+
+    Args:
+        out: Folder for the run; it must be new, or an unfinished run with --resume.
+        resume: Go on after the last whole epoch of the run in --out.
+    """
+    from hpe.training.runs import run_train
+
+    run_train(out, model, recipe, resume, report=say)
+    say(f"done: {out}\nnext: hpe evaluate {out} --data SPEC, hpe prune {out} --method channel ..., hpe export {out}")
+
+
+def prune(
+    run: Positional[Run],
+    out: Run,
+    prune: OmitArgPrefixes[PruneConfig],
+    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=PRUNING_RECIPE),  # noqa: B008
+    resume: bool = False,
+) -> None:
+    """Prune a trained network while it trains on. Example: hpe prune RUN --method channel --data SPEC --out SMALL
+
+    Args:
+        run: Folder of the network to prune, or a released model that can be trained (b0); it stays as it is.
+        out: Folder for the pruned run; it must be new, or an unfinished run with --resume.
+        resume: Go on after the last whole epoch of the run in --out.
+    """
+    from hpe.training.runs import run_prune
+
+    run_prune(run, out, prune, recipe, resume, report=say)
+    fits = f" (says whether it fits the {prune.target_board})" if prune.target_board else ""
+    say(f"done: {out}\nnext: hpe export {out}{fits}, hpe evaluate {out} --data SPEC,")
+    say(f"hpe report {run} {out} --out report")
+
+
+def finetune(
+    run: Positional[Run],
+    out: Run,
+    tune: OmitArgPrefixes[FinetuneConfig] = FinetuneConfig(),  # noqa: B008
+    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=FINETUNING_RECIPE),  # noqa: B008
+    resume: bool = False,
+) -> None:
+    """Train a finished run further, pruned or not. Example: hpe finetune SMALL --qat --data SPEC --out SMALL-QAT
+
+    Args:
+        run: Folder of the network to start from, or a released model that can be trained (b0); it stays as it is. What
+            is zero in it stays zero.
+        out: Folder for the new run; it must be new, or an unfinished run with --resume.
+        resume: Go on after the last whole epoch of the run in --out.
+    """
+    from hpe.training.runs import run_finetune
+
+    run_finetune(run, out, tune, recipe, resume, report=say)
+    say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
+
+
+def recalibrate(run: Positional[Run], data: Data, out: Run, pose_balance: float = 1.5) -> None:
+    """Recalibrate the outputs: a gain and a bias for each angle, fitted on validation faces, against underestimation.
+
+    Example: hpe recalibrate RUN --data csv:faces@val --out RECALIBRATED
+
+    Args:
+        run: Folder of a finished run; it stays as it is.
+        data: Faces that the run was not trained on. The error that is printed is cross-validated in 5 folds.
+        out: Folder for the new run; it must be new.
+        pose_balance: Weigh faces by the rarity of their angles to this power; 0 weighs all alike.
+    """
+    from hpe.training.recalibrate import run_recalibrate
+
+    run_recalibrate(run, data, out, pose_balance, report=say)
+    say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "prune": prune,
+    "finetune": finetune,
+    "recalibrate": recalibrate,
+}

@@ -1,0 +1,137 @@
+"""`hpe export` around a converter that only copies files: what is checked, kept, recorded and said."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from export.convert import tflite
+from export.convert.tflite import read_metadata
+from export.run import parity
+from export.run.parity import Deviation, ParityError
+from hpe.deploy import export
+from hpe.deploy.export import ExportJob, export_all, run_export
+from hpe.io.errors import ConfigError
+from hpe.io.files import merge_result, read_json
+from tests.conftest import TINY_DATA
+from tests.sketches import RELU6
+
+
+@pytest.fixture
+def run(tiny_run, tmp_path):
+    """A copy of a trained run."""
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run, folder)
+    return folder
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Conversion and comparison without their work: {"parity": samples, "deviation": {format: mean}, ...}."""
+    seen = {"deviation": {}, "conversions": []}
+
+    def convert_all(conversions):
+        seen["conversions"].append(conversions)
+        made = []
+        for conversion in conversions:
+            files = {fmt: conversion.out_dir / f"model_{fmt}.tflite" for fmt in conversion.formats}
+            for path in files.values():
+                shutil.copyfile(RELU6, path)
+            made.append(files)
+        return made
+
+    def check_parity(files, samples, expected, tolerance, evidence_dir):
+        seen.update(parity=samples, tolerance=tolerance, recorded=dict(read_json(evidence_dir / "result.json")))
+        means = {fmt: seen["deviation"].get(fmt, 0.01) for fmt in files}
+        found = {fmt: Deviation(2 * mean, mean, [mean] * 3, len(samples)) for fmt, mean in means.items()}
+        failed = [fmt for fmt, mean in means.items() if not mean <= tolerance[fmt]]
+        if failed:
+            raise ParityError(f"Exported files differ from torch: {failed}.", found, failed)
+        return found
+
+    monkeypatch.setattr(tflite, "convert_all", convert_all)
+    monkeypatch.setattr(parity, "check_parity", check_parity)
+    return seen
+
+
+def test_parity_is_measured_on_other_images_than_those_that_calibrate(run, seen):
+    run_export(run, report=lambda line: None)
+    ((conversion,),) = seen["conversions"]
+    calibrate = {image.tobytes() for image in conversion.calibration}
+    assert len(conversion.calibration) == 36
+    assert len(seen["parity"]) == 12
+    assert not any(image.tobytes() in calibrate for image in seen["parity"])
+    assert seen["tolerance"] == {"onnx": 0.05, "fp32": 0.05, "int8": 1.0}
+
+
+def test_sizes_are_recorded_after_the_checks_and_only_of_what_passed(run, seen):
+    merge_result(run, "files", {"model_int8.tflite": {"size_bytes": 7}})
+    (run / "model_int8.tflite").write_bytes(b"the one before")
+    seen["deviation"] = {"int8": 1.7}
+    with pytest.raises(ParityError, match=r"Kept: onnx, fp32\..*--tolerance-deg 1\.8 accepts") as caught:
+        run_export(run, report=lambda line: None)
+    assert caught.value.failed == ["int8"]
+    assert seen["recorded"]["files"] == {"model_int8.tflite": {"size_bytes": 7}}
+    result = read_json(run / "result.json")
+    assert result["files"]["model_int8.tflite"] == {"size_bytes": 7}  # what was there is what still is
+    assert (run / "model_int8.tflite").read_bytes() == b"the one before"
+    assert result["files"]["model_fp32.tflite"]["size_bytes"] == (run / "model_fp32.tflite").stat().st_size
+    assert result["parity"].keys() == {"model.onnx", "model_fp32.tflite"}
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
+
+    lines = []
+    files = run_export(run, tolerance_deg=1.8, report=lines.append)
+    assert files["int8"].read_bytes() == RELU6.read_bytes()
+    assert read_json(run / "result.json")["files"]["model_int8.tflite"]["size_bytes"] == RELU6.stat().st_size
+    assert read_metadata(files["int8"])["calibration"] == TINY_DATA
+    assert any("int8 deviates from torch by 1.7 deg" in line for line in lines)
+
+
+def test_a_defect_of_an_exact_format_is_not_explained_away_by_a_tolerance(run, seen):
+    seen["deviation"] = {"fp32": float("nan")}
+    with pytest.raises(ParityError, match="report it") as caught:
+        run_export(run, report=lambda line: None)
+    assert "--tolerance-deg" not in str(caught.value)
+
+
+def test_several_runs_are_converted_together_and_a_refused_one_costs_only_itself(run, seen, tmp_path, monkeypatch):
+    second = tmp_path / "second"
+    shutil.copytree(run, second)
+    whole = parity.check_parity
+
+    def refuse_first(files, samples, expected, tolerance, evidence_dir):
+        seen["deviation"] = {"int8": 5.0} if evidence_dir == run else {}
+        return whole(files, samples, expected, tolerance, evidence_dir)
+
+    monkeypatch.setattr(parity, "check_parity", refuse_first)
+    with pytest.raises(ParityError, match="run: Exported files differ"):
+        export_all([ExportJob(run), ExportJob(second)], report=lambda line: None)
+    ((first, other),) = seen["conversions"]
+    assert (first.log_dir, other.log_dir) == (run, second)
+    assert not (run / "model_int8.tflite").exists()
+    assert (second / "model_int8.tflite").exists()
+
+
+def test_formats_are_checked_first(run):
+    with pytest.raises(ConfigError, match="int7"):
+        run_export(run, formats=["int7"])
+
+
+def test_poses_that_files_are_compared_with_are_those_of_the_network(run, seen):
+    from hpe.deploy.samples import export_samples
+    from hpe.model.net import load_model, predict_all
+
+    kept = {}
+    traced = export._trace
+
+    def keep(*arguments):
+        kept["traced"] = traced(*arguments)
+        return kept["traced"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_trace", keep)
+        run_export(run, report=lambda line: None)
+    expected = predict_all(load_model(run), export_samples(TINY_DATA).parity)
+    np.testing.assert_allclose(kept["traced"].expected, expected, atol=1e-3)
+    assert dataclasses.is_dataclass(kept["traced"])

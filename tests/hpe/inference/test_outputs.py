@@ -1,0 +1,334 @@
+"""What predict writes: nothing of the user's is overwritten, and no row is lost however the call ends."""
+
+import csv
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpe.cli.main import main
+from hpe.inference import annotation
+from hpe.inference.app import PredictOptions, run_predict
+from hpe.inference.outputs import COLUMNS, DrawnNames, OutputError, RowFile, save_drawn, shown
+from tests.drawn_faces import MODEL, picture, video
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(capsys, *arguments):
+    try:
+        main(["predict", *[str(argument) for argument in arguments], "--model", str(MODEL)])
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+def crop(path: Path) -> Path:
+    Image.fromarray(picture((0, 0, 64), size=(64, 64))).save(path)
+    return path
+
+
+def row(number: int) -> dict:
+    return dict.fromkeys(COLUMNS, number)
+
+
+# Names
+
+
+def test_a_picture_in_the_folder_of_drawings_is_never_overwritten(capsys, tmp_path):
+    source, other = crop(tmp_path / "a.png"), crop(tmp_path / "b.png")
+    Image.fromarray(picture((0, 0, 64), size=(64, 64))).save(tmp_path / "b.jpg")
+    before = source.read_bytes(), other.read_bytes()
+    code, out, _ = run(capsys, source, tmp_path / "b.jpg", "--crops", "--draw", tmp_path)
+    assert code == 0
+    assert (source.read_bytes(), other.read_bytes()) == before  # b.png is no source, and was not drawn by us
+    assert "a.png: drawn as" in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.png.png", "b.jpg", "b.jpg.png", "b.png"]
+
+
+def test_outputs_of_equal_stems_have_names_of_their_own(tmp_path):
+    for folder in ("x", "y", "z"):
+        (tmp_path / folder).mkdir()
+        crop(tmp_path / folder / "a.png")
+    sources = [tmp_path / folder / "a.png" for folder in ("x", "y", "z")]
+    options = PredictOptions(crops=True, draw=tmp_path / "out")
+    lines = []
+    for _ in range(2):  # the second call writes over what the first one drew, and nothing more
+        assert run_predict(MODEL, sources, options=options, report=lines.append).rows == 3
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a-2.png", "a.png", "a.png.png"]
+    assert sum("drawn as" in line for line in lines) == 4
+
+
+def test_names_that_are_free(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"mine")
+    crop(tmp_path / "photo.png")
+    save_drawn(Image.new("RGB", (4, 4)), tmp_path / "drawn.png")
+    save_drawn(Image.new("RGB", (4, 4)), tmp_path / "source.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "drawn.png")
+    (tmp_path / "folder.png").mkdir()
+    names = DrawnNames(tmp_path, [tmp_path / "source.png"])
+    expected = {"photo.jpg": "photo.jpg.png", "drawn.jpg": "drawn.png", "source.png": "source.png.png"}
+    expected |= {"link.jpg": "link.jpg.png", "folder.jpg": "folder.jpg.png", "DRAWN.jpg": "DRAWN.jpg.png"}
+    for source, name in expected.items():
+        assert names.choose(Path(source), ".png").name == name
+    assert names.choose(Path("camera-0"), ".mp4").name == "camera-0.mp4"
+    (tmp_path / "camera-0.mp4").touch()
+    assert DrawnNames(tmp_path, []).choose(Path("camera-0"), ".mp4").name == "camera-0-2.mp4"
+    assert names.choose(Path("clip.avi"), ".mp4").name == "clip.avi.mp4"
+    with pytest.raises(OutputError, match="this is a file; give a folder"):
+        DrawnNames(tmp_path / "clip.mp4", [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--csv", "a.png"], "--csv a.png would overwrite a.png, which is read"),
+        (["--json", "link.png"], "--json link.png would overwrite a.png, which is read"),
+        (["--boxes", "b.csv", "--jsonl", "b.csv"], "--jsonl b.csv would overwrite b.csv, which is read"),
+        (["--csv", "r", "--json", "./r"], "--json r would overwrite what --csv writes"),
+        (["--csv", "-", "--jsonl", "-"], "--jsonl - would overwrite what --csv writes"),
+    ],
+)
+def test_a_table_over_an_input_or_another_table_is_refused(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    crop(tmp_path / "a.png")
+    (tmp_path / "link.png").symlink_to("a.png")
+    (tmp_path / "b.csv").write_text("file,x,y,w,h\na.png,0,0,64,64\n")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    code, out, err = run(capsys, "a.png", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_names_with_line_breaks_stay_on_one_line(capsys, tmp_path):
+    odd = crop(tmp_path / "two\nlines\x1b[31m.png")
+    (tmp_path / "bad\n.jpg").write_text("no picture")
+    code, out, err = run(capsys, odd, tmp_path / "bad\n.jpg", "--crops", "--csv", tmp_path / "rows.csv")
+    assert code == 1
+    assert (len(out.splitlines()), len(err.splitlines())) == (1, 1)
+    assert "two\\nlines\\x1b[31m.png: yaw" in out
+    with (tmp_path / "rows.csv").open(newline="") as stream:
+        assert [line["source"] for line in csv.DictReader(stream)] == [str(odd)]
+    assert shown("\udcff") == "\\udcff"
+
+
+def test_a_name_that_is_no_unicode(capsys, tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff.png"
+    try:
+        Path(os.fsdecode(path)).touch()
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    crop(tmp_path / "a.png").rename(os.fsdecode(path))
+    outputs = ["--csv", tmp_path / "r.csv", "--jsonl", tmp_path / "r.jsonl"]
+    code, out, err = run(capsys, os.fsdecode(path), "--crops", *outputs)
+    assert (code, err) == (0, "")
+    assert "\\udcff.png: yaw" in out
+    assert "\\udcff.png" in (tmp_path / "r.csv").read_text()
+
+
+# Rows
+
+
+def test_rows_are_there_as_soon_as_they_are_written(tmp_path):
+    with RowFile(tmp_path / "r.csv", as_json=False) as table, RowFile(tmp_path / "r.jsonl", as_json=True) as lines:
+        for number in range(3):
+            table.write(row(number))
+            lines.write(row(number))
+            assert (tmp_path / "r.csv").read_text().count("\n") == number + 2
+            assert json.loads((tmp_path / "r.jsonl").read_text().splitlines()[-1]) == row(number)
+
+
+def test_a_call_that_fails_leaves_an_older_table_alone(capsys, tmp_path):
+    crop(tmp_path / "a.png")
+    (tmp_path / "r.csv").write_text("old")
+    with pytest.raises(SystemExit):
+        main(["predict", str(tmp_path / "a.png"), "--model", "absent.tflite", "--csv", str(tmp_path / "r.csv")])
+    assert (tmp_path / "r.csv").read_text() == "old"
+    with RowFile(tmp_path / "r.csv", as_json=False):
+        pass  # no face anywhere is a result, too
+    assert (tmp_path / "r.csv").read_text() == ",".join(COLUMNS) + "\n"
+
+
+def test_rows_on_standard_output_are_alone_there(capsys, tmp_path):
+    crop(tmp_path / "a.png")
+    code, out, err = run(capsys, tmp_path / "a.png", "--crops", "--csv", "-")
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert next(csv.DictReader(out.splitlines()))["face"] == "0"
+    assert "a.png: yaw" in err
+    code, out, _ = run(capsys, tmp_path / "a.png", "--crops", "--jsonl", "-")
+    assert json.loads(out).keys() == set(COLUMNS)
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path):
+    """A child that may write 2,000 bytes into a file: the system refuses the rest, as a full disk does."""
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from hpe.inference.outputs import COLUMNS, RowFile\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "with RowFile(Path(sys.argv[1]), sys.argv[1].endswith('l')) as rows:\n"
+        "    for number in range(1000):\n"
+        "        rows.write(dict.fromkeys(COLUMNS, number))\n"
+    )
+    for name in ("r.csv", "r.jsonl"):
+        done = subprocess.run([sys.executable, "-c", code, tmp_path / name], capture_output=True, text=True, cwd=ROOT)
+        assert "OutputError" in done.stderr
+        assert f"{name}: File too large; the rows up to here are whole" in done.stderr
+        text = (tmp_path / name).read_text()
+        assert 1500 < len(text) <= 2000
+        assert text.endswith("\n")
+        last = text.splitlines()[-1]
+        number = json.loads(last)["face"] if name == "r.jsonl" else int(last.split(",")[0])
+        assert number == text.count("\n") - (1 if name == "r.jsonl" else 2)
+
+
+def test_a_table_that_cannot_be_written_ends_the_call_with_a_message(capsys, tmp_path):
+    crop(tmp_path / "a.png")
+    code, _, err = run(capsys, tmp_path / "a.png", "--crops", "--csv", tmp_path)
+    assert code == 2
+    assert "cannot be written (Is a directory)" in err
+    if Path("/dev/full").exists():
+        code, _, err = run(capsys, tmp_path / "a.png", "--crops", "--csv", "/dev/full")
+        assert code == 2
+        assert "/dev/full: No space left on device" in err
+
+
+# Videos
+
+
+def frames_of(path: Path) -> int:
+    import cv2
+
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    capture.release()
+    return count
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_signal_loses_no_row_and_closes_the_video(tmp_path, number, code):
+    """The child is sent the signal by itself after its fifth row, so that no clock is involved."""
+    pytest.importorskip("cv2")
+    video(tmp_path / "clip.avi")
+    program = (
+        "import os, sys; from hpe.cli.main import main; from hpe.inference import outputs\n"
+        "write, rows = outputs.RowFile.write, []\n"
+        "def counted(self, row):\n"
+        "    write(self, row)\n"
+        "    rows.append(row)\n"
+        f"    len(rows) == 5 and os.kill(os.getpid(), {int(number)})\n"
+        "outputs.RowFile.write = counted\n"
+        "main(sys.argv[1:])\n"
+    )
+    outputs = ["--csv", tmp_path / "r.csv", "--json", tmp_path / "r.json", "--draw", tmp_path / "out"]
+    command = [sys.executable, "-c", program, "predict", tmp_path / "clip.avi", "--model", MODEL, *outputs]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    with (tmp_path / "r.csv").open() as stream:
+        assert [line["frame"] for line in csv.DictReader(stream)] == ["0", "1", "2", "3", "4"]
+    assert len(json.loads((tmp_path / "r.json").read_text())["faces"]) == 5
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.mp4"]
+    assert frames_of(tmp_path / "out" / "clip.mp4") == 4
+
+
+def test_a_disk_that_fills_up_ends_the_video_while_its_index_fits(tmp_path, monkeypatch):
+    pytest.importorskip("cv2")
+    free = iter([1 << 30] * 6 + [1 << 20] * 99)
+    usage = annotation.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(annotation.shutil, "disk_usage", lambda path: usage._replace(free=next(free)))
+    rows = []
+    options = PredictOptions(draw=tmp_path / "out")
+    outcome = run_predict(MODEL, [video(tmp_path / "clip.avi")], options=options, write=rows.append, report=len)
+    assert len(outcome.faults) == 1
+    assert "the disk is nearly full; the video ends here" in outcome.faults[0]
+    assert (outcome.rows, len(rows), frames_of(tmp_path / "out" / "clip.mp4")) == (7, 7, 6)
+
+
+def test_a_second_video_does_not_replace_the_first(tmp_path):
+    pytest.importorskip("cv2")
+    lines = []
+    options = PredictOptions(draw=tmp_path, frames=2)
+    for name in ("clip.avi", "clip.avi"):
+        run_predict(MODEL, [video(tmp_path / name)], options=options, report=lines.append)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "clip.avi.mp4", "clip.mp4"]
+    assert "drawn as" in lines[-1]
+
+
+# Inputs
+
+
+def test_pipes_devices_and_claims_of_billions_of_pixels_are_refused(capsys, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    header = b"\x89PNG\r\n\x1a\n" + bytes.fromhex("0000000d49484452000ffff0000ffff00802000000")
+    (tmp_path / "huge.png").write_bytes(header + b"\0" * 40)
+    arguments = [tmp_path / "pipe.png", tmp_path / "huge.png", "/dev/null", "--crops"]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    code, out, err = run(capsys, *arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+    pytest.importorskip("cv2")
+    code, _, err = run(capsys, tmp_path / "pipe.mp4")
+    assert code == 2
+    assert "pipe.mp4: a folder, a pipe or a device" in err
+
+
+def test_a_frame_of_a_video_is_cropped_searched_and_drawn_as_a_copy_of_it_would_be():
+    pytest.importorskip("cv2")
+    from hpe.inference.annotation import draw_faces
+    from hpe.inference.detector import FaceDetector
+    from hpe.inference.predictor import HeadPosePredictor
+
+    copy = picture((40, 60, 160))
+    view = np.ascontiguousarray(copy[..., ::-1])[..., ::-1]  # as frames are
+    detector, predictor = FaceDetector(), HeadPosePredictor(MODEL)
+    (found,) = detector(view)
+    assert [found] == detector(copy)
+    face, same = predictor.face(view, found), predictor.face(copy, found)
+    assert face.box == same.box
+    np.testing.assert_array_equal(face.pose_deg, same.pose_deg)
+    np.testing.assert_array_equal(predictor(view), predictor(copy))
+    drawn = draw_faces(view, [face])
+    assert np.asarray(drawn).tobytes() == np.asarray(draw_faces(copy, [face])).tobytes()
+    assert (view == copy).all()
+
+
+def test_a_frame_is_never_copied_whole(monkeypatch):
+    """The pixels that Pillow is given for one face of a 1080p frame are those of the crop's rectangle."""
+    from hpe.inference.predictor import HeadPosePredictor
+    from hpe.pose import crop as crop_module
+
+    given = []
+    whole = crop_module.as_picture
+    monkeypatch.setattr(crop_module, "as_picture", lambda pixels: given.append(pixels.shape) or whole(pixels))
+    frame = np.zeros((1080, 1920, 3), np.uint8)[..., ::-1]
+    HeadPosePredictor(MODEL)(frame, (800.0, 400.0, 1000.0, 600.0))
+    assert given == [(304, 360, 3)]
+
+
+def test_reference_kernels_are_those_of_a_board(capsys, tmp_path):
+    from export.run.runtime import load_runtime
+    from hpe.inference.predictor import load_predictor
+    from hpe.model.preprocess import preprocess
+
+    pixels = picture((0, 0, 64), size=(64, 64))
+    expected = load_runtime(MODEL, reference_kernels=True)(preprocess(pixels[None]))
+    np.testing.assert_array_equal(load_predictor(MODEL, engine="reference")(pixels[None]), expected)
+    rows = ["--jsonl", tmp_path / "r.jsonl"]
+    assert run(capsys, crop(tmp_path / "a.png"), "--crops", "--reference", *rows)[0] == 0
+    (line,) = (json.loads(text) for text in (tmp_path / "r.jsonl").read_text().splitlines())
+    assert [line["yaw_deg"], line["pitch_deg"], line["roll_deg"]] == pytest.approx(expected[0], abs=0.005)
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(ValueError, match=r"engine reference is for \.tflite files"):
+        load_predictor(tmp_path / "model.onnx", engine="reference")
