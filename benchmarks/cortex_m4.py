@@ -205,7 +205,7 @@ def markdown(rows: list[Row], layers: list[dict[str, Any]]) -> str:
 
 
 NOTES = f"""\
-- TFLM: TensorFlow Lite Micro of 2026-08 (the .tflite of 2026-10 for the last four) with CMSIS-NN, same compiler, same
+- TFLM: TensorFlow Lite Micro of 2026-08 (of 2026-10 for the last four) with CMSIS-NN, same compiler, same
   emulator, measured once. It adds {MICRO_CODE[0]} to {MICRO_CODE[1]} kB of code to the .tflite; its RAM is the arena.
 - compiled: the C that `hpe compile` writes. RAM: its static buffer; stack: what a run takes beside it.
 - Instructions are exact. Cycles are rough, by the rules of the processor's manual, with memory that answers at once: a

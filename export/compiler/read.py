@@ -1,4 +1,4 @@
-"""A .tflite file -> Graph. Refuses, by name, whatever the compiler does not know, before anything is written."""
+"""A .tflite file -> Graph: one small reader an operator. Whatever the compiler does not know is refused, by name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from export.compiler import graph as g
-from export.compiler.graph import CompileError, Graph
-from export.compiler.numbers import UNARY, activation_range, quantize_multiplier, softmax_exponentials, table_of
+from export.compiler.graph import Graph
+from export.compiler.numbers import UNARY, quantize_multiplier, softmax_exponentials, table_of
+from export.compiler.reading import Reading
 from export.micro import flatbuffer as fb
-
-_MOST_VALUES = 1 << 24  # of a tensor: no microcontroller holds more
 
 
 def read_graph(path: str | Path) -> Graph:
@@ -25,162 +24,14 @@ def read_graph(path: str | Path) -> Graph:
         ModelFileError: no .tflite file, or a damaged one.
     """
     model = fb.read_model(path)
-    return _Reading(model).graph()
-
-
-class _Reading:
-    """One file while it is read: tensors as they are met, ops in order."""
-
-    def __init__(self, model: fb.Model):
-        self.model = model
-        self.ops: list[g.Op] = []
-        self.tensors = [g.Tensor(t.shape, t.zero_point, t.scale) for t in model.tensors]
-        self.written: set[int] = set()
-
-    def graph(self) -> Graph:
-        model = self.model
-        if model.subgraphs != 1:
-            raise CompileError(f"{model.path} has {model.subgraphs} subgraphs; the compiler takes models of one.")
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
-            ends = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
-            raise CompileError(f"{model.path} has {ends}; the compiler takes models of one input and one output.")
-        unknown = sorted({op.custom_code or op.name for op in model.ops} - set(_READERS))
-        if unknown:
-            raise CompileError(
-                f"{model.path} uses {', '.join(unknown)}, which the compiler does not know. "
-                f"It knows {', '.join(sorted(_READERS))}."
-            )
-        unsigned = self._end(model.input), self._end(model.output)
-        self.written.add(model.inputs[0])
-        for op in model.ops:
-            self._read(op)
-        if model.outputs[0] not in self.written:
-            raise CompileError(f"{model.path}: no operator writes the output.")
-        ends = model.inputs[0], model.outputs[0]
-        return Graph(model.path, self.tensors, self.ops, *ends, model.size_bytes, unsigned)
-
-    def _end(self, tensor: fb.Tensor) -> bool:
-        if tensor.type not in ("INT8", "UINT8"):
-            raise CompileError(
-                f"{self.model.path} has {tensor.type} at an end; the compiler takes int8 models. "
-                "Convert with full int8 quantisation (int8 input and output)."
-            )
-        return tensor.type == "UINT8"
-
-    def _read(self, op: fb.Op) -> None:
-        if len(op.outputs) != 1:
-            raise self.refuse(op, f"has {len(op.outputs)} outputs, not one")
-        output = op.outputs[0]
-        if output in self.written or self.model.tensors[output].is_constant:
-            raise self.refuse(op, "writes a tensor that is written before")
-        made = _READERS[op.name](self, op)
-        if made.output != output:  # pragma: no cover
-            raise AssertionError(op.name)
-        self.ops.append(made)
-        self.written.add(output)
-
-    def refuse(self, op: fb.Op, what: str) -> CompileError:
-        return CompileError(f"{self.model.path}: operator {op.index} ({op.name}) {what}; the compiler cannot take it.")
-
-    def activation(self, op: fb.Op, index: int, unsigned: bool = False) -> fb.Tensor:
-        """An int8 tensor that flows: the input, or what an op before wrote, or a constant."""
-        if index < 0:
-            raise self.refuse(op, "lacks an input")
-        tensor = self.model.tensors[index]
-        if tensor.type != "INT8" and not (unsigned and tensor.type == "UINT8"):
-            raise self.refuse(op, f"works on {tensor.type}, not int8")
-        if tensor.is_sparse:
-            raise self.refuse(op, "has a sparse-encoded tensor")
-        lowest, highest = (-128, 127) if tensor.type == "INT8" else (0, 255)
-        if tensor.scales.size != 1 or tensor.scale <= 0 or not lowest <= tensor.zero_point <= highest:
-            raise self.refuse(op, "has a tensor without one scale and zero point")
-        if not 1 <= tensor.elements <= _MOST_VALUES or len(tensor.shape) > 4:
-            raise self.refuse(op, f"has a tensor of shape {list(tensor.shape)}")
-        if len(tensor.shape) > 1 and tensor.shape[0] != 1:
-            raise self.refuse(op, f"has a batch of {tensor.shape[0]}, not 1")
-        if index in op.inputs and index not in self.written:
-            if not tensor.is_constant:
-                raise self.refuse(op, "reads a tensor that nothing writes before")
-            assert tensor.data is not None
-            self.tensors[index].constant = tensor.data.view(np.int8).reshape(tensor.shape)
-        return tensor
-
-    def ends(self, op: fb.Op, unsigned: bool = False) -> tuple[fb.Tensor, fb.Tensor]:
-        return self.activation(op, op.inputs[0], unsigned), self.activation(op, op.outputs[0], unsigned)
-
-    def constant(self, op: fb.Op, index: int, kind: str, what: str) -> fb.Tensor:
-        tensor = self.model.tensors[index]
-        if tensor.is_sparse:
-            raise self.refuse(op, f"has sparse-encoded {what}")
-        if tensor.type != kind or tensor.data is None:
-            raise self.refuse(op, f"has {what} that are {tensor.type} or computed, not constant {kind}")
-        return tensor
-
-    def range(self, op: fb.Op) -> tuple[int, int]:
-        """Of the fused activation."""
-        tensor = self.model.tensors[op.outputs[0]]
-        activation = op.options["activation"]
-        if activation not in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1"):
-            raise self.refuse(op, f"has the fused activation {activation}")
-        return activation_range(activation, tensor.scale, tensor.zero_point)
-
-    def rescaling(self, op: fb.Op, weights: fb.Tensor, outputs: int, axis: int) -> dict[str, Any]:
-        """The fields of Rescaling; PopulateConvolutionQuantizationParams."""
-        source, target = (self.model.tensors[i] for i in (op.inputs[0], op.outputs[0]))
-        if (weights.zero_points != 0).any():
-            raise self.refuse(op, "has weights with a zero point other than 0")
-        if weights.scales.size not in (1, outputs) or (weights.scales.size > 1 and weights.quantized_dimension != axis):
-            raise self.refuse(op, f"has {weights.scales.size} scales for {outputs} outputs")
-        scales = np.broadcast_to(weights.scales.astype(np.float64), outputs)
-        factors = [source.scale * float(scale) / target.scale for scale in scales]
-        if op.name == "FULLY_CONNECTED" and weights.scales.size == 1:  # GetQuantizedConvolutionMultipler
-            factors = [float(np.float32(source.scale) * np.float32(weights.scale)) / target.scale] * outputs
-        numbers = np.array([quantize_multiplier(factor) for factor in factors], np.int64)  # (outputs, 2)
-        bias = np.zeros(outputs, np.int64)
-        if len(op.inputs) > 2 and op.inputs[2] >= 0:
-            data = self.constant(op, op.inputs[2], "INT32", "biases").data
-            assert data is not None
-            bias = data.view(np.int32).astype(np.int64)
-            if bias.size != outputs:
-                raise self.refuse(op, f"has {bias.size} biases for {outputs} outputs")
-        if (numbers[:, 1] < -30).any():
-            raise self.refuse(op, "scales its output up by more than 2^30")
-        low, high = self.range(op)
-        fields = {"bias": bias, "multiplier": numbers[:, 0], "shift": numbers[:, 1], "zero_point": target.zero_point}
-        return fields | {"low": low, "high": high, "in_file": outputs}
-
-    def check_sums(self, op: fb.Op, weights: np.ndarray, bias: np.ndarray) -> None:
-        """weights: (outputs, values). The sums must stay within int32 in whichever order they are taken."""
-        sums = np.abs(weights.astype(np.int64)).sum(axis=1) * 256 + np.abs(bias)
-        if sums.max(initial=0) >= 1 << 31:
-            raise self.refuse(op, "can overflow its 32-bit sums")
-
-    def window(self, op: fb.Op, size: tuple[int, int], source: fb.Tensor, target: fb.Tensor) -> dict[str, Any]:
-        """Stride and padding of a sliding window; checks the output's shape."""
-        if len(source.shape) != 4 or len(target.shape) != 4:
-            raise self.refuse(op, f"has shapes {list(source.shape)} and {list(target.shape)}")
-        options = op.options
-        if options.get("dilation_h", 1) != 1 or options.get("dilation_w", 1) != 1:
-            raise self.refuse(op, "is dilated")
-        stride = options["stride_h"], options["stride_w"]
-        if not all(1 <= s <= 255 for s in (*stride, *size)):
-            raise self.refuse(op, f"has a window of {size} with stride {stride}")
-        pads, sides = [], []
-        for side, length, step in zip(source.shape[1:3], size, stride, strict=True):
-            same = options["padding"] == "SAME"
-            count = -(-side // step) if same else (side - length) // step + 1
-            pads.append(max((count - 1) * step + length - side, 0) // 2 if same else 0)
-            sides.append(count)
-        if tuple(sides) != target.shape[1:3] or min(sides) < 1:
-            raise self.refuse(op, f"makes {sides[0]} x {sides[1]} of {list(source.shape)}, not {list(target.shape)}")
-        return {"stride": stride, "pad": tuple(pads)}
+    return Reading(model, _READERS).graph()
 
 
 def _label(op: fb.Op) -> dict[str, Any]:
     return {"name": f"{op.index} {op.name}", "output": op.outputs[0]}
 
 
-def _conv(r: _Reading, op: fb.Op) -> g.Op:
+def _conv(r: Reading, op: fb.Op) -> g.Op:
     source, target = r.ends(op)
     weights = r.constant(op, op.inputs[1], "INT8", "weights")
     if len(weights.shape) != 4 or len(source.shape) != 4 or weights.elements < 1:
@@ -195,7 +46,7 @@ def _conv(r: _Reading, op: fb.Op) -> g.Op:
     return g.Conv(inputs=(op.inputs[0],), weights=values, **window, **rescaling, **_label(op))
 
 
-def _depthwise(r: _Reading, op: fb.Op) -> g.Op:
+def _depthwise(r: Reading, op: fb.Op) -> g.Op:
     source, target = r.ends(op)
     weights = r.constant(op, op.inputs[1], "INT8", "weights")
     if len(weights.shape) != 4 or len(source.shape) != 4 or weights.shape[0] != 1 or weights.elements < 1:
@@ -210,7 +61,7 @@ def _depthwise(r: _Reading, op: fb.Op) -> g.Op:
     return g.Depthwise(inputs=(op.inputs[0],), weights=values, **window, **rescaling, **_label(op))
 
 
-def _dense(r: _Reading, op: fb.Op) -> g.Op:
+def _dense(r: Reading, op: fb.Op) -> g.Op:
     source, target = r.ends(op)
     weights = r.constant(op, op.inputs[1], "INT8", "weights")
     if len(weights.shape) != 2 or weights.elements < 1 or source.elements % weights.shape[1]:
@@ -227,7 +78,7 @@ def _dense(r: _Reading, op: fb.Op) -> g.Op:
     return g.Conv(inputs=(op.inputs[0],), weights=values, **how, **rescaling, **_label(op))
 
 
-def _unary(r: _Reading, op: fb.Op) -> g.Op:
+def _unary(r: Reading, op: fb.Op) -> g.Op:
     source, target = r.ends(op, unsigned=op.name == "QUANTIZE")
     if source.shape != target.shape:
         raise r.refuse(op, f"makes {list(target.shape)} of {list(source.shape)}")
@@ -243,7 +94,7 @@ def _unary(r: _Reading, op: fb.Op) -> g.Op:
     return g.Lookup(inputs=(op.inputs[0],), table=table, **_label(op))
 
 
-def _broadcast(r: _Reading, op: fb.Op) -> tuple[fb.Tensor, fb.Tensor, fb.Tensor]:
+def _broadcast(r: Reading, op: fb.Op) -> tuple[fb.Tensor, fb.Tensor, fb.Tensor]:
     a, b, target = (r.activation(op, i) for i in (op.inputs[0], op.inputs[1], op.outputs[0]))
     try:
         shape = np.broadcast_shapes(a.shape, b.shape)
@@ -254,7 +105,7 @@ def _broadcast(r: _Reading, op: fb.Op) -> tuple[fb.Tensor, fb.Tensor, fb.Tensor]
     return a, b, target
 
 
-def _add(r: _Reading, op: fb.Op) -> g.Op:
+def _add(r: Reading, op: fb.Op) -> g.Op:
     a, b, target = _broadcast(r, op)
     twice = 2.0 * max(a.scale, b.scale)
     sides = [quantize_multiplier(t.scale / twice) for t in (a, b)]
@@ -266,7 +117,7 @@ def _add(r: _Reading, op: fb.Op) -> g.Op:
     return g.Add(inputs=op.inputs[:2], factors=factors, low=low, high=high, **_label(op))
 
 
-def _multiply(r: _Reading, op: fb.Op) -> g.Op:
+def _multiply(r: Reading, op: fb.Op) -> g.Op:
     a, b, target = _broadcast(r, op)
     multiplier, shift = quantize_multiplier(a.scale * b.scale / target.scale)
     if shift < -14:
@@ -275,7 +126,7 @@ def _multiply(r: _Reading, op: fb.Op) -> g.Op:
     return g.Multiply(inputs=op.inputs[:2], multiplier=multiplier, shift=shift, low=low, high=high, **_label(op))
 
 
-def _mean(r: _Reading, op: fb.Op) -> g.Op:
+def _mean(r: Reading, op: fb.Op) -> g.Op:
     source, target = r.ends(op)
     data = r.constant(op, op.inputs[1], "INT32", "axes").data
     assert data is not None
@@ -296,7 +147,7 @@ def _mean(r: _Reading, op: fb.Op) -> g.Op:
     return g.Mean(inputs=(op.inputs[0],), multiplier=multiplier, shift=shift, **sizes, **_label(op))
 
 
-def _pool(r: _Reading, op: fb.Op) -> g.Op:
+def _pool(r: Reading, op: fb.Op) -> g.Op:
     source, target = r.ends(op)
     if (source.scale, source.zero_point) != (target.scale, target.zero_point):
         raise r.refuse(op, "changes scale or zero point")
@@ -309,7 +160,7 @@ def _pool(r: _Reading, op: fb.Op) -> g.Op:
     return g.Pool(inputs=(op.inputs[0],), average=average, size=size, low=low, high=high, **window, **_label(op))
 
 
-def _pad(r: _Reading, op: fb.Op) -> g.Op:
+def _pad(r: Reading, op: fb.Op) -> g.Op:
     source, target = r.ends(op)
     data = r.constant(op, op.inputs[1], "INT32", "paddings").data
     assert data is not None
@@ -325,14 +176,14 @@ def _pad(r: _Reading, op: fb.Op) -> g.Op:
     return g.Pad(inputs=(op.inputs[0],), before=before, **_label(op))
 
 
-def _reshape(r: _Reading, op: fb.Op) -> g.Op:
+def _reshape(r: Reading, op: fb.Op) -> g.Op:
     source, target = r.ends(op)
     if source.elements != target.elements:
         raise r.refuse(op, f"makes {list(target.shape)} of {list(source.shape)}")
     return g.Reshape(inputs=(op.inputs[0],), **_label(op))
 
 
-def _softmax(r: _Reading, op: fb.Op) -> g.Op:
+def _softmax(r: Reading, op: fb.Op) -> g.Op:
     source, target = r.ends(op)
     if source.shape != target.shape or source.shape[-1] > 4096:
         raise r.refuse(op, f"makes {list(target.shape)} of {list(source.shape)}")
@@ -345,7 +196,7 @@ def _softmax(r: _Reading, op: fb.Op) -> g.Op:
     return g.Softmax(inputs=(op.inputs[0],), exponentials=exponentials, **_label(op))
 
 
-def _concat(r: _Reading, op: fb.Op) -> g.Op:
+def _concat(r: Reading, op: fb.Op) -> g.Op:
     target = r.activation(op, op.outputs[0])
     parts = [r.activation(op, i) for i in op.inputs]
     rank = len(target.shape)
@@ -370,7 +221,7 @@ def _int8(tensor: fb.Tensor) -> np.ndarray:
     return tensor.data.view(np.int8).copy()  # passes may change it
 
 
-_READERS: dict[str, Callable[[_Reading, fb.Op], g.Op]] = {
+_READERS: dict[str, Callable[[Reading, fb.Op], g.Op]] = {
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _dense,

@@ -19,11 +19,13 @@
 #define DSP_KERNELS 0
 #endif
 
-/* Weights that are read as words start on a word. */
+/* Weights that are read as words start on a word. A helper below may be one that a model does not need. */
 #if defined(__GNUC__)
 #define ALIGN4 __attribute__((aligned(4)))
+#define MAYBE_UNUSED __attribute__((unused))
 #else
 #define ALIGN4
+#define MAYBE_UNUSED
 #endif
 
 /* Halfwords before pixel 0 in the layout `rows`. */
@@ -39,21 +41,16 @@ typedef struct {
     int32_t multiplier, bias_and_shift; /* bias * 256 + shift; a processor that shifts by a register reads 8 bits of it */
 } fast_channel_t;
 
-static inline int32_t fast_bias(const fast_channel_t *channel) {
-    return channel->bias_and_shift >> 8;
-}
-
-static inline int32_t fast_shift(const fast_channel_t *channel) {
-    return channel->bias_and_shift & 255;
-}
+#define FAST_BIAS(channel) ((channel)->bias_and_shift >> 8)
+#define FAST_SHIFT(channel) ((channel)->bias_and_shift & 255)
 
 /* a * b / 2^31, rounded to the nearest: SaturatingRoundingDoublingHighMul, b being positive. */
-static inline int32_t high_product(int32_t a, int32_t b) {
+static inline MAYBE_UNUSED int32_t high_product(int32_t a, int32_t b) {
     return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);
 }
 
 /* x / 2^shift, rounded to the nearest, halves away from 0: RoundingDivideByPOT. */
-static inline int32_t rounding_shift(int32_t x, int32_t shift) {
+static inline MAYBE_UNUSED int32_t rounding_shift(int32_t x, int32_t shift) {
     if (shift == 0) {
         return x;
     }
@@ -61,7 +58,7 @@ static inline int32_t rounding_shift(int32_t x, int32_t shift) {
 }
 
 /* MultiplyByQuantizedMultiplier, rounding twice. */
-static inline int32_t rescale(int32_t x, int32_t multiplier, int32_t shift) {
+static inline MAYBE_UNUSED int32_t rescale(int32_t x, int32_t multiplier, int32_t shift) {
     if (shift < 0) {
         x = (int32_t)((uint32_t)x << -shift);
         shift = 0;
@@ -69,11 +66,11 @@ static inline int32_t rescale(int32_t x, int32_t multiplier, int32_t shift) {
     return rounding_shift(high_product(x, multiplier), shift);
 }
 
-static inline int32_t clamp(int32_t x, int32_t low, int32_t high) {
+static inline MAYBE_UNUSED int32_t clamp(int32_t x, int32_t low, int32_t high) {
     return x < low ? low : x > high ? high : x;
 }
 
-static inline int8_t clamp8(int32_t x) {
+static inline MAYBE_UNUSED int8_t clamp8(int32_t x) {
     return (int8_t)clamp(x, -128, 127);
 }
 

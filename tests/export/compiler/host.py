@@ -51,6 +51,33 @@ def random_inputs(compiled: Compiled, model: bytes, count: int, seed: int = 0) -
     return np.random.default_rng(seed).integers(low, high, (count, *source.shape), dtype=kind)
 
 
+_MAIN = """
+#include <stdio.h>
+#include "{name}.h"
+
+int main(void) {{
+    static int8_t input[{macro}_INPUT_BYTES], output[{macro}_OUTPUT_BYTES];
+    while (fread(input, 1, sizeof input, stdin) == sizeof input) {{
+        if ({name}_run(input, output) || fwrite(output, 1, sizeof output, stdout) != sizeof output) {{
+            return 1;
+        }}
+    }}
+    return 0;
+}}
+"""
+
+
+def run_sanitized(compiled: Compiled, folder: Path, inputs: np.ndarray) -> np.ndarray:
+    """int8 (N, *input) -> (N, outputs), in a program of its own under the address and undefined sanitizers."""
+    (folder / "main.c").write_text(_MAIN.format(name=compiled.name, macro=compiled.name.upper()))
+    command = ["gcc", *WARNINGS, "-O1", "-g", "-DPOISON_FREE_MEMORY", "-fsanitize=address,undefined"]
+    command += ["-fno-sanitize-recover=all", str(folder / "main.c"), str(folder / f"{compiled.name}.c")]
+    subprocess.run([*command, "-o", str(folder / "program")], check=True)
+    answer = subprocess.run([str(folder / "program")], input=inputs.tobytes(), capture_output=True)
+    assert answer.returncode == 0, answer.stderr.decode()[-2000:]
+    return np.frombuffer(answer.stdout, np.int8).reshape(len(inputs), -1)
+
+
 def build(compiled: Compiled, folder: Path, compiler: str = "gcc", *flags: str) -> Callable[[np.ndarray], np.ndarray]:
     """The compiled model as a function: (N, *input) -> (N, outputs). A debug build: free memory is poisoned."""
     library = folder / f"{compiled.name}-{compiler}.so"

@@ -19,6 +19,10 @@ TINY = sorted((ROOT / "tests" / "data").glob("*.tflite"))
 RELEASED = [ROOT / "hpe" / "model" / "releases" / f"b0-{name}.tflite" for name in ("nano", "tiny")]
 OTHERS = sorted(REFERENCE.glob("m*/*.tflite"))
 
+needs_clang = pytest.mark.skipif(
+    shutil.which("clang") is None or not Path(CLANG[3]).exists(), reason="clang or newlib's headers are not installed"
+)
+
 
 def expected_and_run(path, folder, count, **options):
     """Outputs of TFLite's reference kernels on random inputs, and what the board did with the same."""
@@ -34,7 +38,7 @@ def test_small_models_answer_as_the_reference_kernels(path, tmp_path):
     assert 0 < run.stack_bytes < 2048
 
 
-@pytest.mark.skipif(shutil.which("clang") is None or not Path(CLANG[3]).exists(), reason="clang or newlib is missing")
+@needs_clang
 @pytest.mark.parametrize("flag", ["-O0", "-O2", "-Os"])
 def test_clang_builds_what_gcc_builds(flag, tmp_path):
     expected, run = expected_and_run(RELEASED[1], tmp_path, 2, flags=(flag,), compiler=CLANG)
@@ -51,4 +55,12 @@ def test_steps_add_up_to_the_run(tmp_path):
 @pytest.mark.parametrize("path", [*RELEASED, *OTHERS], ids=lambda path: path.stem)
 def test_large_models_answer_as_the_reference_kernels(path, tmp_path):
     expected, run = expected_and_run(path, tmp_path, 8)
+    np.testing.assert_array_equal(run.outputs, expected.view(np.uint8))
+
+
+@needs_clang
+@pytest.mark.slow
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def test_clang_builds_large_models_for_size(path, tmp_path):
+    expected, run = expected_and_run(path, tmp_path, 2, flags=("-Os",), compiler=CLANG)
     np.testing.assert_array_equal(run.outputs, expected.view(np.uint8))

@@ -23,8 +23,8 @@ static inline int32_t depthwise_high(int32_t sum, int32_t multiplier, int32_t ad
 
 /* The output of a doubled sum; `half` is 2 * zero point + 1. */
 static inline int16_t depthwise_round(int32_t sum, const fast_channel_t *channel, int32_t half) {
-    const int32_t addend = (int32_t)((uint32_t)half << fast_shift(channel)) >> 1;
-    return (int16_t)__ssat(depthwise_high(sum, channel->multiplier, addend + (sum >> 31)) >> fast_shift(channel), 8);
+    const int32_t addend = (int32_t)((uint32_t)half << FAST_SHIFT(channel)) >> 1;
+    return (int16_t)__ssat(depthwise_high(sum, channel->multiplier, addend + (sum >> 31)) >> FAST_SHIFT(channel), 8);
 }
 
 /* Bytes 1 and 3, widened; __sxtb16 does bytes 0 and 2. */
@@ -71,7 +71,7 @@ static inline void depthwise_row(const depthwise_t *p, const int16_t *const *row
         char *out = channel_out;
         for (int x = 0; x < p->width; ++x) {
             const int at = c * p->row_stride + ROW_LEAD - p->pad_left + x * p->stride;
-            const int32_t sum = depthwise_sum(p, rows, rows_in, weights, fast_bias(p->channels + c), at);
+            const int32_t sum = depthwise_sum(p, rows, rows_in, weights, FAST_BIAS(p->channels + c), at);
             const int32_t doubled = p->size == 3 ? sum : 2 * sum;
             *(int16_t *)(void *)out = depthwise_round(doubled, p->channels + c, 2 * p->zero_point + 1);
             out += x % 4 == 3 ? to->group[x / 4 & 1] - 3 * to->pixel : to->pixel;
@@ -384,7 +384,7 @@ KERNEL void depthwise_to_strips(const depthwise_t *p, const int16_t *const *rows
 /* One output of a map: bytes of weights for inputs 0, 2, 1, 3. */
 static inline int16_t depthwise_map4_output(const map4_t *p, int c, uint32_t top, uint32_t bottom, uint32_t weights) {
     const fast_channel_t *channel = p->channels + c;
-    const int32_t sum = __smlad(bottom, depthwise_odd_bytes(weights), fast_bias(channel));
+    const int32_t sum = __smlad(bottom, depthwise_odd_bytes(weights), FAST_BIAS(channel));
     return depthwise_round(2 * __smlad(top, __sxtb16(weights), sum), channel, 2 * p->zero_point + 1);
 }
 

@@ -8,7 +8,7 @@ static inline int32_t dense_weight(const int8_t *pair, int second) {
 static inline int32_t dense_sum(const dense_t *p, const int16_t *tile, int c, int pixel) {
     int pairs = (p->inputs + 1) / 2;
     const int8_t *w = p->weights + (c >> 1) * pairs * 4;
-    int32_t sum = fast_bias(p->channels + c);
+    int32_t sum = FAST_BIAS(p->channels + c);
     for (int k = 0; k < pairs; ++k, w += 4) {
         const int16_t *x = tile + k * 8 + pixel * 2;
         sum += x[0] * dense_weight(w, c & 1) + x[1] * dense_weight(w + 2, c & 1);
@@ -18,7 +18,7 @@ static inline int32_t dense_sum(const dense_t *p, const int16_t *tile, int c, in
 
 static inline int32_t dense_output(const dense_t *p, const int16_t *tile, int c, int pixel) {
     int32_t sum = dense_sum(p, tile, c, pixel);
-    return clamp8(rescale(sum, p->channels[c].multiplier, fast_shift(p->channels + c)) + p->zero_point);
+    return clamp8(rescale(sum, p->channels[c].multiplier, FAST_SHIFT(p->channels + c)) + p->zero_point);
 }
 
 KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {

@@ -13,7 +13,7 @@ static inline int32_t depthwise_tap(const depthwise_t *p, const int8_t *row, int
 
 static inline int16_t depthwise_output(const depthwise_t *p, const int16_t *const *rows, int first, int rows_in, int c, int x) {
     const fast_channel_t *channel = p->channels + c;
-    int32_t sum = fast_bias(channel);
+    int32_t sum = FAST_BIAS(channel);
     for (int r = 0; r < rows_in; ++r) {
         const int8_t *w = (const int8_t *)p->weights + (c * p->size + first + r) * 8;
         const int16_t *pixels = rows[r] + c * p->row_stride + ROW_LEAD - p->pad_left + x * p->stride;
@@ -22,7 +22,7 @@ static inline int16_t depthwise_output(const depthwise_t *p, const int16_t *cons
         }
     }
     sum = p->size == 3 ? sum / 2 : sum;
-    return clamp8(rescale(sum, channel->multiplier, fast_shift(channel)) + p->zero_point);
+    return clamp8(rescale(sum, channel->multiplier, FAST_SHIFT(channel)) + p->zero_point);
 }
 
 KERNEL void depthwise_to_tiles(const depthwise_t *p, const int16_t *const *rows, int first, int rows_in, int16_t *tiles) {
@@ -55,8 +55,8 @@ KERNEL void depthwise_map4(const map4_t *p, const int16_t *map4, int16_t *tile) 
         const int8_t *w = p->weights + c * 16;
         const fast_channel_t *channel = p->channels + c;
         for (int i = 0; i < 4; ++i, w += 4) {
-            int32_t sum = fast_bias(channel) + x[0] * w[0] + x[2] * w[1] + x[1] * w[2] + x[3] * w[3];
-            int32_t value = rescale(sum, channel->multiplier, fast_shift(channel)) + p->zero_point;
+            int32_t sum = FAST_BIAS(channel) + x[0] * w[0] + x[2] * w[1] + x[1] * w[2] + x[3] * w[3];
+            int32_t value = rescale(sum, channel->multiplier, FAST_SHIFT(channel)) + p->zero_point;
             tile[(c >> 1) * 8 + i * 2 + (c & 1)] = clamp8(value);
             if (c + 1 == p->count && (c & 1) == 0) {
                 tile[(c >> 1) * 8 + i * 2 + 1] = 0;

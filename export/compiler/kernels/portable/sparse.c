@@ -25,21 +25,21 @@ static inline const uint32_t *sparse4_sums(const uint32_t *entry, int count, con
 
 static inline void sparse_start(const fast_channel_t *channel, int32_t sums[8]) {
     for (int i = 0; i < 8; ++i) {
-        sums[i] = fast_bias(channel);
+        sums[i] = FAST_BIAS(channel);
     }
 }
 
 static inline void sparse_image(const sparse_t *p, int c, const int32_t sums[8], int pixels, int8_t *image) {
     const fast_channel_t *channel = p->channels + c;
     for (int i = 0; i < pixels; ++i) {
-        image[i * p->outputs + c] = clamp8(rescale(sums[i], channel->multiplier, fast_shift(channel)) + p->zero_point);
+        image[i * p->outputs + c] = clamp8(rescale(sums[i], channel->multiplier, FAST_SHIFT(channel)) + p->zero_point);
     }
 }
 
 static inline void sparse_rows(const sparse_t *p, int c, const int32_t sums[8], int pixels, int16_t *row, int row_step) {
     const fast_channel_t *channel = p->channels + c;
     for (int i = 0; i < (pixels > 4 ? 8 : 4); ++i) {
-        int32_t value = clamp8(rescale(sums[i], channel->multiplier, fast_shift(channel)) + p->zero_point) - p->zero_point;
+        int32_t value = clamp8(rescale(sums[i], channel->multiplier, FAST_SHIFT(channel)) + p->zero_point) - p->zero_point;
         row[i < 4 ? i : row_step + i - 4] = (int16_t)(i < pixels ? value : 0);
     }
 }

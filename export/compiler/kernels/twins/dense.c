@@ -10,8 +10,8 @@ static inline int32_t dense_high(int32_t sum, int32_t multiplier, int32_t addend
 
 /* The output of a doubled sum. */
 static inline int32_t dense_round(const dense_t *p, const fast_channel_t *channel, int32_t sum) {
-    const int32_t addend = (int32_t)((uint32_t)(2 * p->zero_point + 1) << fast_shift(channel)) >> 1;
-    return __ssat(dense_high(sum, channel->multiplier, addend + (sum >> 31)) >> fast_shift(channel), 8);
+    const int32_t addend = (int32_t)((uint32_t)(2 * p->zero_point + 1) << FAST_SHIFT(channel)) >> 1;
+    return __ssat(dense_high(sum, channel->multiplier, addend + (sum >> 31)) >> FAST_SHIFT(channel), 8);
 }
 
 /* Outputs of the channels 2 * pair and 2 * pair + 1 for 4 pixels. */
@@ -20,7 +20,7 @@ static inline void dense_pair(const dense_t *p, const int16_t *tile, int pair, i
     const uint32_t *weights = (const uint32_t *)(const void *)p->weights + pair * steps, *end = weights + steps;
     const uint32_t *x = (const uint32_t *)(const void *)tile;
     const fast_channel_t *channel = p->channels + 2 * pair;
-    const int32_t a = fast_bias(channel), b = (int32_t)((uint32_t)fast_bias(channel + 1) << 8) + a;
+    const int32_t a = FAST_BIAS(channel), b = (int32_t)((uint32_t)FAST_BIAS(channel + 1) << 8) + a;
     int32_t a0 = a, a1 = a, a2 = a, a3 = a, b0 = b, b1 = b, b2 = b, b3 = b;
     for (; weights != end; ++weights, x += 4) {
         const uint32_t both = *weights, alone = __sxtb16(both);

@@ -11,7 +11,7 @@ static inline int32_t sparse_high(int32_t sum, int32_t multiplier, int32_t adden
 static inline const uint8_t *sparse_outputs(const sparse_t *p, const uint8_t *entry, int bytes, int c, const int16_t *strip,
                                             int32_t *out) {
     const fast_channel_t *channel = p->channels + c;
-    int32_t a0 = fast_bias(channel), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
+    int32_t a0 = FAST_BIAS(channel), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
     for (const uint8_t *end = entry + p->counts[c] * bytes; entry != end; entry += bytes) {
         const int32_t value = bytes == 2 ? (int8_t)entry[0] : *(const int16_t *)(const void *)entry;
         const int offset = bytes == 2 ? entry[1] * 16 : *(const uint16_t *)(const void *)(entry + 2);
@@ -26,10 +26,10 @@ static inline const uint8_t *sparse_outputs(const sparse_t *p, const uint8_t *en
         a7 = __smlabt(value, x[3], a7);
     }
     const int32_t sums[8] = {a0, a1, a2, a3, a4, a5, a6, a7};
-    const int32_t addend = (int32_t)((uint32_t)(2 * p->zero_point + 1) << fast_shift(channel)) >> 1;
+    const int32_t addend = (int32_t)((uint32_t)(2 * p->zero_point + 1) << FAST_SHIFT(channel)) >> 1;
     for (int i = 0; i < 8; ++i) {
         const int32_t high = sparse_high(sums[i] * 2, channel->multiplier, addend + (sums[i] >> 31));
-        out[i] = __ssat(high >> fast_shift(channel), 8);
+        out[i] = __ssat(high >> FAST_SHIFT(channel), 8);
     }
     return entry;
 }
