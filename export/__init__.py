@@ -52,6 +52,7 @@ __all__ = [
     "export_onnx",
     "file_sizes",
     "first_deviating",
+    "footprint",
     "layer_deviations",
     "load_runtime",
     "measure_deviation",
