@@ -48,22 +48,24 @@ def spots(count: int, side: int, seed: int) -> Data:
     return torch.randn(count, 3, side, side, generator=generator) * 0.2 + 2 * spot[:, None], where
 
 
-def network(width: float) -> nn.Module:
-    """A MobileNetV2 with two outputs; its ReLU6 costs nothing on a microcontroller."""
+def network(width: float, stages: list[list[int]] | None = None) -> nn.Module:
+    """A MobileNetV2 with two outputs; its ReLU6 costs nothing on a microcontroller.
+
+    Args:
+        stages: [expansion, channels, blocks, stride] of each stage; the usual seven where absent.
+    """
     torch.manual_seed(0)
-    model = mobilenet_v2(num_classes=2, width_mult=width)
+    model = mobilenet_v2(num_classes=2, width_mult=width, inverted_residual_setting=stages)
     head = model.classifier[1]
     assert isinstance(head, nn.Linear)
     nn.init.normal_(head.weight, std=0.01)
     return model
 
 
-def train(
-    model: nn.Module, data: tuple[Tensor, Tensor], epochs: int, pruner=None, view: nn.Module | None = None
-) -> None:
+def train(model: nn.Module, data: Data, epochs: int, pruner: Any = None, view: nn.Module | None = None) -> None:
     """A plain loop of one's own; the one line for pruning follows `optimizer.step()`."""
     images, where = data
-    computes = view if view is not None else model
+    computes = model if view is None else view
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     steps = epochs * (len(images) // BATCH)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)
@@ -97,21 +99,24 @@ def both_ways(dense: nn.Module, data: Data, epochs: int) -> dict[str, nn.Module]
     """The trained network pruned by each family to half of what it was, while it trains on."""
     images = data[0]
     steps = epochs * (len(images) // BATCH)
-    schedule = PolynomialDecay(0.0, 0.5, begin_step=0, end_step=steps // 2, frequency=max(1, steps // 8))
+    schedule = PolynomialDecay(0.0, 0.5, begin_step=0, end_step=steps // 2, frequency=max(1, steps // 4))
     masked, cut = copy.deepcopy(dense), copy.deepcopy(dense)
     train(masked, data, epochs, MagnitudePruner(masked, schedule, scope="global"))
-
     criteria = Criteria(importance=SensitivityImportance(cut, images[:64]), ranking="global", round_to=4)
     pruner = ChannelPruner(cut, images[:1], schedule, criteria, "int8_bytes", lambda: images[:256].split(BATCH))
     train(cut, data, epochs, pruner)
     return {"masks": masked, "channels": cut}
 
 
-def main(out: Path, width: float, side: int, epochs: int, board: str, count: int = 1024) -> list[dict[str, Any]]:
-    """Everything, in order; one row per network."""
+def main(out: Path, dense: nn.Module, side: int, epochs: int, board: str, count: int = 1024) -> list[dict[str, Any]]:
+    """Everything, in order; one row per network.
+
+    Args:
+        dense: your network: images (B, 3, side, side) -> (B, 2).
+        count: training images.
+    """
     data, test = spots(count, side, seed=1), spots(128, side, seed=2)
     example, calibration = data[0][:1], data[0][:100].permute(0, 2, 3, 1).contiguous().numpy()  # (N, H, W, C)
-    dense = network(width)
     train(dense, data, epochs)
     models = {"dense": dense, **both_ways(dense, data, epochs)}
     conversions = []
@@ -140,4 +145,5 @@ if __name__ == "__main__":
     parser.add_argument("--side", type=int, default=32, help="pixels of an image's side")
     parser.add_argument("--epochs", type=int, default=8, help="passes over the images per stage")
     parser.add_argument("--board", default="nano33ble", choices=sorted(BOARDS), help="where it should run")
-    main(**vars(parser.parse_args()))
+    given = parser.parse_args()
+    main(given.out, network(given.width), given.side, given.epochs, given.board)

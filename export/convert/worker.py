@@ -282,7 +282,8 @@ def convert_one(request: dict[str, Any], clock: Clock) -> dict[str, Any]:
     answer["converter_bytes"] = sizes
     if any(fmt.startswith("int8") for fmt in request["formats"]):
         samples = len(np.load(request["calibration"], mmap_mode="r"))
-        answer["calibration"] = {"samples": samples, "range_quantile": request["range_quantile"], **origins}
+        answer["calibration"] = {"samples": samples, "range_quantile": request["range_quantile"]}
+        answer["calibration"] |= origins if request["ranges"] else {}
     return answer
 
 

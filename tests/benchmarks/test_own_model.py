@@ -9,7 +9,8 @@ from benchmarks.examples import own_model
 
 
 def test_own_network_from_training_to_the_board(tmp_path):
-    dense, masks, channels = own_model.main(tmp_path, width=0.1, side=32, epochs=2, board="nano33ble", count=128)
+    net = own_model.network(0.25, stages=[[1, 16, 1, 1], [6, 32, 2, 2], [6, 64, 1, 2]])
+    dense, masks, channels = own_model.main(tmp_path, net, side=16, epochs=2, board="nano33ble", count=128)
     assert [row["network"] for row in (dense, masks, channels)] == ["dense", "masks", "channels"]
     assert masks["sparsity"] > 0.4
     assert channels["macs"] < 0.8 * dense["macs"] == 0.8 * masks["macs"]
