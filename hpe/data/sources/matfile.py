@@ -13,6 +13,8 @@ from itertools import islice
 
 import numpy as np
 
+from hpe.io.errors import HpeError
+
 HEADER_BYTES = 128
 MAX_BYTES = 8_000_000
 """A file whose variables are larger together, once decompressed, is refused."""
@@ -37,7 +39,7 @@ NUMERIC_CLASSES = range(6, 16)
 """Array classes from double to uint64; the others (cell, struct, object, char, sparse) are skipped."""
 
 
-class MatError(ValueError):
+class MatError(HpeError, ValueError):
     """The file is no .mat of level 5, or is damaged."""
 
 

@@ -1,7 +1,10 @@
 """The commands as a script calls them: exit codes, files, message."""
 
+import importlib
+import inspect
 import json
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -10,11 +13,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from export.errors import ExportError
+from export.micro.flatbuffer import ModelFileError
 from hpe.cli import main as cli
+from hpe.cli import training
 from hpe.cli.main import main
+from hpe.cli.settings_file import with_settings
+from hpe.data.spec import DataError
+from hpe.io.errors import ConfigError, HpeError
+from pruning.errors import PruningError
 from tests.conftest import TINY_DATA
 from tests.face_files import csv_rows, write_csv_folder
 
+CARRIERS = {"BadItem"}
+"""Exceptions that never leave their package."""
 DATA = Path(__file__).resolve().parents[2] / "data"
 
 
@@ -177,15 +189,121 @@ def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     assert "nano33ble" in err
 
 
-@pytest.mark.parametrize(("module", "extra"), [("timm", "train"), ("onnx2tf", "export"), ("cv2", "vision")])
-def test_a_missing_extra_is_named(capsys, monkeypatch, module, extra):
-    def handler():
-        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+def ending_with(monkeypatch, error: BaseException):
+    """Let `hpe demo` raise."""
 
-    monkeypatch.setitem(cli.COMMANDS, "demo", handler)
+    def handler():
+        raise error
+
+    known = cli.commands()
+    monkeypatch.setattr(cli, "commands", lambda: {**known, "demo": handler})
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("timm", "train"), ("onnx2tf", "export"), ("cv2", "vision"), ("cobs", "serial")]
+)
+def test_a_missing_extra_is_named(capsys, monkeypatch, module, extra):
+    ending_with(monkeypatch, ModuleNotFoundError(f"No module named {module!r}", name=module))
     code, _, err = run(capsys, "demo")
     assert code == 2
-    assert f"pip install 'head-pose-edge[{extra}]'" in err
+    assert f"pip install '.[{extra}]' in a clone" in err
+
+
+@pytest.mark.parametrize("kind", [ConfigError, ExportError, PruningError, DataError, ModelFileError])
+def test_what_we_explain_is_one_line_and_a_traceback_on_demand(capsys, monkeypatch, kind):
+    ending_with(monkeypatch, kind("file, fault, remedy"))
+    assert run(capsys, "demo") == (2, "", "hpe: file, fault, remedy\n")
+    monkeypatch.setenv("HPE_DEBUG", "1")
+    with pytest.raises(kind):
+        main(["demo"])
+
+
+@pytest.mark.parametrize(
+    "bug", [ValueError("ours"), RuntimeError("torch's"), KeyError("x"), ModuleNotFoundError(name="hpe.x")]
+)
+def test_a_bug_keeps_its_traceback(monkeypatch, bug):
+    ending_with(monkeypatch, bug)
+    with pytest.raises(type(bug)):
+        main(["demo"])
+
+
+def test_all_our_errors_have_a_base_that_is_caught():
+    for root, base in (("hpe", HpeError), ("export", ExportError), ("pruning", PruningError)):
+        package = importlib.import_module(root)
+        for found in pkgutil.walk_packages(package.__path__, f"{root}."):
+            if found.name.endswith("__main__") or found.name == "export.convert.worker":
+                continue
+            for value in vars(importlib.import_module(found.name)).values():
+                ours = inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == found.name
+                assert not ours or issubclass(value, (base, OSError)) or value.__name__ in CARRIERS, value
+
+
+def test_windows_is_told_what_is_supported(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    code, _, err = run(capsys, "models")
+    assert code == 2
+    assert "Linux and macOS are supported" in err
+
+
+def test_no_name_of_the_parser_is_in_a_message(capsys):
+    for arguments in (["prune", "b0", "--method", "channel", "--final-sparsity", "1.5"], ["train", "--lr", "-1"]):
+        code, _, err = run(capsys, *arguments, "--data", "csv:x", "--out", "o")
+        assert code == 2
+        assert err.startswith(f"hpe: {arguments[-2]} is {float(arguments[-1])}; it must")
+    code, _, err = run(capsys, "prune", "b0", "--out", "o", "--data", "csv:x", "--methd", "channel")
+    assert code == 2
+    assert "hpe prune --help" in err
+    assert "tyro" not in err
+
+
+def test_config_takes_what_a_run_wrote_and_typed_flags_win(tmp_path):
+    config = {
+        "command": "train",
+        "data": "csv:x",
+        "val": None,
+        "model": {"act": "relu6", "se": False},
+        "lineage": {"a": 1},
+    }
+    config["train"] = {"epochs": 7, "lr": 0.002, "compile": True}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    words = with_settings("train", training.train, ["--config", str(path), "--epochs", "3", "--out", "o"])
+    assert words == [
+        "--data",
+        "csv:x",
+        "--act",
+        "relu6",
+        "--no-se",
+        "--lr",
+        "0.002",
+        "--compile",
+        "--epochs",
+        "3",
+        "--out",
+        "o",
+    ]
+    toml = tmp_path / "mine.toml"
+    toml.write_text('data = "csv:x"\n[train]\nlr = 0.5\n')
+    assert with_settings("train", training.train, ["--config", str(toml)]) == ["--data", "csv:x", "--lr", "0.5"]
+    path.write_text(json.dumps({"command": "prune", "parent": "runs/dense", "prune": {"method": "channel"}}))
+    assert with_settings("prune", training.prune, ["--config", str(path)]) == ["runs/dense", "--method", "channel"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.toml", "lr = ", "not valid TOML"),
+        ("a.json", "[1]", "holds no settings"),
+        ("a.toml", "learning_rate = 1", "there is no setting learning_rate in hpe train"),
+        ("a.json", '{"command": "prune"}', "written by hpe prune, not by hpe train"),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_told(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        with_settings("train", training.train, ["--config", str(tmp_path / name)])
+    with pytest.raises(ConfigError, match="No such file"):
+        with_settings("train", training.train, ["--config", str(tmp_path / "absent.toml")])
 
 
 def test_a_closed_pipe_ends_quietly():
@@ -215,4 +333,4 @@ def test_bad_input_is_one_message_and_exit_2(capsys, tmp_path, monkeypatch, argu
     assert code == 2
     assert message in err
     assert "Traceback" not in err
-    assert list(tmp_path.iterdir()) == []  # a failed command leaves nothing behind
+    assert list(tmp_path.iterdir()) == []  # a failed command leaves nothing
