@@ -154,7 +154,7 @@ def _norms(model: nn.Module, group: ChannelGroup) -> tuple[list[str], list[str]]
 
 
 def _feeds_depthwise(model: nn.Module, norm: str, outs: list[str]) -> bool:
-    """Whether a depthwise layer of the same group comes next: the channel is then judged behind it, once."""
+    """Whether a depthwise layer of the same group comes next: the channel is then judged after it, once."""
     order = [name for name, module in model.named_modules() if name in outs and isinstance(module, SEEN)]
     after = order[order.index(norm) + 1 :]
     return bool(after) and is_plain_depthwise(model.get_submodule(after[0]))

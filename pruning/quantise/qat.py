@@ -132,7 +132,7 @@ def quantisation_aware(model: nn.Module, example_input: Tensor) -> nn.Module:
 
 
 def folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of a layer with the batch-norm behind it folded in, as the converter folds them."""
+    """Weight and bias of a layer with the batch-norm after it folded in, as the converter folds them."""
     if norm is None:
         return layer.weight, layer.bias
     factor = torch.rsqrt(norm.running_var + norm.eps)  # (C',)
@@ -200,7 +200,7 @@ def _name(node: fx.Node) -> str:
 
 
 def _fold_norms(view: fx.GraphModule) -> None:
-    """Put a QuantisedLayer where a layer and the batch-norm behind it were."""
+    """Put a QuantisedLayer where a layer and the batch-norm after it were."""
     modules = dict(view.named_modules())
     for node in list(view.graph.nodes):
         if node.op != "call_module" or isinstance(modules[node.target], nn.modules.batchnorm._BatchNorm):
@@ -238,7 +238,7 @@ def _avoid_in_place(node: fx.Node) -> None:
 
 
 def _makes_activation(node: fx.Node) -> bool:
-    """True where TFLite has a tensor with a scale of its own: behind an operator and what is fused into it."""
+    """True where TFLite has a tensor with a scale of its own: after an operator and what is fused into it."""
     if node.op == "placeholder":
         return True
     meta = node.meta.get("tensor_meta")
