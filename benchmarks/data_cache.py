@@ -4,7 +4,7 @@
 
 Each specification is built in a fresh folder (nothing is reused), then opened again; the rows hold both times, and the
 CPU seconds of all processes, which other programs on the machine disturb less than the elapsed time. The first build
-of drawn heads on a machine also compiles the renderer: set NUMBA_CACHE_DIR to an empty folder to include that.
+of synthetic heads on a machine also compiles the renderer: set NUMBA_CACHE_DIR to an empty folder to include that.
 """
 
 from __future__ import annotations

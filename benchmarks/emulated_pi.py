@@ -72,7 +72,7 @@ class Options:
     """Try the light install on an emulated Raspberry Pi 4."""
 
     model: tyro.conf.Positional[str]
-    """A full-int8 .tflite file, or the name of a shipped one."""
+    """A full-int8 .tflite file, or the name of a released one."""
     picture: Path
     """A picture with a face."""
     cache: Path = field(default_factory=lambda: Path.home() / ".cache" / "hpe" / "emulated_pi")

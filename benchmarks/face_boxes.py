@@ -123,7 +123,7 @@ def fit_shape(samples: list[Sample], found: list[Found | None], side: bool) -> N
     print(
         f"  {'profile' if side else 'frontal'} n={len(table)}: centre {centre:.3f}, per_degree {slope:.4f}, {numbers}"
     )
-    print(f"    median yaw {np.median(table[:, 0]):.0f}; the centre strays by {rest:.3f} of the side")
+    print(f"    median yaw {np.median(table[:, 0]):.0f}; the centre deviates by {rest:.3f} of the side")
 
 
 def report(name: str, samples: list[Sample], found: list[Found | None], model: Path) -> None:

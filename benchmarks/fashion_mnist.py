@@ -162,7 +162,7 @@ def decay(steps: int) -> PolynomialDecay:
 def train(net: TransferNet, train_set: Labelled, epochs: int, pruners: Sequence[MagnitudePruner] = ()) -> None:
     """Adam on cross-entropy; a base that is frozen keeps its batch-norm statistics, a free one has them measured last.
 
-    In so short a training the moving averages lag behind the weights, and a deep net multiplies what they are off by.
+    In so short a training the moving averages lag after the weights, and a deep net multiplies what they are off by.
     """
     images, classes = train_set
     frozen = not any(parameter.requires_grad for parameter in net.base.parameters())

@@ -4,13 +4,13 @@
         --test csv:faces@test --out runs/study
 
 For each share of weights that masks remove (50, 75, 87.5 %) the masked int8 file, after gzip, sets a budget of bytes;
-channels are then removed until the int8 file is no larger, and a narrower B0 is trained from nothing to the same size,
+channels are then removed until the int8 file is no larger, and a narrower B0 is trained from scratch to the same size,
 for as many epochs as the dense network and its recovery had together. Random masks and random channels are controls;
 `erk`, `lamp` and `sensitivity` ask what a better spread over the layers brings to either family.
 
 Stages of each rival, each in a folder of its own under --out, so that an interrupted study goes on where it stopped:
-once       pruned at one stroke; error as it is, and with batch-norm statistics taken anew
-tuned      pruned on its schedule while training goes on (a narrow net: trained from nothing), by the labels
+once       pruned one-shot; error as it is, and with batch-norm statistics re-estimated
+tuned      pruned on its schedule while training goes on (a narrow net: trained from scratch), by the labels
 distilled  the same, by labels and dense teacher
 qat        distilled, then trained on with the rounding of int8; control: trained on as long without
 """
@@ -70,14 +70,14 @@ KINDS = (*MASKS, *CHANNELS, "width")
 STAGES = ("tuned", "distilled", "qat")
 LEGEND = """\
 - `_deg`: mean absolute error on the test data over yaw, pitch and roll, in degrees; `_int8_deg`: of the int8 file.
-- `once`: pruned at one stroke from the dense network; `once_new_norms`: with batch-norm statistics taken anew.
-- `tuned`: pruned on its schedule while training goes on, by the labels (`width`: trained from nothing).
+- `once`: pruned one-shot from the dense network; `once_new_norms`: with batch-norm statistics re-estimated.
+- `tuned`: pruned on its schedule while training goes on, by the labels (`width`: trained from scratch).
 - `distilled`: the same, with the dense network as teacher.
 - `control`, `qat`: `distilled`, trained on as long without and with the rounding of int8.
 - `int8_size_bytes` of all rivals but masks keep within what one-stroke masks leave after gzip -9.
 """
 NORM_IMAGES = 512
-"""Training faces from which batch-norm statistics are taken anew after one-shot pruning."""
+"""Training faces from which batch-norm statistics are re-estimated after one-shot pruning."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Study:
         )
 
     def budget(self, share: str) -> int:
-        """Bytes of the int8 file of a masked network after gzip -9; the masks are cut at one stroke from the dense."""
+        """Bytes of the int8 file of a masked network after gzip -9; the masks are cut one-shot from the dense."""
         folder = self.out / f"budget-{share}"
         if not (folder / "result.json").exists():
             network = self.pruned_once(PruneConfig("magnitude", final_sparsity=SHARES[share], frequency=1))
@@ -140,7 +140,7 @@ class Study:
         return read_json(folder / "result.json")["files"]["model_int8.tflite"]["gzip_bytes"]
 
     def pruned_once(self, prune: PruneConfig) -> HeadPoseNet:
-        """The dense network with all that goes gone at one stroke."""
+        """The dense network pruned one-shot."""
         network = load_model(self.dense)
         once = replace(prune, schedule="constant", frequency=1, begin_epoch=0, end_epoch=1)
         make_pruner(network, once, 1, 1, load_faces(self.data)).step(torch.optim.SGD(network.parameters(), lr=0.0))
@@ -250,7 +250,7 @@ class Stage:
 
 
 def once(study: Study, note: Path, prune: PruneConfig) -> dict[str, float]:
-    """Test error right after pruning at one stroke, and with batch-norm statistics taken anew; kept in `note`."""
+    """Test error right after one-shot pruning, and with batch-norm statistics re-estimated; kept in `note`."""
     if not note.exists():
         network = study.pruned_once(prune)
         test = load_faces(study.test)

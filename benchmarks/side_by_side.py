@@ -65,7 +65,7 @@ def main(data: tyro.conf.Positional[tuple[str, ...]], peers: Path, out: Path = P
     """
     rivals = {RIVAL: load_fsa_net(peers)} | {name: load_predictor(resolve_model(name)) for name in cards()}
     rivals |= {f"{name}, mirrored too": mirrored_too(rivals[name]) for name in (RIVAL, "b0")}
-    sections = [f"# {RIVAL} and the models that ship", PROTOCOL]
+    sections = [f"# {RIVAL} and the models that are released", PROTOCOL]
     for spec in data:
         faces = load_faces(spec)
         crops = centre_crop(faces.images)

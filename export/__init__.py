@@ -3,6 +3,7 @@
 Importing it costs numpy only; torch, onnx, onnxruntime, TensorFlow and LiteRT load inside the functions that need them.
 """
 
+from export.compiler import Compiled, CompileError, compile_model
 from export.convert.onnx import export_onnx
 from export.convert.tflite import (
     FORMATS,
@@ -18,7 +19,7 @@ from export.errors import ExportError
 from export.micro.arena import plan_arena
 from export.micro.boards import BOARDS
 from export.micro.flatbuffer import ModelFileError, read_model
-from export.micro.footprint import fit as footprint
+from export.micro.footprint import Footprint, footprint
 from export.micro.sketch import write_arduino
 from export.micro.tflm import micro_arena, run_micro
 from export.run.parity import (
@@ -37,16 +38,20 @@ from export.run.runtime import Runtime, load_runtime, measure_latency
 __all__ = [
     "BOARDS",
     "FORMATS",
+    "CompileError",
+    "Compiled",
     "Conversion",
     "ConversionError",
     "Deviation",
     "ExportError",
+    "Footprint",
     "LayerDeviation",
     "ModelFileError",
     "ParityError",
     "Runtime",
     "check_int8_graph",
     "check_parity",
+    "compile_model",
     "convert",
     "convert_all",
     "export_onnx",

@@ -2,4 +2,4 @@
 
 
 class ExportError(RuntimeError):
-    """A model cannot be exported, read or run; the message is one sentence that names the file and the remedy."""
+    """A model cannot be exported, read or run; the message names the file and the remedy."""

@@ -48,7 +48,7 @@ def drop_blocks(
 
     Args:
         images: (B, C, H, W) representative inputs.
-        count: drop so many, those that add least to their input; or give
+        count: drop N, those that add least to their input; or give
         names: names or patterns of the blocks to drop.
         optimizer: where given, forgets the dropped parameters.
 
@@ -56,7 +56,7 @@ def drop_blocks(
         The names of the dropped blocks; `widths` records them and `apply_widths` drops them again.
 
     Raises:
-        PruningError: if there are not so many blocks, or a pattern matches none.
+        PruningError: if there are fewer blocks, or a pattern matches none.
     """
     if (count is None) == (not names):
         raise PruningError("Give either how many blocks to drop (count) or which (names).")

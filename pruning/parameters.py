@@ -52,5 +52,5 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         raise PruningError(
             f"The optimizer lacks {len(lost)} of the model's parameters ({lost[0]}, ...) and holds others that the "
             "model no longer has: channels were cut without it. Pass optimizer= to whatever cuts, or make the "
-            "optimizer anew; freeze (requires_grad_(False)) what is not meant to train."
+            "optimizer again; freeze (requires_grad_(False)) what is not meant to train."
         )

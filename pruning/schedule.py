@@ -39,8 +39,8 @@ class ConstantSparsity:
     Args:
         sparsity: fraction to prune, in [0, 1).
         begin_step: first step at which to prune.
-        end_step: last step at which to prune; -1 means for ever.
-        frequency: prune every so many steps.
+        end_step: last step at which to prune; -1 means without end.
+        frequency: prune every N steps.
     """
 
     def __init__(self, sparsity: float, begin_step: int, end_step: int = -1, frequency: int = 100):
@@ -69,7 +69,7 @@ class PolynomialDecay:
         initial_sparsity, final_sparsity: fractions in [0, 1); the final one may be below the initial one.
         begin_step, end_step: first and last step at which to prune; the end must come after the beginning.
         power: exponent; 3 in the paper.
-        frequency: prune every so many steps.
+        frequency: prune every N steps.
     """
 
     def __init__(
@@ -124,6 +124,6 @@ def _check_steps(begin_step: int, end_step: int, frequency: int) -> None:
     if begin_step < 0:
         raise PruningError(f"begin_step must be 0 or more, got {begin_step}.")
     if end_step != -1 and end_step < begin_step:
-        raise PruningError(f"end_step must be -1 (for ever) or at least begin_step ({begin_step}), got {end_step}.")
+        raise PruningError(f"end_step must be -1 (without end) or at least begin_step ({begin_step}), got {end_step}.")
     if frequency < 1:
         raise PruningError(f"frequency must be 1 or more steps, got {frequency}.")

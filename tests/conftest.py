@@ -42,7 +42,7 @@ def sketch(tmp_path_factory: pytest.TempPathFactory, without_wheel: None) -> Pat
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of a B0 trained for two epochs on 48 drawn heads. Do not change it."""
+    """A run folder of a B0 trained for two epochs on 48 synthetic heads. Do not change it."""
     from hpe.model.config import ModelConfig
     from hpe.training.config import Recipe, TrainConfig
     from hpe.training.runs import run_train

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hpe.cli.main import main
 from tests.drawn_faces import MODEL, picture
+from tests.face_files import csv_rows, write_csv_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -46,9 +48,41 @@ def test_the_folder_map_is_complete():
 def test_the_python_example_runs(monkeypatch):
     pytest.importorskip("cv2")
     (example,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "HeadPosePredictor" in block)
-    monkeypatch.setattr("hpe.inference.predictor.resolve_model", lambda name: MODEL)  # whether or not b0-pi ships
+    monkeypatch.setattr("hpe.inference.predictor.resolve_model", lambda name: MODEL)  # whether or not b0-pi is released
     pixels = picture((120, 60, 180))
     pixels = np.pad(pixels, ((0, 100), (0, 0), (0, 0)), mode="edge")
     values = {"image": pixels, "crop": pixels[:64, :64]}
     exec(example, values)
     assert values["face"].pose_deg.shape == (3,)
+
+
+def walkthrough() -> list[list[str]]:
+    """The commands of the section on one's own faces, as they stand there, without `hpe` and remarks."""
+    section = README.split("## On your own faces")[1].split("\n## ")[0]
+    return [line.split("#")[0].split()[1:] for line in section.splitlines() if line.startswith("    hpe ")]
+
+
+def test_the_walkthrough_runs_from_the_first_command_to_the_last(tmp_path, monkeypatch, capsys):
+    rows = csv_rows(24)
+    for number, row in enumerate(rows):
+        row["split"] = ("train", "train", "val", "test")[number % 4]
+    write_csv_folder(tmp_path / "faces", rows, size=(64, 64))
+    Image.fromarray(picture((120, 60, 180))[:64, :64]).save(tmp_path / "selfie.jpg")
+    monkeypatch.chdir(tmp_path)
+    small = {"train": ["--batch-size", "4", "--act", "relu6"], "prune": ["--epochs", "2", "--batch-size", "4"]}
+    small |= {"finetune": ["--epochs", "1", "--batch-size", "4"], "bench": ["--seconds", "0.1"]}
+    small["export"] = ["--formats", "int8", "--tolerance-deg", "90"]  # so short a training leaves wild ranges
+    done = []
+    for words in walkthrough():
+        command = words[0]
+        if command == "train":
+            words[words.index("--epochs") + 1] = "1"
+        if command == "prune":
+            words[words.index("--target-int8-bytes") + 1] = "4500000"
+        main([*words, *small.get(command, [])])
+        done.append(command)
+    assert done[2:6] == ["train", "prune", "finetune", "export"]
+    for made in ("sheet.png", "out.json", "drawn/selfie.png", "report/report.html", "runs/small-qat/model_int8.tflite"):
+        assert (tmp_path / made).is_file(), made
+    assert list((tmp_path / "firmware").glob("*.c"))
+    assert "MAE" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """Builds small int8 .tflite files from random weights, without TensorFlow. Run as a program, it writes tests/data.
 
 The networks have the ops of the real ones (convolutions, SiLU or ReLU6, squeeze-excitation, a shortcut, MEAN, dense) at
-a few channels. Needs flatbuffers and the tflite-micro wheel, whose schema classes it uses.
+a few channels. Needs flatbuffers and ai-edge-litert, whose schema classes it uses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Graph:
     """Adds tensors and ops one by one; activations get scales that keep random outputs spread over the int8 range."""
 
     def __init__(self, seed: int):
-        from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+        from ai_edge_litert import schema_py_generated as schema
 
         self.schema = schema
         self.rng = np.random.default_rng(seed)

@@ -49,7 +49,7 @@ class _Graph:
         self.operators: list[Any] = []
 
     def take_operators(self) -> list[Any]:
-        """The operators there were; the graph begins anew, without any."""
+        """The operators there were; the graph starts without any."""
         graph = self.tree.subgraphs[0]
         operators, graph.operators = graph.operators, self.operators
         self.readers = Counter(int(i) for operator in operators for i in operator.inputs)

@@ -53,7 +53,7 @@ def reserved_bytes(plan: ArenaPlan) -> int:
 
 @dataclass(frozen=True)
 class _Buffer:
-    """A stretch of the arena's start that is alive from step `first` to step `last`: 0 is the input, op i is i + 1."""
+    """A part of the arena's start that is alive from step `first` to step `last`: 0 is the input, op i is i + 1."""
 
     size_bytes: int
     first: int

@@ -1,4 +1,4 @@
-"""The boards that `hpe fit` and `hpe deploy` know: memory, clock, kernels, and what else takes flash and RAM.
+"""The boards that `hpe footprint` and `hpe deploy` know: memory, clock, kernels, and what else takes flash and RAM.
 
 Overheads are planning figures: the Arduino core, the sketch, the camera driver, stack and heap, as compiled programs
 of that kind report them. Times were counted on an emulated Cortex-M4 (`export.micro.latency`); those of other

@@ -11,6 +11,7 @@ import math
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class Op:
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: dict[str, int | str]
+    options: dict[str, Any]
     custom_code: str = ""
 
 
@@ -133,7 +134,7 @@ def _check_identifier(data: bytes, name: str) -> None:
 
 class _Reader:
     """The file's bytes with checked access. `budget` bounds all vector reads together: vectors may be shared in a
-    hostile file, and following one huge vector from many tables would take for ever."""
+    hostile file, and following one huge vector from many tables would never end."""
 
     def __init__(self, data: bytes):
         self.data = data
@@ -146,7 +147,7 @@ class _Reader:
             return struct.unpack_from("<" + fmt, self.data, at)[0]
         except struct.error:
             raise ModelFileError(
-                f"an offset points behind its end (byte {at} of {len(self.data)}), as in a truncated one"
+                f"an offset points past its end (byte {at} of {len(self.data)}), as in a truncated one"
             ) from None
 
     def spend(self, amount: int) -> None:
@@ -308,7 +309,7 @@ def _read_op(index: int, table: _Table, codes: list[tuple[str, str, int]]) -> Op
     if code >= len(codes):
         raise ModelFileError(f"op {index} uses operator code {code} of {len(codes)}")
     name, custom_code, version = codes[code]
-    options: dict[str, int | str] = {}
+    options: dict[str, Any] = {}
     option_table = table.table(4) if name in OP_OPTIONS else None
     if name in OP_OPTIONS:
         for option, (number, fmt, default) in OP_OPTIONS[name].items():
@@ -325,7 +326,7 @@ def _read_op(index: int, table: _Table, codes: list[tuple[str, str, int]]) -> Op
 def _check_graph(
     ops: tuple[Op, ...], tensors: tuple[Tensor, ...], inputs: tuple[int, ...], outputs: tuple[int, ...]
 ) -> None:
-    """Every tensor index in range (-1, an input left out, only behind the needed ones), and no op short of tensors."""
+    """Every tensor index in range (-1, an input left out, only after the needed ones), and no op short of tensors."""
     count = len(tensors)
     if not inputs or not outputs:
         raise ModelFileError("it has no input or no output")

@@ -23,8 +23,8 @@ _MEAN_NOTE = (
 
 
 @dataclass(frozen=True)
-class Fit:
-    """The answer of `fit`; sizes in bytes, as they are on the board."""
+class Footprint:
+    """The answer of `footprint`; sizes in bytes, as they are on the board."""
 
     model: str
     board: str
@@ -61,7 +61,7 @@ class Fit:
         return asdict(self)
 
 
-def fit(path: str | Path, board: str) -> Fit:
+def footprint(path: str | Path, board: str) -> Footprint:
     """Weighs the model against the board.
 
     Raises ModelFileError for a damaged file or, on a microcontroller, one that is not int8 from end to end (one input,
@@ -86,7 +86,7 @@ def fit(path: str | Path, board: str) -> Fit:
         except ExportError as error:  # an op that it knows, on types that it does not
             unsupported = [str(error).rstrip(".")]
     advice = _advice(model, plan, place, flash, ram, unsupported)
-    return Fit(
+    return Footprint(
         model=str(path),
         board=place.name,
         fits=not advice,

@@ -19,7 +19,7 @@ MAC_CYCLES: Range = (2.03, 2.13)
 OUTPUT_CYCLES: Range = (56.0, 106.0)
 """An output of these: its loop and its rounding."""
 COLUMN_CYCLES: Range = (84.0, 113.0)
-"""Larger convolutions than 1 x 1 first copy, for each output position, a stretch of the image for each kernel cell."""
+"""Larger convolutions than 1 x 1 first copy, for each output position, a part of the image for each kernel cell."""
 DEPTHWISE_MAC_CYCLES: Range = (11.0, 14.9)
 """A multiply-accumulate of a depthwise convolution, all included."""
 BROADCAST_MUL_CYCLES: Range = (185.0, 270.0)

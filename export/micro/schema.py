@@ -54,7 +54,7 @@ BUILTIN_OPERATORS = tuple(_OPERATOR_NAMES.split())
 
 PADDINGS = ("SAME", "VALID")
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
-# Options that the arena planner and the count of MACs need: op -> {name: (field, struct format, default)}.
+# Options that the compiler, the planner and the count of MACs need: op -> {name: (field, struct format, default)}.
 _WINDOW = {"padding": (0, "b", 0), "stride_w": (1, "i", 0), "stride_h": (2, "i", 0)}
 OP_OPTIONS = {
     "CONV_2D": _WINDOW | {"activation": (3, "b", 0), "dilation_w": (4, "i", 1), "dilation_h": (5, "i", 1)},
@@ -72,6 +72,9 @@ OP_OPTIONS = {
     "ADD": {"activation": (0, "b", 0)},
     "SUB": {"activation": (0, "b", 0)},
     "MUL": {"activation": (0, "b", 0)},
+    "SOFTMAX": {"beta": (0, "f", 0.0)},
+    "LEAKY_RELU": {"alpha": (0, "f", 0.0)},
+    "CONCATENATION": {"axis": (0, "i", 0), "activation": (1, "b", 0)},
 }
 
 # Inputs that these ops cannot do without (a bias can be left out).

@@ -19,7 +19,7 @@ from export.files import write_all
 from export.micro.arena import ARENA_MARGIN, plan_arena, reserved_bytes
 from export.micro.boards import OPS, Board, find_board
 from export.micro.flatbuffer import Model, ModelFileError, read_model
-from export.micro.footprint import fit
+from export.micro.footprint import footprint
 from export.micro.logistic import logistic_table
 from export.micro.tflm import check_int8
 
@@ -49,7 +49,7 @@ def write_arduino(model_path: str | Path, out_dir: str | Path, board: str, setti
         raise ExportError(f"Arduino wants sketch folders named with letters, digits, '_', '.' and '-', unlike {out}.")
     model = check_int8(read_model(model_path))
     _check_shapes(model)
-    verdict = fit(model_path, board)
+    verdict = footprint(model_path, board)
     if not verdict.fits:
         raise ExportError(f"{model_path} {verdict.verdict}. {' '.join(verdict.advice)}")
     arena = reserved_bytes(plan_arena(model, place.target))

@@ -43,7 +43,7 @@ def has_micro() -> bool:
 def run_micro(path: str | Path, inputs: np.ndarray) -> np.ndarray:
     """Runs an int8 model in TensorFlow Lite Micro, one sample after another.
 
-    inputs: int8 (N, ...) with the model's input shape behind N. Returns int8 (N, K): each output, flattened.
+    inputs: int8 (N, ...) with the model's input shape after N. Returns int8 (N, K): each output, flattened.
     Raises ModelFileError for a damaged or float model, ValueError for inputs that do not match it, ExportError where
     the wheel is missing or the interpreter refuses the model.
     """
@@ -106,7 +106,7 @@ def _require_wheel() -> None:
     if not has_micro():
         raise ExportError(
             "TensorFlow Lite Micro's Python wheel is not installed (Linux x86-64, Python 3.12 only): "
-            "`uv pip install tflite-micro`; `hpe fit` plans the arena without it."
+            "`uv pip install tflite-micro`; `hpe footprint` plans the arena without it."
         )
 
 

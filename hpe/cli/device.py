@@ -45,7 +45,7 @@ def predict(
         draw: Write pictures (.png) and videos (.mp4) with boxes, axes and angles into this folder. Nothing that is
             there is overwritten but pictures drawn by an earlier call; another name is chosen and told.
         smooth: Filter the poses of a video over time (One Euro).
-        frames: End each video, or the camera, after so many frames.
+        frames: End each video, or the camera, after N frames.
         reference: Compute a .tflite with TensorFlow Lite's reference kernels, slowly, to compare with a board bit by
             bit; XNNPACK may differ by a step of the output (0.7 degrees).
         csv: Write a row for each face here as it is found, with the milliseconds that finding it and the model took;
@@ -80,18 +80,18 @@ def predict(
         sys.exit(1 if outcome.rows else 2)
 
 
-def fit(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:
+def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:
     """Does a model fit a board? Flash, RAM, operators, multiply-accumulates, estimated time; exit 1 if it does not.
 
     Args:
-        model: A .tflite file, or the name of a shipped model; microcontrollers need full int8.
+        model: A .tflite file, or the name of a released model; microcontrollers need full int8.
         board: The board, for instance nano33ble, rp2040, esp32-s3, pi4; a wrong name lists them all.
         json: Write the numbers here.
     """
-    from export.micro.footprint import fit as fit_board
+    from export.micro.footprint import footprint as board_footprint
     from hpe.model.zoo import resolve_model
 
-    answer = fit_board(resolve_model(model), board)
+    answer = board_footprint(resolve_model(model), board)
     low, high = answer.latency_ms_range
     say(f"{model} {answer.verdict}")
     say(f"flash {answer.flash_bytes:,} of {answer.flash_limit_bytes:,} bytes, {answer.model_bytes:,} of them the model")
@@ -110,7 +110,7 @@ def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> Non
     """Write a complete Arduino sketch that runs a model.
 
     Args:
-        model: A full-int8 .tflite file, or the name of a shipped model.
+        model: A full-int8 .tflite file, or the name of a released model.
         out: Folder of the sketch; its name becomes the sketch's name.
         board: The board, for instance nano33ble; a wrong name lists them all.
     """
@@ -123,6 +123,72 @@ def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> Non
         if kept not in written:
             say(f"{kept}: kept as it was; delete it first to have it written")
     say(f"next: open {out} in the Arduino IDE, choose the board, upload; {out / 'README.md'} says more")
+
+
+def compile_c(
+    model: Positional[Model],
+    out: Path,
+    name: Annotated[str | None, arg(metavar="NAME")] = None,
+    flash: Annotated[int | None, arg(metavar="BYTES")] = None,
+    ram: Annotated[int | None, arg(metavar="BYTES")] = None,
+    json: Json = None,
+) -> None:
+    """Write a model as plain C99 that needs no library. Example: hpe compile b0-nano --out firmware
+
+    The C gives the same bytes as TensorFlow Lite's reference kernels, and uses the DSP instructions of a Cortex-M4.
+
+    Args:
+        model: A full-int8 .tflite file of one input and one output, or the name of a released model.
+        out: Folder for NAME.c and NAME.h.
+        name: Begins the names of files and functions; left out, the model's own.
+        flash: Refuse a model that takes more flash, code included.
+        ram: Refuse a model that takes more RAM, its input included.
+        json: Write sizes, and what was done for each operator, here.
+    """
+    from export.compiler import Limits, compile_model
+    from hpe.model.zoo import resolve_model
+
+    compiled = compile_model(resolve_model(model), out, name, Limits(flash, ram))
+    for file in compiled.files:
+        say(str(file))
+    say(f"RAM {compiled.ram_bytes:,} bytes, the input's {compiled.input_bytes:,} included")
+    say(f"flash {compiled.flash_bytes:,} bytes and the code; {compiled.macs:,} multiply-accumulates")
+    for note in compiled.notes:
+        say(f"- {note}")
+    say(f"next: add both files to your project and call {compiled.name}_run(input, output)")
+    write_result(json, compiled.to_json())
+
+
+def profile(
+    model: Positional[Model],
+    explorer: Annotated[Path | None, arg(metavar="FILE")] = None,
+    json: Json = None,
+) -> None:
+    """Show what each layer of a compiled model takes on a Cortex-M4. Example: hpe profile b0-nano
+
+    Instructions come from a cost model that was fitted to exact counts of an emulated processor (2 % off for a whole
+    network); cycles are about a third more, and flash wait states come on top.
+
+    Args:
+        model: A full-int8 .tflite file of one input and one output, or the name of a released model.
+        explorer: Write the instructions as node data for Model Explorer here (.json).
+        json: Write the rows here.
+    """
+    from export.compiler import explorer_data, profile_model
+    from hpe.model.zoo import resolve_model
+
+    rows = profile_model(resolve_model(model))
+    say(f"{'instructions':>12} {'MACs':>11} {'flash':>8} {'RAM':>7} {'channels':>11}  kernel, operators")
+    for row in rows:
+        channels = f"{row['live_channels']}/{row['channels']}" if row["channels"] else "-"
+        say(f"{row['instructions']:>12,} {row['macs']:>11,} {row['flash_bytes']:>8,} {row['ram_bytes']:>7,} "
+            f"{channels:>11}  {row['kernel']}: {row['operators']}")  # fmt: skip
+    total = {key: sum(row[key] for row in rows) for key in ("instructions", "macs", "flash_bytes")}
+    say(f"{total['instructions']:>12,} {total['macs']:>11,} {total['flash_bytes']:>8,} "
+        f"{max(row['ram_bytes'] for row in rows):>7,} in all")  # fmt: skip
+    if explorer is not None:
+        write_result(explorer, explorer_data(rows))
+    write_result(json, rows)
 
 
 def serial(
@@ -151,7 +217,9 @@ def serial(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict,
-    "fit": fit,
+    "footprint": footprint,
     "deploy": deploy,
+    "compile": compile_c,
+    "profile": profile,
     "serial": serial,
 }

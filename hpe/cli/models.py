@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -66,19 +66,22 @@ def evaluate(
     model: Positional[Model],
     data: Data,
     skip_bad: bool = False,
+    engine: Literal["litert", "reference", "c", "c-fine"] = "litert",
     json: Json = None,
 ) -> None:
     """Measure the error of a model: mean absolute error of yaw, pitch and roll, and geodesic distance, in degrees.
 
     Args:
-        model: A run folder, a .onnx or .tflite file, or the name of a shipped model (see hpe models).
+        model: A run folder, a .onnx or .tflite file, or the name of a released model (see hpe models).
         data: What to evaluate on (as in hpe train); samples with an angle beyond 99 degrees are left out.
         skip_bad: Leave out samples that cannot be read instead of refusing.
+        engine: What computes a model file: LiteRT; its reference kernels, as a board does; the C that hpe compile
+            writes; or that C before its last rounding to int8.
         json: Write the result here.
     """
     from hpe.deploy.evaluate import run_evaluate
 
-    metrics = run_evaluate(model, data, skip_bad)
+    metrics = run_evaluate(model, data, skip_bad, engine)
     angles = ", ".join(f"{name} {metrics.mae_deg[name]:.2f}" for name in ("yaw", "pitch", "roll"))
     say(f"{model}: MAE {metrics.mean_deg:.2f} deg ({angles}), geodesic {metrics.geodesic_deg:.2f} deg")
     say(f"{metrics.n} faces; left out: {metrics.dropped} beyond 99 degrees, {metrics.skipped} that cannot be used")
@@ -103,7 +106,7 @@ def report(runs: Positional[Annotated[list[Path], arg(metavar="RUN")]], out: Pat
 
 
 def models(json: Json = None) -> None:
-    """List the models that ship: bytes, gzip bytes, multiply-accumulates, arena, error, and the boards they fit.
+    """List the released models: bytes, gzip bytes, multiply-accumulates, arena, error, and the boards they fit.
 
     Args:
         json: Write the cards here, with data, protocol and limits.
@@ -115,7 +118,7 @@ def models(json: Json = None) -> None:
     if known:
         print_models(known)
     else:
-        say("no model ships with this version; train one with hpe train")
+        say("no model is released with this version; train one with hpe train")
     write_result(json, known)
 
 
@@ -130,7 +133,7 @@ def bench(
     """Time models on this machine, one image at a time, in turns; with what TensorFlow Lite's benchmark_model reports.
 
     Args:
-        models: .onnx and .tflite files, or names of shipped models.
+        models: .onnx and .tflite files, or names of released models.
         seconds: How long each is measured; from 10 on the figures count.
         threads: Threads of the interpreter; no more are used than there are cores.
         xnnpack: Compute .tflite files with XNNPACK where it can; --no-xnnpack leaves them to the built-in kernels.

@@ -40,7 +40,7 @@ def prune(
     """Prune a trained network while it trains on. Example: hpe prune RUN --method channel --data SPEC --out SMALL
 
     Args:
-        run: Folder of the network to prune, or a shipped model that can be trained (b0); it stays as it is.
+        run: Folder of the network to prune, or a released model that can be trained (b0); it stays as it is.
         out: Folder for the pruned run; it must be new, or an unfinished run with --resume.
         resume: Go on after the last whole epoch of the run in --out.
     """
@@ -62,7 +62,7 @@ def finetune(
     """Train a finished run further, pruned or not. Example: hpe finetune SMALL --qat --data SPEC --out SMALL-QAT
 
     Args:
-        run: Folder of the network to start from, or a shipped model that can be trained (b0); it stays as it is. What
+        run: Folder of the network to start from, or a released model that can be trained (b0); it stays as it is. What
             is zero in it stays zero.
         out: Folder for the new run; it must be new, or an unfinished run with --resume.
         resume: Go on after the last whole epoch of the run in --out.
@@ -73,7 +73,7 @@ def finetune(
     say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
 
 
-def recalibrate(run: Positional[Run], data: Data, out: Run, balance: float = 1.5) -> None:
+def recalibrate(run: Positional[Run], data: Data, out: Run, pose_balance: float = 1.5) -> None:
     """Recalibrate the outputs: a gain and a bias for each angle, fitted on validation faces, against underestimation.
 
     Example: hpe recalibrate RUN --data csv:faces@val --out RECALIBRATED
@@ -82,11 +82,11 @@ def recalibrate(run: Positional[Run], data: Data, out: Run, balance: float = 1.5
         run: Folder of a finished run; it stays as it is.
         data: Faces that the run was not trained on. The error that is printed is cross-validated in 5 folds.
         out: Folder for the new run; it must be new.
-        balance: Weigh faces by the rarity of their angles to this power; 0 weighs all alike.
+        pose_balance: Weigh faces by the rarity of their angles to this power; 0 weighs all alike.
     """
     from hpe.training.recalibrate import run_recalibrate
 
-    run_recalibrate(run, data, out, balance, report=say)
+    run_recalibrate(run, data, out, pose_balance, report=say)
     say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC")
 
 

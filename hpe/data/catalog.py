@@ -45,7 +45,7 @@ def describe(kind: str = "") -> str:
 
 
 def missing_samples(part: Part, ids: Sequence[str]) -> list[str]:
-    """What the listed samples of a benchmark dataset lack of (or have beyond) a complete copy, as sentences."""
+    """What the listed samples of a benchmark dataset lack of (or have beyond) a complete copy, as messages."""
     found = Counter(name.partition("/")[0] for name in ids)
     if part.kind == "300w-lp":
         expected = {subset + flip: count for subset, count in W300LP_COUNTS.items() for flip in ("", "_Flip")}

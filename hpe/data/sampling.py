@@ -7,7 +7,7 @@ from torch import Tensor
 
 BIN_DEG = 5.0
 MOST = 3.0
-"""No face is drawn more than so many times as often as the mean face: a few odd ones must not fill the epoch."""
+"""No face is drawn more than this many times as often as the mean face: a few odd ones must not fill the epoch."""
 
 
 def epoch_order(pose_deg: Tensor, balance: float, generator: torch.Generator) -> Tensor:

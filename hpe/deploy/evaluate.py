@@ -22,13 +22,18 @@ def evaluate(predict: Predict, faces: Faces, batch_size: int = 256) -> PoseMetri
     return replace(metrics, skipped=faces.skipped)
 
 
-def run_evaluate(model: str | Path, data: str, skip_bad: bool = False) -> PoseMetrics:
+def run_evaluate(model: str | Path, data: str, skip_bad: bool = False, engine: str = "litert") -> PoseMetrics:
     """Errors of a run, model file or released model on a data SPEC; noted in the result.json of its run, if any."""
     model = resolve_model(model)
-    predict = load_predictor(model)
+    if model.is_dir() and engine != "litert":
+        raise ValueError(f"--engine {engine} runs model files; give the int8 .tflite file of {model}, not the run")
+    predict = load_predictor(model, engine=engine)
     metrics = evaluate(predict, load_faces(data, skip_bad=skip_bad))
     run = model if model.is_dir() else model.parent
     if (run / "result.json").exists():
         name = "model.safetensors" if model.is_dir() else model.name
-        merge_result(run, "evaluations", {f"{name} on {data}": {"file": name, "data": data, **metrics.to_dict()}})
+        with_engine = name if engine == "litert" else f"{name} by {engine}"
+        merge_result(
+            run, "evaluations", {f"{with_engine} on {data}": {"file": name, "data": data, **metrics.to_dict()}}
+        )
     return metrics

@@ -202,11 +202,11 @@ def _advice(refused: Any, act: str) -> str:
 def report_target(run: Path, file: Path, report: Report) -> None:
     """Where a net was pruned for a board or to a size, say whether the int8 file meets that: pruning could only
     estimate the size, and operators and arena are known from a file alone."""
-    from export.micro.footprint import fit
+    from export.micro.footprint import footprint
 
     target = read_record(RunOrigin, run / "result.json").config.lineage.target
     if "board" in target:
-        answer = fit(file, str(target["board"]))
+        answer = footprint(file, str(target["board"]))
         for line in (f"{file} {answer.verdict}", *(f"- {advice}" for advice in answer.advice)):
             report(line)
     if "int8_bytes" in target:

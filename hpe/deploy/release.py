@@ -122,7 +122,7 @@ def release(options: ReleaseOptions, folder: Path | None = None, report: Report 
 
 
 def measure(options: MeasureOptions, folder: Path | None = None, report: Report = print) -> None:
-    """Measure released models again: their cards get the new errors, and the page is written anew."""
+    """Measure released models again: their cards get the new errors, and the page is written again."""
     from hpe.deploy.evaluate import run_evaluate
 
     folder = folder or released.FOLDER
@@ -181,7 +181,7 @@ def needs(file: Path) -> dict[str, Any]:
     from export.micro.arena import plan_arena
     from export.micro.boards import BOARDS
     from export.micro.flatbuffer import ModelFileError, read_model
-    from export.micro.footprint import fit
+    from export.micro.footprint import footprint
     from export.micro.tflm import check_int8
 
     try:
@@ -190,7 +190,7 @@ def needs(file: Path) -> dict[str, Any]:
         boards = list(BOARDS)
     except ModelFileError:  # floating point: Linux only
         arena, boards = None, [name for name, board in BOARDS.items() if board.is_linux]
-    return {"arena_bytes": arena, "boards": [name for name in boards if fit(file, name).fits]}
+    return {"arena_bytes": arena, "boards": [name for name in boards if footprint(file, name).fits]}
 
 
 PARAGRAPHS = {

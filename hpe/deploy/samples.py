@@ -16,7 +16,7 @@ CALIBRATION_BALANCE = 2.0
 """How much likelier rare poses are to be among them (`hpe.data.sampling`): a range that never saw one clips it."""
 PARITY_SAMPLES = 64
 PARITY_SHARE = 4
-"""One face in so many is kept for the comparison at most, so that few faces still leave some for the ranges."""
+"""One face in this many is kept for the comparison at most, so that few faces still leave some for the ranges."""
 
 
 @dataclass(frozen=True, eq=False)

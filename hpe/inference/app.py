@@ -24,7 +24,7 @@ from hpe.io.interrupts import endings_interrupt, signal_of
 from hpe.pose.crop import Box
 
 TIMES_KEPT = 10_000
-"""The medians at the end of a video or camera are over so many frames, the last ones."""
+"""The medians at the end of a video or camera are over the last N frames."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class PredictOptions:
     draw: Path | None = None
     """Folder for the pictures and videos with axes."""
     frames: int | None = None
-    """End a video or camera after so many frames."""
+    """End a video or camera after N frames."""
     reference: bool = False
     """Compute with TensorFlow Lite's reference kernels, as a microcontroller does."""
 
@@ -90,7 +90,8 @@ def run_predict(
         raise SourceError("give pictures, folders or videos, or --camera N, so that there is something to look at")
     files = expand(sources)
     names = DrawnNames(options.draw, files) if options.draw is not None else None
-    job = Job(HeadPosePredictor(model, reference=options.reference), options, names, write, report, Outcome())
+    predictor = HeadPosePredictor(model, engine="reference" if options.reference else "litert")
+    job = Job(predictor, options, names, write, report, Outcome())
     try:
         with endings_interrupt():
             for source in [camera] if camera is not None else files:

@@ -2,7 +2,7 @@
 
 from hpe import HeadPosePredictor
 
-predictor = HeadPosePredictor("runs/small/model_int8.tflite")  # or the name of a shipped model
+predictor = HeadPosePredictor("runs/small/model_int8.tflite")  # or the name of a released model
 for face in predictor.faces(image):                            # RGB uint8 (H, W, 3); needs the extra `vision`
     print(face.box, face.pose_deg)                             # pixels; yaw, pitch, roll in degrees
 predictor(image, box=(120, 80, 300, 290))                      # the face is known: no OpenCV needed
@@ -37,17 +37,22 @@ class PredictError(HpeError, ValueError):
     """A picture or model that cannot be used; the message names the file and the remedy."""
 
 
-def load_predictor(model: str | Path | None, threads: int = 1, reference: bool = False) -> Predict:
+ENGINES = ("litert", "reference", "c", "c-fine")
+"""What computes a model file: LiteRT, its reference kernels, the compiled C, or that before its last rounding."""
+
+
+def load_predictor(model: str | Path | None, threads: int = 1, engine: str = "litert") -> Predict:
     """A function from uint8 RGB crops (N, 64, 64, 3) to (yaw, pitch, roll) in degrees (N, 3).
 
-    `model` is the name of a shipped model (None: the default one), a .onnx or .tflite file, or a run folder, which
-    alone needs torch. Anything else raises PredictError or ModelNameError, both ValueErrors; a file that does not run,
-    ExportError, a RuntimeError. `reference` computes a .tflite with TensorFlow Lite's reference kernels, which are slow
-    and give what a microcontroller gives, to the bit; XNNPACK may differ by a step of the output.
+    `model` is the name of a released model (None: the default one), a .onnx or .tflite file, or a run folder, which
+    alone needs torch. `engine` is one of ENGINES: `reference` is slow and gives what a microcontroller gives, to the
+    bit (XNNPACK may differ by a step of the output); the compiled ones take a full-int8 .tflite file.
+    Anything else raises PredictError or ModelNameError, both ValueErrors; a file that does not run, ExportError, a
+    RuntimeError.
     """
     path = resolve_model(model)
-    if reference and path.suffix != ".tflite":
-        raise PredictError(f"{path}: --reference is for .tflite files; name the int8 file that runs on the board")
+    if engine != "litert" and path.suffix != ".tflite":
+        raise PredictError(f"{path}: engine {engine} is for .tflite files; name the int8 file that runs on the board")
     if path.is_dir():
         from hpe.model.net import load_model, predict_all
 
@@ -57,11 +62,21 @@ def load_predictor(model: str | Path | None, threads: int = 1, reference: bool =
         raise PredictError(f"{path}: no such model; give a run folder, or a .onnx or .tflite file")
     if path.suffix not in SUFFIXES:
         raise PredictError(f"{path}: not a model this program knows; give a run folder, or a .onnx or .tflite file")
-    from export.run.runtime import load_runtime
-
-    runtime = load_runtime(path, threads, reference_kernels=reference, trusted=is_released(model))
+    runtime = _load_runtime(path, threads, engine, trusted=is_released(model))
     _check_head_pose(path, runtime)
     return lambda crops: runtime(preprocess(crops))
+
+
+def _load_runtime(path: Path, threads: int, engine: str, trusted: bool) -> Runtime:
+    if engine not in ENGINES:
+        raise PredictError(f"{engine}: no such engine; choose one of {', '.join(ENGINES)}")
+    if engine.startswith("c"):
+        from export.run.compiled import CompiledRuntime
+
+        return CompiledRuntime(path, fine=engine == "c-fine")
+    from export.run.runtime import load_runtime
+
+    return load_runtime(path, threads, reference_kernels=engine == "reference", trusted=trusted)
 
 
 def _check_head_pose(path: Path, runtime: Runtime) -> None:
@@ -92,12 +107,12 @@ class Face:
 class HeadPosePredictor:
     """Head pose from pictures, with a model that is loaded once. See the top of the module for how to use it.
 
-    `model`, `threads` and `reference` are those of `load_predictor`, and so are the errors. Torch is never imported for
+    `model`, `threads` and `engine` are those of `load_predictor`, and so are the errors. Torch is never imported for
     a file or a released model. Not to be shared between threads.
     """
 
-    def __init__(self, model: str | Path | None = None, threads: int = 1, reference: bool = False) -> None:
-        self._predict = load_predictor(model, threads, reference)
+    def __init__(self, model: str | Path | None = None, threads: int = 1, engine: str = "litert") -> None:
+        self._predict = load_predictor(model, threads, engine)
         self._detector: FaceDetector | None = None
 
     def __call__(self, image: np.ndarray, box: Box | None = None) -> np.ndarray:

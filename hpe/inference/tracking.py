@@ -11,7 +11,7 @@ import numpy as np
 from hpe.pose.crop import Box
 
 LOST_AFTER_S = 1.0
-"""A face not seen for this long starts anew when it comes back."""
+"""A face not seen for this long starts again when it comes back."""
 SAME_FACE = 0.2
 """Boxes that share this much of their union, or more, are the same face."""
 

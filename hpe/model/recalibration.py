@@ -2,8 +2,8 @@
 
 A network trained on noisy labels underestimates large angles where it is unsure, and a mean error over faces that look
 ahead, as most do, hardly shows it. Here gain and bias of each angle minimise the absolute error over faces weighted by
-the rarity of their poses (`hpe.data.sampling`), as `--balance` does while training. Mirrored faces count as much, so
-that the biases of yaw and roll are zero, as symmetry wants.
+the rarity of their poses (`hpe.data.sampling`), as `--pose-balance` does while training. Mirrored faces count as much,
+so that the biases of yaw and roll are zero, as symmetry wants.
 """
 
 from __future__ import annotations

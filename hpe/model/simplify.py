@@ -8,7 +8,7 @@ nearest to it, then a few epochs of `hpe finetune` make up for the rest:
 - SiLU becomes ReLU6, which it resembles and which a device does for nothing inside the convolution.
 - "symmetric" padding needs an operator of its own before each strided convolution; TensorFlow's "same" pads the other
   side. Mirrored kernels with "same" padding do on an image what the kernels did on the mirrored image, so they are
-  mirrored left to right, and yaw and roll change sign. Up and down stay a pixel out of step; training mends that.
+  mirrored left to right, and yaw and roll change sign. Up and down stay a pixel out of step; training corrects that.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`hpe demo`: the whole way on drawn heads in minutes. Prune both ways, recover, export, evaluate, time, compare.
+"""`hpe demo`: the whole way on synthetic heads in minutes. Prune both ways, recover, export, evaluate, time, compare.
 
-It starts from the shipped b0; where that does not ship, it trains a network first.
+It starts from the released b0; where that is not released, it trains a network first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hpe.training.config import ChannelConfig, MaskConfig, PruneConfig, Recipe, 
 from hpe.training.runs import run_prune, run_train
 
 START = "b0"
-"""The shipped model that is pruned."""
+"""The released model that is pruned."""
 TRAIN_DATA = "synthetic:easy:2560:1"
 TEST_DATA = "synthetic:easy:512:2"
 SHOWN = 16
@@ -33,13 +33,13 @@ SHOWN = 16
 VARY = replace(AugmentConfig.off(), flip=0.5, shift=0.03)
 """So short a training has little to fear from its own pictures."""
 FIRST = TrainConfig(epochs=6, batch_size=64, lr=2e-3, lr_schedule="onecycle")
-"""Where no b0 ships."""
+"""Where no b0 is released."""
 RECOVER = TrainConfig(epochs=4, batch_size=64, lr=1e-3, lr_schedule="onecycle")
-"""Pruning takes the first half, the rest mends. Half as many epochs do for half of the weights."""
+"""Pruning takes the first half, the rest recovers. Half as many epochs do for half of the weights."""
 FREQUENCY = 8
 """Steps between two pruning steps."""
 TOLERANCE_DEG = 10.0
-"""Int8 may stray this far here: so short a training leaves ranges that quantise badly, which the table then shows."""
+"""Int8 may deviate this far here: so short a training leaves ranges that quantise badly, which the table then shows."""
 SPARSE = {"sparse-50": 0.5, "sparse-87": 0.875}
 """Unstructured runs: name and sparsity."""
 MASKS = MaskConfig(scope="erk")
@@ -81,8 +81,8 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
 
     trained = sum(read_json(run / "result.json").get("train_seconds", 0.0) for run in runs)
     note = (
-        f"Trained for {trained / 60:.1f} minutes in all, on drawn heads: a demonstration that everything works, not a "
-        "model to use. Every number was measured on this machine just now."
+        f"Trained for {trained / 60:.1f} minutes in all, on synthetic heads: a demonstration that everything works, "
+        "not a model to use. Every number was measured on this machine just now."
     )
     sheet = _sheet(runs[-1] / "model_int8.tflite", out / "samples.png")
     pictures = {"Test heads: true pose (thin), pose by the int8 channel-pruned model (thick)": sheet}

@@ -10,7 +10,7 @@ class WeightAverage:
     """Exponential moving average of all parameters and statistics; young averages forget faster (as in timm).
 
     A weight that is exactly zero in the live model is zero in the average too, so a mask holds for both. Where a layer
-    changed shape (channels were removed), its average starts anew; integers (the batches that batch-norm counted) are
+    changed shape (channels were removed), its average starts again; integers (the batches that batch-norm counted) are
     the live ones. The live tensors are looked up once, not at every step: call `follow` where tensors were replaced.
     """
 

@@ -50,7 +50,7 @@ class TrainConfig:
     """plateau: the rate falls no lower."""
     ema: float = 0.995
     """Decay a step of the running average of the weights that is evaluated and saved; 0 uses the raw weights."""
-    balance: float = 0.0
+    pose_balance: float = 0.0
     """Draw rare poses more often: by the rarity of a face's angles to this power; 0 visits each face once."""
     seed: int = 0
     """Seed of the initial weights, the order and the augmentation."""
@@ -64,7 +64,7 @@ class TrainConfig:
         require(self.batch_size >= 2, f"--batch-size is {self.batch_size}; batch normalisation needs 2 or more")
         require(0 < self.lr <= MAX_LR, f"--lr is {self.lr}; it must lie above 0 and be at most {MAX_LR:g}")
         require(0 <= self.ema < 1, f"--ema is {self.ema}; it must be 0 (off) or below 1")
-        require(0 <= self.balance <= 3, f"--balance is {self.balance}; it must be 0 (off) to 3")
+        require(0 <= self.pose_balance <= 3, f"--pose-balance is {self.pose_balance}; it must be 0 (off) to 3")
         require(0 <= self.seed < MAX_SEED, f"--seed is {self.seed}; it must be 0 or more and below {MAX_SEED:,}")
         if self.lr_schedule != "plateau":
             refuse_changed(self, ("patience", "factor", "min_lr"), "--lr-schedule plateau")
@@ -79,13 +79,13 @@ class DistillConfig:
     """Knowledge distillation: the student is also asked to answer as a trained teacher does on the same image."""
 
     teacher: Path | None = None
-    """Run folder of the teacher, or a shipped model that can be trained (b0). Left out: the labels alone."""
+    """Run folder of the teacher, or a released model that can be trained (b0). Left out: the labels alone."""
     teacher_weight: float = 0.5
     """Share of the teacher's poses in the loss; the rest is the labels' (Hinton et al. 2015, arXiv:1503.02531)."""
-    teacher_flip: bool = False
+    teacher_flip_tta: bool = False
     """The teacher answers for the image and its mirror image, and the mean of both is taught: less noise, for one more
     of its forward passes."""
-    teacher_once: bool = False
+    teacher_offline: bool = False
     """Ask the teacher once about each real face, before training, and mix its answer into the label, instead of at
     every step: a small student trains two to three times as fast."""
     feature_weight: float = 0.0
@@ -98,10 +98,12 @@ class DistillConfig:
         )
         require(0 <= self.feature_weight < math.inf, f"--feature-weight is {self.feature_weight}; it must be 0 or more")
         if self.teacher is None:
-            refuse_changed(self, ("teacher_weight", "feature_weight", "teacher_flip", "teacher_once"), "--teacher RUN")
+            refuse_changed(
+                self, ("teacher_weight", "feature_weight", "teacher_flip_tta", "teacher_offline"), "--teacher RUN"
+            )
         require(
-            not self.teacher_once or self.feature_weight == 0,
-            "--feature-weight reads the teacher's features at every step; leave --teacher-once out",
+            not self.teacher_offline or self.feature_weight == 0,
+            "--feature-weight reads the teacher's features at every step; leave --teacher-offline out",
         )
 
 
@@ -172,15 +174,15 @@ class PruneConfig:
     frequency: int | None = None
     """Steps between two pruning steps. Left out: 100, or fewer where that leaves less than 20 pruning steps."""
     target_params: int | None = None
-    """channel: prune until the net has at most so many parameters, whatever --final-sparsity says."""
+    """channel: prune until the net has at most N parameters, whatever --final-sparsity says."""
     target_macs: int | None = None
-    """channel: prune until an image costs at most so many multiply-accumulates."""
+    """channel: prune until an image costs at most N multiply-accumulates."""
     target_int8_bytes: int | None = None
-    """channel: prune until the int8 file is estimated at no more than so many bytes."""
+    """channel: prune until the int8 file is estimated at no more than N bytes."""
     target_board: str | None = None
     """channel: prune until the int8 file and the multiply-accumulates suit this board (nano33ble, rp2040, ...)."""
     blocks: int = 1
-    """block: drop so many residual blocks, those that add least to their input."""
+    """block: drop N residual blocks, those that add least to their input."""
     masks: MaskConfig = field(default_factory=MaskConfig)
     channels: ChannelConfig = field(default_factory=ChannelConfig)
 
@@ -271,9 +273,9 @@ class FinetuneConfig:
     """What `hpe finetune` does to a finished run beside training on; zeros stay zero and widths stay."""
 
     qat: bool = False
-    """Quantisation-aware training: compute with the rounding of the int8 file, so that the weights learn to bear it."""
+    """Quantisation-aware training: compute with the rounding of the int8 file, so that the weights learn it."""
     clusters: int = 0
-    """Weight clustering: each layer's weights share so many values (16 packs to 4 bits); 0 leaves them free."""
+    """Weight clustering: each layer's weights share N values (16 packs to 4 bits); 0 leaves them free."""
     simplify: bool = False
     """Start from the network's form for microcontrollers: squeeze-excitation becomes constant factors in the weights,
     SiLU becomes ReLU6, padding TensorFlow's (so that nothing is padded by an operator of its own)."""

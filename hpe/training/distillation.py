@@ -19,7 +19,7 @@ BATCH = 256
 def relabelled(faces: Faces, teacher: HeadPoseNet, config: DistillConfig) -> Faces:
     """`faces` with labels (1 - share) * label + share * answer, share being `config.teacher_weight`.
 
-    The teacher sees the standard crop, and with `config.teacher_flip` its mirror image too. Augmentation turns the
+    The teacher sees the standard crop, and with `config.teacher_flip_tta` its mirror image too. Augmentation turns the
     mixed label as it turns a label. Rendered faces keep theirs, which are exact. Angles are mixed as numbers: they lie
     within 99 degrees (`hpe.data.faces.MAX_ANGLE_DEG`), so none wraps.
     """
@@ -31,7 +31,7 @@ def relabelled(faces: Faces, teacher: HeadPoseNet, config: DistillConfig) -> Fac
         for rows in batches:
             crops = centre_crop(faces.images[rows])
             answer = predict_all(teacher, crops)  # (B, 3)
-            if config.teacher_flip:
+            if config.teacher_flip_tta:
                 answer = (answer + flip_pose(predict_all(teacher, crops[:, :, ::-1]))) / 2
             pose_deg[rows] += config.teacher_weight * (answer - pose_deg[rows])
             advance()

@@ -118,7 +118,7 @@ def _epoch(
     seed = config.seed * 100_003 + epoch
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
-    order = epoch_order(poses, config.balance, torch.Generator().manual_seed(seed)).to(device)
+    order = epoch_order(poses, config.pose_balance, torch.Generator().manual_seed(seed)).to(device)
     total = torch.zeros((), device=device)
     network.train()
     with progress_bar(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:

@@ -43,7 +43,7 @@ def distilled(teacher: HeadPoseNet, student: HeadPoseNet, config: DistillConfig)
         with torch.no_grad():
             wanted = _run(images, teacher.backbone)  # (B, C)
             wanted_deg = teacher.pose(wanted)  # (B, 3)
-            if config.teacher_flip:
+            if config.teacher_flip_tta:
                 wanted_deg = (wanted_deg + flip_pose(_run(images.flip(3), teacher))) / 2
         if config.feature_weight:
             features = _run(images, student.backbone)  # (B, C'), C' may be smaller

@@ -38,7 +38,7 @@ KEPT = ("images", "dropped", "params", "nonzeros", "macs", "train_seconds")
 class RecalibrateConfig:
     """Output recalibration: what was asked for, and what came out."""
 
-    balance: float
+    pose_balance: float
     """Faces were weighted by the rarity of their angles to this power."""
     gain: list[float]
     """Of yaw, pitch and roll."""
@@ -46,7 +46,9 @@ class RecalibrateConfig:
     """Likewise."""
 
 
-def run_recalibrate(source: Path, data: str, out: Path, balance: float, report: Callable[[str], None] = print) -> Path:
+def run_recalibrate(
+    source: Path, data: str, out: Path, pose_balance: float, report: Callable[[str], None] = print
+) -> Path:
     """Recalibrate the angles of run `source` by what the faces of SPEC `data` say; the new network is kept in `out`.
 
     Raises:
@@ -55,7 +57,7 @@ def run_recalibrate(source: Path, data: str, out: Path, balance: float, report: 
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model, predict_all, save_checkpoint
 
-    require(0 <= balance <= 3, f"--balance is {balance}; it must be 0 (off) to 3")
+    require(0 <= pose_balance <= 3, f"--pose-balance is {pose_balance}; it must be 0 (off) to 3")
     if not _is_free(out):
         raise ConfigError(f"--out {out}: exists; give the folder of a new run")
     finished = resolve_run(source) / "result.json"
@@ -71,7 +73,7 @@ def run_recalibrate(source: Path, data: str, out: Path, balance: float, report: 
     true = np.array(faces.pose_deg)  # (N, 3)
     crops = centre_crop(faces.images)
     predicted, mirrored = predict_all(network, crops), predict_all(network, crops[:, :, ::-1])  # (N, 3)
-    weights = _weights(faces, balance)  # (N,)
+    weights = _weights(faces, pose_balance)  # (N,)
     both, truth = np.concatenate([predicted, mirrored]), np.concatenate([true, flip_pose(true)])
     gain, bias = fit_gain_bias(both, truth, np.tile(weights, 2))
     unseen = cross_validated(predicted, mirrored, true, weights, split_folds(_persons(faces), FOLDS))
@@ -79,7 +81,7 @@ def run_recalibrate(source: Path, data: str, out: Path, balance: float, report: 
         report(line)
 
     apply_gain_bias(network.last_layer, gain, bias / network.output_scale_deg)
-    config["recalibrate"] = to_dict(RecalibrateConfig(balance, gain.tolist(), bias.tolist()))
+    config["recalibrate"] = to_dict(RecalibrateConfig(pose_balance, gain.tolist(), bias.tolist()))
     write_json(out / "config.json", config)
     save_checkpoint(network, out)
     summary = {key: value for key, value in read_json(finished).items() if key in KEPT}
@@ -101,13 +103,13 @@ def _is_free(out: Path) -> bool:
     return all(path.name.startswith(".config.") for path in out.iterdir())  # killed while it wrote its first file
 
 
-def _weights(faces: Faces, balance: float) -> np.ndarray:
+def _weights(faces: Faces, pose_balance: float) -> np.ndarray:
     """How much each face counts, (N,)."""
     import torch
 
     from hpe.data.sampling import pose_weights
 
-    return pose_weights(torch.from_numpy(np.array(faces.pose_deg)), balance).double().numpy()
+    return pose_weights(torch.from_numpy(np.array(faces.pose_deg)), pose_balance).double().numpy()
 
 
 def _persons(faces: Faces) -> np.ndarray:

@@ -165,7 +165,7 @@ def _run(
     objective = supervised
     with _explained(out, train.batch_size):
         state = TrainState(network.to(device), pruner, train, steps, view)
-        if teacher is not None and not distill.teacher_once:
+        if teacher is not None and not distill.teacher_offline:
             objective = distilled(teacher, network, distill)
         val = load_faces(recipe.val, skip_bad=recipe.skip_bad) if recipe.val else None
         if request.resume and (out / LAST).exists():
@@ -174,7 +174,7 @@ def _run(
             report(f"resumed after epoch {state.progress.epoch} of {train.epochs}")
         clear_leftovers(out)
         write_json(out / "config.json", request.config)  # only now: nothing refuses any more
-        if teacher is not None and distill.teacher_once:
+        if teacher is not None and distill.teacher_offline:
             report(f"asking {distill.teacher} about {len(faces):,} faces")
             faces = relabelled(faces, teacher.to(device), distill)
         result = fit(state, Lesson(faces, val, recipe.augment, objective), out, report)

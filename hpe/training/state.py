@@ -164,7 +164,7 @@ class TrainState:
                 self._restore(header, tensors)
         except (TensorFileError, ConfigError, KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
             reason = str(error).removeprefix(f"{path}: ").splitlines()[0]
-            raise TrainError(f"{path}: damaged ({reason}); delete it, and --resume begins anew") from None
+            raise TrainError(f"{path}: damaged ({reason}); delete it, and --resume starts again") from None
         if header.progress.steps != self.progress.steps:
             raise TrainError(
                 f"{path}: an epoch had {header.progress.steps} steps, and has {self.progress.steps} now: the training "

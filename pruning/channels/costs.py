@@ -132,7 +132,7 @@ def _pads(conv: nn.modules.conv._ConvNd, x: Tensor, output: Tensor) -> bool:
 
 
 def _describe(module: nn.Module, positions: int, pads: bool) -> Layer:
-    """The layer record of a module that is evaluated at so many positions."""
+    """The layer record of a module that is evaluated at N positions."""
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return Layer("norm", module.num_features, module.num_features, 1, 1, positions, False, module.affine)
     if isinstance(module, nn.Linear):

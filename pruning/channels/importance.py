@@ -20,7 +20,7 @@ IMPORTANCES = ("magnitude", "l1", "taylor", "bn_scale", "fpgm", "lamp", "random"
 
 
 class RandomImportance:
-    """Uniform scores, drawn anew at each call from a generator of its own: the control. Its state can be kept."""
+    """Uniform scores, drawn again at each call from a generator of its own: the control. Its state can be kept."""
 
     def __init__(self, seed: int = 0):
         self._generator = torch.Generator().manual_seed(seed)

@@ -18,7 +18,7 @@ SEEN = (nn.modules.conv._ConvNd, nn.Linear, NORM)
 
 
 class _Observed(ABC):
-    """What was measured on images, anew whenever the model was pruned or trained since.
+    """What was measured on images, again whenever the model was pruned or trained since.
 
     Args:
         model: the model that will be pruned.

@@ -22,7 +22,7 @@ class WeightClusterer:
     Args:
         model: trained, possibly pruned; clustered in place at once.
         clusters: how many values a layer may have, zero included where it has zeros; a layer that has no more than
-            so many keeps its own.
+            that many keeps its own.
         include, exclude: patterns of module names (see `masks.prunable_weights`).
     """
 

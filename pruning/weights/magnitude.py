@@ -18,7 +18,7 @@ class MagnitudePruner:
     """Zeroes the weights with the lowest scores, to the sparsity that the schedule asks for.
 
     Call `step(optimizer)` once after every `optimizer.step()`. While the sparsity grows masks nest: a dropped weight
-    stays dropped (TF-MOT chooses anew at each update). Where the schedule falls, weights come back: those with the
+    stays dropped (TF-MOT chooses again at each update). Where the schedule falls, weights come back: those with the
     highest score, which for magnitude is how far the last optimiser step moved them from zero, since masks are applied
     after it. They start from there and train on; what is kept stays.
 

@@ -23,6 +23,7 @@ from export import (
 )
 from export.convert import tflite
 from export.convert.rewrite import strip_names
+from export.files import MACHINE
 from tests.exported import SIZE, TINY_OPERATORS, exported
 
 CALIBRATION = np.zeros((2, SIZE, SIZE, 3), np.float32)
@@ -276,3 +277,16 @@ def test_metadata_comes_back(tmp_path):
         (tmp_path / "model_int8.json").write_text(damaged)
         with pytest.raises(ExportError, match=r"model_int8\.json"):
             read_metadata(model)
+
+
+def test_what_a_killed_conversion_left_goes_with_the_next_one(tmp_path, monkeypatch):
+    (tmp_path / "worker.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(tflite, "WORKER", tmp_path / "worker.py")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    stale = tmp_path / "out" / f".convert.{ended.pid}@{MACHINE}.abc"
+    stale.mkdir(parents=True)
+    (stale / "model.onnx").write_bytes(b"some megabytes")
+    with pytest.raises(ExportError, match="code -9"):
+        convert(exported().onnx, tmp_path / "out", ("fp32",))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["tiny_convert.log"]

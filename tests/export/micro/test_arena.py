@@ -32,7 +32,7 @@ def test_plan_is_that_of_the_real_interpreter(path: Path):
 @needs_micro
 @pytest.mark.parametrize("ops", [2, 9, 17])
 def test_plan_of_a_network_cut_short(ops: int, tmp_path: Path):
-    # The tensors behind the cut stay in the file and no op touches them, which is a placement of its own kind.
+    # The tensors after the cut stay in the file and no op touches them, which is a placement of its own kind.
     import flatbuffers
     from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
@@ -87,7 +87,7 @@ def test_placement_is_never_below_the_peak_nor_above_the_sum():
 
 
 def test_placement_by_hand():
-    # Largest first at 0; the one that outlives it goes behind it; the small one fills the place that comes free.
+    # Largest first at 0; the one that outlives it goes after it; the small one fills the place that comes free.
     assert place_greedily([_Buffer(64, 0, 1), _Buffer(32, 1, 3), _Buffer(48, 2, 3)]) == 96
     assert place_greedily([]) == 0
 

@@ -1,4 +1,4 @@
-"""`fit`: what it adds up, what it refuses, and what it advises."""
+"""`footprint`: what it adds up, what it refuses, and what it advises."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from export.errors import ExportError
 from export.micro.arena import CORTEX_M, plan_arena
 from export.micro.boards import BOARDS, OPS, find_board, planned_limits
 from export.micro.flatbuffer import read_model
-from export.micro.footprint import fit, unsupported_ops
+from export.micro.footprint import footprint, unsupported_ops
 from export.micro.latency import latency_ms_range, op_macs
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -36,7 +36,7 @@ COUNTED_MS = {
 
 
 def test_sums_add_up():
-    result = fit(RELU6, "nano33ble")
+    result = footprint(RELU6, "nano33ble")
     board = BOARDS["nano33ble"]
     assert result.model_bytes == RELU6.stat().st_size
     assert result.flash_bytes == result.model_bytes + result.kernels_bytes + board.core_flash_bytes
@@ -55,7 +55,7 @@ def test_macs_by_hand():
     wanted = 221184 + 131072 + 409600 + 131072 + 18432 + 49152 + 72
     model = read_model(RELU6)
     assert sum(op_macs(model, op) for op in model.ops) == wanted
-    assert fit(RELU6, "pi4").macs == wanted
+    assert footprint(RELU6, "pi4").macs == wanted
 
 
 @pytest.mark.parametrize("name", COUNTED_MS)
@@ -79,19 +79,19 @@ def test_least_time_of_networks_that_were_not_fitted(name: str, instructions: fl
 
 def test_the_margin_of_the_sketch_is_part_of_the_ram():
     """A model that fits as planned, and not with what the sketch sets aside."""
-    planned = fit(RELU6, "nano33ble")
+    planned = footprint(RELU6, "nano33ble")
     assert planned.reserved_arena_bytes == math.ceil(planned.arena_bytes * 1.03 / 16) * 16
     tight = replace(BOARDS["nano33ble"], ram_bytes=planned.ram_bytes - 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BOARDS, "nano33ble", tight)
-        answer = fit(RELU6, "nano33ble")
+        answer = footprint(RELU6, "nano33ble")
     assert tight.ram_bytes > planned.arena_bytes + tight.frame_bytes + tight.core_ram_bytes
     assert not answer.fits
     assert "RAM is 1 bytes short" in answer.verdict
 
 
 def test_the_margin_covers_what_the_arduino_library_takes_for_b0_nano():
-    answer = fit(RELEASES / "b0-nano.tflite", "nano33ble")
+    answer = footprint(RELEASES / "b0-nano.tflite", "nano33ble")
     assert answer.arena_bytes == 82_384
     assert answer.arena_bytes < 83_044 <= answer.reserved_arena_bytes == 84_864
 
@@ -100,9 +100,9 @@ def test_a_mean_that_rescales_is_noted_where_an_arduino_library_runs_it():
     model = read_model(SILU)
     (mean, *_) = [op for op in model.ops if op.name == "MEAN"]
     assert model.tensors[mean.inputs[0]].scale != model.tensors[mean.outputs[0]].scale
-    assert "MEAN rescales in float" in fit(SILU, "nano33ble").notes[0]
-    assert fit(SILU, "nano33ble").fits  # a note is no reason against it
-    assert fit(SILU, "pi4").notes == fit(SILU, "esp32-s3").notes == []
+    assert "MEAN rescales in float" in footprint(SILU, "nano33ble").notes[0]
+    assert footprint(SILU, "nano33ble").fits  # a note is no reason against it
+    assert footprint(SILU, "pi4").notes == footprint(SILU, "esp32-s3").notes == []
 
 
 def test_each_board_is_offered_a_library_that_compiles_for_it():
@@ -112,8 +112,8 @@ def test_each_board_is_offered_a_library_that_compiles_for_it():
 
 
 def test_reference_models_on_the_nano():
-    assert fit(REFERENCE / "relu6_nose.tflite", "nano33ble").fits
-    result = fit(REFERENCE / "silu_se.tflite", "nano33ble")
+    assert footprint(REFERENCE / "relu6_nose.tflite", "nano33ble").fits
+    result = footprint(REFERENCE / "silu_se.tflite", "nano33ble")
     assert not result.fits
     assert "RAM is" in result.verdict
     assert "prune channels" in result.advice[0]
@@ -125,7 +125,7 @@ def test_planned_limits_leave_room_for_what_a_file_turns_out_to_need():
     limits = planned_limits(BOARDS["nano33ble"])
     assert limits == {"int8_bytes": 983_040 - 110_000 - 167_000, "macs": 3_956_363}  # 0.34 s of 64 MHz, 5.5 cycles each
     for file in (RELU6, SILU):
-        result = fit(file, "nano33ble")
+        result = footprint(file, "nano33ble")
         assert result.flash_bytes - result.model_bytes + limits["int8_bytes"] <= result.flash_limit_bytes
 
 
@@ -157,7 +157,7 @@ def test_an_export_says_whether_it_meets_what_an_ancestor_was_pruned_for(tmp_pat
 def test_too_little_memory_is_told_with_the_bytes_that_would_do(monkeypatch: pytest.MonkeyPatch):
     small = replace(BOARDS["nano33ble"], flash_bytes=230_000, ram_bytes=150_000)
     monkeypatch.setitem(BOARDS, "nano33ble", small)
-    result = fit(SILU, "nano33ble")
+    result = footprint(SILU, "nano33ble")
     assert not result.fits
     room = result.model_bytes - (result.flash_bytes - small.flash_bytes)
     assert (f"to {room:,} bytes" in result.advice[0]) == (room > 0)
@@ -178,8 +178,8 @@ def test_per_channel_dense_layer_is_named(tmp_path: Path):
     path = tmp_path / "per_channel.tflite"
     path.write_bytes(graph.finish(x, y))
     assert "per-channel" in unsupported_ops(read_model(path))[0]
-    assert not fit(path, "nano33ble").fits
-    assert fit(path, "pi4").fits  # LiteRT computes it rightly
+    assert not footprint(path, "nano33ble").fits
+    assert footprint(path, "pi4").fits  # LiteRT computes it rightly
 
 
 def test_op_that_the_library_lacks_is_named(tmp_path: Path):
@@ -190,7 +190,7 @@ def test_op_that_the_library_lacks_is_named(tmp_path: Path):
     x = graph.tensor([1, 8], 0.1)
     path = tmp_path / "odd.tflite"
     path.write_bytes(graph.finish(x, graph.op("MATRIX_DIAG", [x], graph.tensor([1, 8], 0.1))))
-    result = fit(path, "nano33ble")
+    result = footprint(path, "nano33ble")
     assert result.unsupported_ops == ["MATRIX_DIAG (not in the board's library)"]
     assert "MATRIX_DIAG" in result.verdict
 
@@ -202,7 +202,7 @@ def test_unknown_board_lists_the_known():
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_board_takes_the_small_model(board: str):
-    result = fit(RELU6, board)
+    result = footprint(RELU6, board)
     assert result.fits
     least, most = result.latency_ms_range
     assert 0 < least < most

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from export.micro.arena import plan_arena
 from export.micro.flatbuffer import ModelFileError, parse_model, read_model
-from export.micro.footprint import fit
+from export.micro.footprint import footprint
 from export.micro.sketch import write_arduino
 from export.micro.tflm import check_int8
 
@@ -100,7 +100,7 @@ def test_fit_and_deploy_of_changed_bytes(changes: list[tuple[int, int]]):
     with tempfile.TemporaryDirectory() as folder, no_wheel, suppress(ValueError):
         path = Path(folder) / "damaged.tflite"
         path.write_bytes(data)
-        assert fit(path, "nano33ble").flash_bytes > 0
+        assert footprint(path, "nano33ble").flash_bytes > 0
         write_arduino(path, Path(folder) / "sketch", "nano33ble", sketch)
 
 
@@ -189,7 +189,7 @@ def test_float_model_is_refused_for_a_board(tmp_path: Path):
     path = tmp_path / "float.tflite"
     path.write_bytes(graph.finish(x, graph.op("LOGISTIC", [x], y)))
     with pytest.raises(ModelFileError, match="float32 input"):
-        fit(path, "nano33ble")
+        footprint(path, "nano33ble")
 
 
 def test_two_inputs_are_refused_for_a_board(tmp_path: Path):
@@ -208,4 +208,4 @@ def test_two_inputs_are_refused_for_a_board(tmp_path: Path):
     path = tmp_path / "two.tflite"
     path.write_bytes(bytes(builder.Output()))
     with pytest.raises(ModelFileError, match="2 inputs"):
-        fit(path, "nano33ble")
+        footprint(path, "nano33ble")

@@ -1,4 +1,4 @@
-"""What `hpe deploy` writes: a complete sketch folder, or one sentence and nothing."""
+"""What `hpe deploy` writes: a complete sketch folder, or one message and nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""load_runtime: the same call for every format, TFLite's own rounding, one sentence on a bad file."""
+"""load_runtime: the same call for every format, TFLite's own rounding, one message on a bad file."""
 
 import subprocess
 import sys
@@ -89,7 +89,7 @@ def test_sparse_int8_file_falls_back_to_kernels_that_take_it():
 
 
 @pytest.mark.parametrize("fmt", ["onnx", *FORMATS])
-def test_truncated_or_overwritten_file_is_one_sentence(fmt, tmp_path):
+def test_truncated_or_overwritten_file_is_one_message(fmt, tmp_path):
     made = exported()
     source = {**made.files, "onnx": made.onnx}[fmt]
     content = source.read_bytes()

@@ -1,4 +1,4 @@
-"""The commands as a script calls them: exit codes, files, sentences."""
+"""The commands as a script calls them: exit codes, files, message."""
 
 import json
 import os
@@ -139,10 +139,19 @@ def test_evaluate_says_what_was_left_out(capsys, tmp_path):
     assert (found["n"], found["dropped"], found["skipped"]) == (2, 1, 1)
 
 
+def test_export_takes_several_runs_but_then_no_out(capsys, tmp_path):
+    code, _, err = run(capsys, "export")
+    assert code == 2
+    assert "give at least one RUN" in err
+    code, _, err = run(capsys, "export", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c")
+    assert code == 2
+    assert "--out takes one RUN" in err
+
+
 def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     tiny = tmp_path / "tiny.tflite"
     tiny.write_bytes((DATA / "tiny_relu6_se.tflite").read_bytes())
-    code, out, _ = run(capsys, "fit", tiny, "--board", "nano33ble", "--json", tmp_path / "fit.json")
+    code, out, _ = run(capsys, "footprint", tiny, "--board", "nano33ble", "--json", tmp_path / "fit.json")
     assert code == 0
     assert "fits" in out
     answer = json.loads((tmp_path / "fit.json").read_text())
@@ -163,7 +172,7 @@ def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     assert {"sketch.ino", "model_data.cpp", "model_settings.h", "op_resolver.h", "README.md", "src"} <= {
         path.name for path in (tmp_path / "sketch").iterdir()
     }
-    code, _, err = run(capsys, "fit", tiny, "--board", "abacus")
+    code, _, err = run(capsys, "footprint", tiny, "--board", "abacus")
     assert code == 2
     assert "nano33ble" in err
 
@@ -188,7 +197,7 @@ def test_a_closed_pipe_ends_quietly():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (["evaluate", "absent", "--data", "csv:x"], "absent: no such model"),
         (["evaluate", __file__, "--data", TINY_DATA], "not a model this program knows"),
@@ -200,10 +209,10 @@ def test_a_closed_pipe_ends_quietly():
         (["bench", "absent.tflite"], "absent.tflite"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_2(capsys, tmp_path, monkeypatch, arguments, sentence):
+def test_bad_input_is_one_message_and_exit_2(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     code, _, err = run(capsys, *arguments)
     assert code == 2
-    assert sentence in err
+    assert message in err
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []  # a failed command leaves nothing behind

@@ -225,7 +225,7 @@ def test_a_disk_that_fills_up_at_the_end_is_a_message_and_no_signal(tmp_path, so
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_reading_processes_end_with_their_killed_parent(tmp_path):
-    """Each notes its number and then reads for ever; after SIGKILL of the parent none may be left."""
+    """Each notes its number and then reads without end; after SIGKILL of the parent none may be left."""
     (tmp_path / "script.py").write_text(
         "import os, sys, time\n"
         "from pathlib import Path\n"

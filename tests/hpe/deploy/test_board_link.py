@@ -180,7 +180,7 @@ def test_frame_layout():
         encode_frame(np.zeros((64, 64, 3), np.float32), 0)
 
 
-def test_missing_port_is_one_sentence():
+def test_missing_port_is_one_message():
     pytest.importorskip("serial")
     with pytest.raises(LinkError, match="is the board plugged in"):
         open_port("/dev/there-is-no-such-port")

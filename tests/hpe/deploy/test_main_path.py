@@ -1,4 +1,4 @@
-"""The main path end to end on drawn heads: train, prune both ways, export, evaluate, time, report."""
+"""The main path end to end on synthetic heads: train, prune both ways, export, evaluate, time, report."""
 
 import csv
 import json
@@ -98,9 +98,39 @@ def test_int8_file_agrees_with_tensorflow_lite_micro(small_run):
 
     reference = load_runtime(small_run / "model_int8.tflite", reference_kernels=True)
     images = reference.quantize(preprocess(random_crops(load_faces(TINY_DATA), 8)))
-    np.testing.assert_array_equal(
-        np.reshape(run_micro(small_run / "model_int8.tflite", images), (8, 3)), reference.invoke_raw(images)
-    )
+    found = np.reshape(run_micro(small_run / "model_int8.tflite", images), (8, 3)).astype(int)
+    wanted = reference.invoke_raw(images)
+    if logistic_kernels_agree(small_run / "model_int8.tflite"):
+        np.testing.assert_array_equal(found, wanted)
+    else:
+        assert np.abs(found - wanted).max() <= 3
+
+
+def logistic_kernels_agree(path):
+    """Whether LiteRT computes every LOGISTIC of the file as TensorFlow Lite Micro does, on all 256 inputs.
+
+    For about one layer in 600 its reference kernel is one step off on one input, and a net of so few steps can have
+    just that value throughout a layer.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    from export.micro.flatbuffer import read_model
+    from export.micro.logistic import logistic_table
+    from tests.tiny_models import logistic_net
+
+    model = read_model(path)
+    for source in (model.tensors[op.inputs[0]] for op in model.ops if op.name == "LOGISTIC"):
+        interpreter = Interpreter(
+            model_content=logistic_net(source.scale, source.zero_point),
+            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        )
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.arange(-128, 128, dtype=np.int8)[None])
+        interpreter.invoke()
+        values = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+        if not np.array_equal(values, logistic_table(source.scale, source.zero_point)):
+            return False
+    return True
 
 
 def test_calibration_faces_are_distinct_and_rare_poses_are_likelier():

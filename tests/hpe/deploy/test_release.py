@@ -151,7 +151,7 @@ def test_every_command_takes_a_name(models, tmp_path, capsys, monkeypatch):
     for command in (
         ["evaluate", "b0", "--data", DATA, "--json", "evaluated.json"],
         ["bench", "b0", "b0-pi", "--seconds", "0.02"],
-        ["fit", "b0-pi"],
+        ["footprint", "b0-pi"],
         ["deploy", "b0-pi", "--out", "sketch"],
         ["finetune", "b0", *quick, "--teacher", "b0", "--out", "tuned"],
         ["prune", "b0", *quick, "--method", "magnitude", "--frequency", "1", "--out", "masked"],
@@ -178,7 +178,7 @@ def test_every_command_takes_a_name(models, tmp_path, capsys, monkeypatch):
     [
         f"evaluate b9 --data {DATA}",
         "bench b9",
-        "fit b9",
+        "footprint b9",
         "deploy b9 --out o",
         "export b9",
         "predict picture.png --model b9",

@@ -324,11 +324,11 @@ def test_reference_kernels_are_those_of_a_board(capsys, tmp_path):
 
     pixels = picture((0, 0, 64), size=(64, 64))
     expected = load_runtime(MODEL, reference_kernels=True)(preprocess(pixels[None]))
-    np.testing.assert_array_equal(load_predictor(MODEL, reference=True)(pixels[None]), expected)
+    np.testing.assert_array_equal(load_predictor(MODEL, engine="reference")(pixels[None]), expected)
     rows = ["--jsonl", tmp_path / "r.jsonl"]
     assert run(capsys, crop(tmp_path / "a.png"), "--crops", "--reference", *rows)[0] == 0
     (line,) = (json.loads(text) for text in (tmp_path / "r.jsonl").read_text().splitlines())
     assert [line["yaw_deg"], line["pitch_deg"], line["roll_deg"]] == pytest.approx(expected[0], abs=0.005)
     (tmp_path / "model.onnx").touch()
-    with pytest.raises(ValueError, match=r"--reference is for \.tflite files"):
-        load_predictor(tmp_path / "model.onnx", reference=True)
+    with pytest.raises(ValueError, match=r"engine reference is for \.tflite files"):
+        load_predictor(tmp_path / "model.onnx", engine="reference")

@@ -86,7 +86,7 @@ def test_damaged_checkpoints_are_named(tmp_path):
         load_model(tmp_path)
 
 
-def test_pretrained_without_a_network_is_one_sentence(monkeypatch):
+def test_pretrained_without_a_network_is_one_message(monkeypatch):
     import timm
 
     def offline(*args, **options):

@@ -41,7 +41,7 @@ def test_demo_trains_a_network_where_b0_does_not_ship(small, tmp_path, monkeypat
     monkeypatch.setattr(released, "FOLDER", tmp_path)
     lines = []
     assert demo._make_dense(tmp_path / "dense", lines.append) == tmp_path / "dense"
-    assert "from nothing" in lines[0]
+    assert "from scratch" in lines[0]
     assert read_json(tmp_path / "dense" / "config.json")["command"] == "train"
 
 

@@ -42,7 +42,7 @@ def test_a_teacher_may_also_see_the_mirror_image(nets, batch):
     teacher, student = nets
     student.eval()
     images, pose_deg = batch
-    config = DistillConfig("teacher", 1.0, teacher_flip=True)
+    config = DistillConfig("teacher", 1.0, teacher_flip_tta=True)
     objective = distilled(teacher, student, config)
     mirrored = teacher(images.flip(3)) * torch.tensor([-1.0, 1.0, -1.0])
     expected = pose_loss(student(images), (teacher(images) + mirrored) / 2)

@@ -111,7 +111,7 @@ def test_a_folder_that_is_taken_and_one_that_a_kill_left(run, made, tmp_path):
         again(training)
     with pytest.raises(ConfigError, match=r"no result\.json"):
         run_recalibrate(training, DATA, tmp_path / "new", 1.5)
-    with pytest.raises(ConfigError, match="--balance"):
+    with pytest.raises(ConfigError, match="--pose-balance"):
         run_recalibrate(run, DATA, tmp_path / "new", -1.0)
     with pytest.raises(ConfigError, match="3 faces; give 5"):
         run_recalibrate(run, "synthetic:easy:3:1", tmp_path / "new", 1.5)

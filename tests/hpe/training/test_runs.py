@@ -118,14 +118,14 @@ def test_a_teacher_asked_once_replaces_doubtful_labels_and_leaves_exact_ones(tin
         plain = teacher(torch.from_numpy(seen)).numpy()
         mirrored = teacher(torch.from_numpy(seen[..., ::-1].copy())).numpy() * [-1, 1, -1]
     for flip, answer in ((False, plain), (True, (plain + mirrored) / 2)):
-        mixed = relabelled(faces, teacher, DistillConfig(tiny_run, 0.75, teacher_flip=flip, teacher_once=True))
+        mixed = relabelled(faces, teacher, DistillConfig(tiny_run, 0.75, teacher_flip_tta=flip, teacher_offline=True))
         np.testing.assert_allclose(mixed.pose_deg[:4], 0.25 * truth[:4] + 0.75 * answer, atol=1e-3)
         np.testing.assert_array_equal(mixed.pose_deg[4:], truth[4:])
     assert (faces.pose_deg == 10).all()
 
 
 def test_a_run_with_a_teacher_asked_once_equals_one_on_its_labels_where_labels_are_exact(tiny_run, tmp_path):
-    recipe = replace(RECIPE, distill=DistillConfig(tiny_run, teacher_once=True))
+    recipe = replace(RECIPE, distill=DistillConfig(tiny_run, teacher_offline=True))
     runs = [
         run_finetune(tiny_run, tmp_path / name, FinetuneConfig(), r, report=quiet)
         for name, r in (("once", recipe), ("labels", RECIPE))
@@ -254,8 +254,8 @@ def test_a_narrow_net_trains_saves_and_loads(tmp_path):
         (lambda: FinetuneConfig(clusters=100_000), "--clusters is 100000; it must be 2 to 256"),
         (lambda: DistillConfig(teacher_weight=1.5), "--teacher-weight"),
         (lambda: DistillConfig(feature_weight=1.0), "--feature-weight needs --teacher"),
-        (lambda: DistillConfig(teacher_once=True), "--teacher-once needs --teacher"),
-        (lambda: DistillConfig("teacher", teacher_once=True, feature_weight=1.0), "leave --teacher-once out"),
+        (lambda: DistillConfig(teacher_offline=True), "--teacher-offline needs --teacher"),
+        (lambda: DistillConfig("teacher", teacher_offline=True, feature_weight=1.0), "leave --teacher-offline out"),
         (lambda: ModelConfig(width=0.0), "--width"),
         (lambda: ModelConfig(width=0.5, pretrained=True), "--pretrained"),
     ],

@@ -125,7 +125,7 @@ def test_a_state_of_other_types_is_one_message(saved, tmp_path, change):
     CHANGES[change](header, tensors)
     write_tensors(tmp_path / LAST, tensors, {"state": json.dumps(header)})
     state = TrainState(build_model(ModelConfig(width=0.25)), None, TrainConfig(), 3)
-    with pytest.raises(TrainError, match=r"damaged .* delete it, and --resume begins anew") as caught:
+    with pytest.raises(TrainError, match=r"damaged .* delete it, and --resume starts again") as caught:
         state.load(tmp_path / LAST)
     assert str(caught.value).startswith(str(tmp_path / LAST))
     assert "\n" not in str(caught.value)

@@ -12,7 +12,7 @@ from pruning.channels.target import Criteria
 
 
 def three_layers():
-    """Two groups of the same build (conv, conv behind it) and one of another (dense behind it)."""
+    """Two groups of the same build (conv, conv after it) and one of another (dense after it)."""
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),

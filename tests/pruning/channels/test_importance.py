@@ -129,7 +129,7 @@ def test_sensitivity_judges_a_channel_once_and_leaves_the_model_as_it_was():
     norm = "blocks.0.depthwise.1"
     silent = next(group for group in graph.groups if any(slot.layer == norm for slot in group.slots))
     with torch.no_grad():
-        model.blocks[0].depthwise[1].weight[3] = model.blocks[0].depthwise[1].bias[3] = 0.0  # the norm behind it
+        model.blocks[0].depthwise[1].weight[3] = model.blocks[0].depthwise[1].bias[3] = 0.0  # the norm after it
     assert importance(silent)[3] == 0
 
 

@@ -1,0 +1,158 @@
+"""Which convolutions the fast kernels can take, and the tables of weights in the order that these want."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.compiler.graph import Conv, Depthwise, Graph, Rescaling
+from export.compiler.numbers import rescale
+
+_DENSE_LIMIT = 1 << 23
+"""The sums of two channels share a register for a while, one of them 256 times: see kernels/dsp/dense.c."""
+_SUM_LIMIT = 1 << 22
+"""Doubled, a bias has 24 bits, see fast_channel_t."""
+
+
+def fast_rescaling(
+    op: Rescaling, low: np.ndarray, high: np.ndarray, limit: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """(multiplier, shift) with 1 <= shift <= 22, or None where a fast kernel cannot have them.
+
+    low, high: (outputs,), the least and the greatest sum of each output. A channel whose result is always 0 gets the
+    multiplier 0.
+    """
+    if max(-int(low.min(initial=0)), int(high.max(initial=0))) >= limit:
+        return None
+    multiplier, shift = op.multiplier.copy(), op.shift.copy()
+    for c in np.flatnonzero((shift > 22) | (multiplier == 0)):
+        ends = rescale(np.array([low[c], high[c]]), int(multiplier[c]), int(shift[c]))
+        if ends.any():
+            return None
+        multiplier[c], shift[c] = 0, 1
+    return None if (shift < 1).any() else (multiplier, shift)
+
+
+def folded_bias(op: Conv, zero_point: int) -> np.ndarray:
+    """int64 (outputs,): for kernels that read raw values."""
+    return op.bias - zero_point * op.weights.reshape(len(op.weights), -1).astype(np.int64).sum(axis=1)
+
+
+def conv_rescaling(graph: Graph, op: Conv) -> tuple[np.ndarray, np.ndarray] | None:
+    """For the dense and sparse kernels."""
+    if op.once:
+        return None
+    weights = op.weights.reshape(len(op.weights), -1).astype(np.int64)
+    bias = folded_bias(op, graph.tensors[op.inputs[0]].zero_point)
+    low = bias + np.minimum(weights * -128, weights * 127).sum(axis=1)
+    high = bias + np.maximum(weights * -128, weights * 127).sum(axis=1)
+    return fast_rescaling(op, low, high, _DENSE_LIMIT)
+
+
+def is_fast_conv(graph: Graph, op: Conv) -> bool:
+    """A convolution of one group, whose windows the gathering kernel can take."""
+    height, width, channels = graph.tensors[op.inputs[0]].image
+    if op.weights.shape[3] != channels or op.weights[0].size > 8192 or max(height, width, channels) > 4096:
+        return False
+    if op.weights.min() == -128:  # two weights share 16 bits: see kernels/dsp/dense.c
+        return False
+    return len(op.weights) <= 4096 and conv_rescaling(graph, op) is not None
+
+
+def is_point(op: Conv) -> bool:
+    """A 1x1 convolution that reads each pixel once."""
+    return op.weights.shape[1:3] == (1, 1) and op.stride == (1, 1) and op.pad == (0, 0)
+
+
+def depthwise_rescaling(graph: Graph, op: Depthwise) -> tuple[np.ndarray, np.ndarray] | None:
+    """For the depthwise kernels, which read centred values."""
+    zero_point = graph.tensors[op.inputs[0]].zero_point
+    weights = op.weights.reshape(-1, op.weights.shape[2]).astype(np.int64)
+    ends = weights * (-128 - zero_point), weights * (127 - zero_point)
+    low = op.bias + np.minimum(np.minimum(*ends), 0).sum(axis=0)  # 0: a tap outside the image
+    high = op.bias + np.maximum(np.maximum(*ends), 0).sum(axis=0)
+    return fast_rescaling(op, low, high, _SUM_LIMIT)
+
+
+def is_map4(graph: Graph, op: Depthwise) -> bool:
+    """A whole image of at most 4 pixels, before and after."""
+    sides = [graph.tensors[i].image for i in (op.inputs[0], op.output)]
+    same = sides[0][2] == sides[1][2]
+    return (
+        same and all(height * width <= 4 for height, width, _ in sides) and depthwise_rescaling(graph, op) is not None
+    )
+
+
+def is_fast_depthwise(graph: Graph, op: Depthwise) -> bool:
+    """3x3 or 5x5, stride 1 or 2, one output a channel, at least one row and column of every window in the image."""
+    size, width = op.weights.shape[:2]
+    source, target = graph.tensors[op.inputs[0]].image, graph.tensors[op.output].image
+    if size != width or size not in (3, 5) or op.stride not in ((1, 1), (2, 2)) or source[2] != target[2]:
+        return False
+    if max(op.pad) > 2 or op.pad[0] >= size or max(source) > 4096:
+        return False
+    if (target[0] - 1) * op.stride[0] - op.pad[0] >= source[0]:
+        return False
+    return depthwise_rescaling(graph, op) is not None
+
+
+def row_stride(width_in: int, width_out: int, op: Depthwise) -> int:
+    """Halfwords from channel to channel in the layout `rows`; see kernels/README.md."""
+    written = 2 + -(-width_in // 4) * 4
+    read = 2 - op.pad[1] + op.stride[1] * (-(-width_out // 4) * 4 - 1) + op.weights.shape[1] + 1
+    return -(-max(written, read) // 2) * 2
+
+
+def pack_dense(weights: np.ndarray) -> np.ndarray:
+    """int8 (outputs, inputs) -> bytes of the int16 256 * w(c + 1, k) + w(c, k), as [outputs / 2][inputs / 2][2]."""
+    outputs, inputs = weights.shape
+    even = np.zeros((outputs + outputs % 2, inputs + inputs % 2), np.int64)
+    even[:outputs, :inputs] = weights
+    first, second = even[0::2], even[1::2]
+    return (256 * second + first).astype("<i2").ravel().view(np.int8)
+
+
+def pack_sparse(weights: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """int8 (outputs, inputs) -> (entries as uint8 pairs or uint32, entries of each output); at least one an output."""
+    counts, entries = [], []
+    for row in weights:
+        at = np.flatnonzero(row)
+        at = at if at.size else np.zeros(1, np.int64)
+        counts.append(at.size)
+        if kind == "sparse2":
+            entries.append(np.stack([row[at].view(np.uint8), at.astype(np.uint8)], axis=1).ravel())
+        else:
+            values = row[at].astype(np.int16).view(np.uint16).astype(np.uint32)
+            entries.append(values | at.astype(np.uint32) << 20)
+    return np.concatenate(entries), np.array(counts, np.uint16)
+
+
+def pack_depthwise(op: Depthwise) -> np.ndarray:
+    """int8 (size, size, channels) -> [channel][kernel row][8 bytes]: see kernels/README.md.
+
+    Size 3: int16, doubled. Size 5: int8, in the order in which SXTB16 makes pairs of them.
+    """
+    size = op.weights.shape[0]
+    weights = 2 * op.weights.astype(np.int16) if size == 3 else op.weights
+    taps = [np.zeros_like(weights[:, 0]), *weights.transpose(1, 0, 2)]  # [0]: no tap
+    odd = op.pad[1] % 2
+    if op.stride[1] == 1:
+        order = (1, 2, 2, 3) if size == 3 else (1, 3, 2, 4, 2, 4, 3, 5)
+    elif size == 3:
+        order = (0, 1, 2, 3) if odd else (1, 2, 3, 0)
+    else:
+        order = (0, 2, 1, 3, 4, 0, 5, 0) if odd else (1, 3, 2, 4, 5, 0, 0, 0)
+    rows = np.stack([taps[i] for i in order], axis=-1)  # (size, channels, taps)
+    return rows.transpose(1, 0, 2).ravel()
+
+
+def pack_map4(graph: Graph, op: Depthwise) -> np.ndarray:
+    """-> int8 [channel][4 outputs][inputs 0, 2, 1, 3]"""
+    (height, width, channels), (rows, columns, _) = (graph.tensors[i].image for i in (op.inputs[0], op.output))
+    matrix = np.zeros((channels, 4, 4), np.int8)
+    for out in range(rows * columns):
+        for source in range(height * width):
+            y = source // width - out // columns * op.stride[0] + op.pad[0]
+            x = source % width - out % columns * op.stride[1] + op.pad[1]
+            if 0 <= y < op.weights.shape[0] and 0 <= x < op.weights.shape[1]:
+                matrix[:, out, source] = op.weights[y, x]
+    return matrix[:, :, (0, 2, 1, 3)].ravel()

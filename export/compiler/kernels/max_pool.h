@@ -1,0 +1,9 @@
+/* MAX_POOL_2D. What lies outside the image does not count. */
+#ifndef MAX_POOL_H
+#define MAX_POOL_H
+
+#include "window.h"
+
+KERNEL void max_pool(const window_t *p, const int8_t *in, int8_t *out);
+
+#endif

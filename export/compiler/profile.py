@@ -1,0 +1,46 @@
+"""Where a compiled model spends time, flash and RAM: a row for each step, and the same for Model Explorer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from export.compiler.arrange import arrange
+from export.compiler.cost import step_instructions
+from export.compiler.read import read_graph
+from export.compiler.step import Step
+
+
+def profile_model(model: str | Path) -> list[dict[str, Any]]:
+    """A row for each step of the compiled model, see profile_row; nothing is written or run.
+
+    Raises:
+        CompileError: the model, or an operator of it, is not one that the compiler takes.
+        ModelFileError: no .tflite file, or a damaged one.
+    """
+    steps, _, _ = arrange(read_graph(model))
+    return [profile_row(step) for step in steps]
+
+
+def profile_row(step: Step) -> dict[str, Any]:
+    """Operators of the file that the step stands for, its kernel, and what it takes; instructions by the cost model."""
+    live, in_file = step.channels
+    return {
+        "operators": step.name,
+        "kernel": step.kernel,
+        "macs": step.macs,
+        "instructions": round(step_instructions(step)),
+        "flash_bytes": step.flash,
+        "ram_bytes": step.ram,
+        "scratch_bytes": step.scratch,
+        "live_channels": live,
+        "channels": in_file,
+    }
+
+
+def explorer_data(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Model Explorer's custom node data: the instructions of each step at the first operator that it stands for."""
+    results = {re.findall(r"\d+", row["operators"])[0]: {"value": row["instructions"]} for row in rows}
+    colours = [{"stop": 0.0, "bgColor": "#ffffff"}, {"stop": 1.0, "bgColor": "#d62728"}]
+    return {"main": {"results": results, "gradient": colours}}

@@ -1,0 +1,72 @@
+"""Single operators against LiteRT's reference kernels, every int8 input at once, over random scales and zero points."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export.compiler import compile_model
+from export.compiler.numbers import quantize_multiplier, table_of
+from tests.export.compiler.host import build, needs, random_inputs, reference
+from tests.export.compiler.nets import Net
+
+ALL = np.arange(-128, 128, dtype=np.int8).reshape(1, 256)
+SCALES = st.floats(2e-3, 0.5)
+ZEROS = st.integers(-128, 127)
+
+
+@pytest.mark.parametrize("name", ["LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "QUANTIZE"])
+@given(SCALES, ZEROS, SCALES, ZEROS)
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_tables_of_unary_functions(name, scale, zero, out_scale, out_zero):
+    if name in ("HARD_SWISH", "QUANTIZE"):
+        out_scale = max(out_scale, scale / 100)
+    if name == "HARD_SWISH":
+        out_scale = max(out_scale, scale / 128 * 1.01)  # else LiteRT refuses it
+    net = Net(0)
+    x = net.tensor([1, 256], scale, zero)
+    y = net.unary(name, x, (out_scale / net.scale(x), out_zero))
+    target = net.scale(y), net.zero_point(y)
+    table = table_of(name, (net.scale(x), zero), target, 0.1)
+    expected = reference(net.finish(x, y))(ALL)[0]
+    np.testing.assert_array_equal(table, expected)
+
+
+@needs("gcc")
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_fully_connected_rounds_once(per_channel, tmp_path):
+    for seed in range(6):
+        net = Net(seed)
+        x = net.tensor([1, 9], 0.03, 5)
+        y = net.linear(x, 7, per_channel)
+        model = net.finish(x, y)
+        (tmp_path / "m.tflite").write_bytes(model)
+        compiled = compile_model(tmp_path / "m.tflite", tmp_path, name=f"m{seed}_{per_channel}")
+        inputs = random_inputs(compiled, model, 200)
+        np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
+
+
+@needs("gcc")
+def test_uint8_ends(tmp_path):
+    net = Net(0)
+    x = net.tensor([1, 4, 4, 3], 0.05, 130, "UINT8")
+    y = net.op("QUANTIZE", [x], net.tensor([1, 4, 4, 3], 0.05, 2), version=2)
+    y = net.window(y, (5, 3, 3, 3), depthwise=False, out=(1.0, 0))
+    y = net.op("QUANTIZE", [y], net.tensor([1, 4, 4, 5], net.scale(y), 128, "UINT8"), version=2)
+    model = net.finish(x, y)
+    (tmp_path / "m.tflite").write_bytes(model)
+    compiled = compile_model(tmp_path / "m.tflite", tmp_path)
+    assert "int m_run(const uint8_t *input, uint8_t *output);" in (tmp_path / "m.h").read_text()
+    assert "M_INPUT_ZERO_POINT (130)" in (tmp_path / "m.h").read_text()
+    inputs = random_inputs(compiled, model, 20)
+    np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
+
+
+@given(st.floats(1e-12, 1e6))
+def test_quantised_multipliers_are_close_and_normalised(factor):
+    multiplier, shift = quantize_multiplier(factor)
+    if multiplier:
+        assert 1 << 30 <= multiplier < 1 << 31
+        assert multiplier / 2.0**31 / 2.0**shift == pytest.approx(factor, rel=1e-9)
+    else:
+        assert factor < 2.0**-32

@@ -1,0 +1,65 @@
+"""Every pass is lossless: with each left out, and with none, the bytes stay."""
+
+import numpy as np
+import pytest
+
+from export.compiler import PASSES, compile_model
+from tests.export.compiler.host import ROOT, SHARED, build, needs, random_inputs, reference
+from tests.export.compiler.nets import Net
+
+TINY = sorted((ROOT / "tests" / "data").glob("tiny_*.tflite"))
+
+
+@needs("gcc")
+@pytest.mark.parametrize("without", [*PASSES, "all"])
+@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+def test_no_byte_depends_on_a_pass(path, without, tmp_path):
+    passes = () if without == "all" else tuple(name for name in PASSES if name != without)
+    compiled = compile_model(path, tmp_path, passes=passes)
+    inputs = random_inputs(compiled, path.read_bytes(), 2)
+    np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(path.read_bytes())(inputs))
+
+
+def masked_net(seed: int, dead: float) -> bytes:
+    """Convolutions of which many channels have no weights, with a shortcut, padding and a mean."""
+    net = Net(seed)
+    first = net.tensor([1, 8, 8, 3], 0.05, -128)
+    x = net.window(first, (12, 3, 3, 3), depthwise=False, out=(1.0, -128), activation="RELU6")
+    y = net.window(x, (16, 1, 1, 12), depthwise=False, out=(1.0, -128), activation="RELU")
+    y = net.window(y, (1, 3, 3, 16), depthwise=True, out=(1.0, -128), activation="RELU")
+    y = net.window(y, (12, 1, 1, 16), depthwise=False, out=(1.0, 3))
+    y = net.pairwise("ADD", x, y, (1.0, 5))
+    y = net.linear(net.flat(net.average(y, [1, 2], (1.0, 0))), 3, True)
+    dice = np.random.default_rng(seed)
+    for operator in net.graph.operators:
+        if len(operator.inputs) == 3:
+            weights = net.graph.tensors[operator.inputs[1]]
+            shape = [int(side) for side in weights.shape]
+            values = net.model.buffers[weights.buffer].data.view(np.int8).reshape(shape).copy()
+            if len(shape) == 4:  # whole channels of the convolutions
+                values[(..., dice.random(shape[3]) < dead) if shape[0] == 1 else dice.random(shape[0]) < dead] = 0
+            net.model.buffers[weights.buffer].data = values.view(np.uint8).ravel()
+    return net.finish(first, y)
+
+
+@needs("gcc")
+@pytest.mark.parametrize("dead", [0.3, 0.7, 1.0])
+def test_dead_channels_vanish_and_no_byte_changes(dead, tmp_path):
+    for seed in range(5):
+        model = masked_net(seed, dead)
+        (tmp_path / "m.tflite").write_bytes(model)
+        compiled = compile_model(tmp_path / "m.tflite", tmp_path, name=f"m{seed}_{int(dead * 10)}")
+        inputs = random_inputs(compiled, model, 8)
+        np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
+        assert compiled.live_macs < compiled.macs
+        assert "make no difference" in compiled.notes[0]
+
+
+def test_half_of_the_visual_wake_words_model_is_dead(tmp_path):
+    path = SHARED / "reference" / "mlperf_tiny" / "vww_96_int8.tflite"
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    compiled = compile_model(path, tmp_path)
+    assert compiled.macs == 7_489_664
+    assert compiled.live_macs < 3_850_000
+    assert compiled.flash_bytes < path.stat().st_size / 5
