@@ -225,7 +225,7 @@ def test_the_int8_file_computes_what_quantisation_aware_training_computed(tmp_pa
     low, high = list(learnt_ranges(view).values())[-1]
     steps = (outputs - view(x).detach()) / ((high - low) / 255)
     assert len(outputs.unique()) > 20
-    assert steps.abs().mean() < 0.25
+    assert steps.abs().mean() < 0.5
     assert steps.abs().max() < 1.01
 
 
