@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hpe.io.configs import from_dict, to_dict
+from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_json
 from hpe.io.tensors import TensorFileError, first_not_finite, read_tensors, write_tensors
 from hpe.model.checkpoint import ARCH, ModelError, checkpoint_folder
@@ -172,7 +173,7 @@ def _build_like(path: Path) -> HeadPoseNet:
         config = from_dict(ModelConfig, arch.get("model"))
         model = build_model(config)
         apply_widths(model, _checked_widths(arch.get("widths")))
-    except ValueError as error:  # not JSON, a setting that cannot be, or widths of another network
+    except (ConfigError, ValueError) as error:  # not JSON, a setting that cannot be, or widths of another network
         raise ModelError(f"{path}: damaged ({error}); make the run again") from None
     return model
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpe.io.errors import ConfigError
 from hpe.synthetic import PRESETS, prepare, render
 from hpe.synthetic.compiled import compiled
 from hpe.synthetic.draws import Draws
@@ -144,5 +145,5 @@ def test_no_indices_give_empty_arrays():
     ],
 )
 def test_bad_arguments_say_what_to_do(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         render(*arguments)

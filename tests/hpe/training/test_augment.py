@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from hpe.io.errors import ConfigError
 from hpe.model.preprocess import MEAN, STD, preprocess
 from hpe.pose.crop import BASE_K, Box, centre_crop, crop_face, widen
 from hpe.pose.overlay import axis_ends
@@ -237,7 +238,7 @@ def test_probabilities_are_kept(name):
     [("flip", 1.5), ("shift", -0.1), ("rotation_deg", 200), ("k_max", 0.1), ("contrast", 2), ("scale", float("nan"))],
 )
 def test_a_senseless_setting_is_named(name, value):
-    with pytest.raises(ValueError, match="--" + name.replace("_", "-")):
+    with pytest.raises(ConfigError, match="--" + name.replace("_", "-")):
         AugmentConfig(**{name: value})
 
 
