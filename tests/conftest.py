@@ -36,7 +36,7 @@ def sketch(tmp_path_factory: pytest.TempPathFactory, without_wheel: None) -> Pat
     from tests.sketches import SETTINGS, SILU
 
     folder = tmp_path_factory.mktemp("sketch") / "head_pose"
-    write_arduino(SILU, folder, "nano33ble", SETTINGS)
+    write_arduino(SILU, folder, "nano33ble", SETTINGS, "tflm")
     return folder
 
 

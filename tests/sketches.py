@@ -54,3 +54,28 @@ def build_sketch(folder: Path, model: Path, camera: bool) -> Path:
     command = ["g++", *WARNINGS, "-O1", *defines, f"-I{folder}", f"-I{stubs}", "-include", "Arduino.h", "-x", "c++"]
     subprocess.run([*command, *map(str, sources), "-o", str(program)], check=True)
     return program
+
+
+def build_c_sketch(folder: Path, camera: bool = False) -> Path:
+    """The sketch of the engine c as a program: of all stand-ins only Arduino's own headers are within reach."""
+    stubs, work = TESTS / "arduino_stubs", folder.parent / f"{folder.name}_build"
+    work.mkdir(exist_ok=True)
+    for header in ("Arduino.h", *(["Arduino_OV767X.h"] if camera else [])):
+        shutil.copy(stubs / header, work)
+    checks = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    (source,) = folder.glob("*.c")
+    compiled, program = work / "model.o", work / "program"
+    subprocess.run(
+        ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *checks, "-c", str(source), "-o", str(compiled)],
+        check=True,
+    )
+    sources = [
+        folder / f"{folder.name}.ino",
+        *folder.glob("*.cpp"),
+        *(folder / "src").glob("*.cpp"),
+        stubs / "main.cpp",
+    ]
+    includes = [f"-DHEAD_POSE_CAMERA={int(camera)}", f"-I{folder}", f"-I{work}", "-include", "Arduino.h"]
+    command = ["g++", *WARNINGS, *checks, *includes, "-x", "c++", *map(str, sources), "-x", "none", str(compiled)]
+    subprocess.run([*command, "-o", str(program)], check=True)
+    return program

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGINT
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
@@ -106,17 +106,19 @@ def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = N
         sys.exit(1)
 
 
-def deploy(model: Positional[Model], out: Path, board: str = "nano33ble") -> None:
-    """Write a complete Arduino sketch that runs a model.
+def deploy(model: Positional[Model], out: Path, board: str = "nano33ble", engine: Literal["c", "tflm"] = "c") -> None:
+    """Write a complete Arduino sketch that runs a model. Example: hpe deploy b0-nano --out head_pose_nano
 
     Args:
         model: A full-int8 .tflite file, or the name of a released model.
         out: Folder of the sketch; its name becomes the sketch's name.
         board: The board, for instance nano33ble; a wrong name lists them all.
+        engine: What runs the model: c, the model as plain C as `hpe compile` writes it, which needs no library and
+            prints angles without steps; or tflm, TensorFlow Lite Micro, an Arduino library.
     """
     from hpe.deploy.sketch import run_deploy
 
-    written = run_deploy(model, out, board)
+    written = run_deploy(model, out, board, engine)
     for file in written:
         say(str(file))
     for kept in (out / "src" / "config.h", out / "README.md"):

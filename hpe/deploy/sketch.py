@@ -14,7 +14,7 @@ from hpe.model.zoo import released_card, resolve_model
 from hpe.pose.metrics import ANGLES
 
 
-def run_deploy(model: str | Path, out: Path, board: str) -> list[Path]:
+def run_deploy(model: str | Path, out: Path, board: str, engine: str) -> list[Path]:
     """Write the Arduino sketch of an int8 file into `out`; its measured errors go into the sketch as a note.
 
     Raises:
@@ -30,7 +30,7 @@ def run_deploy(model: str | Path, out: Path, board: str) -> list[Path]:
     notes = [f"{e['mae_deg']['mean']:.2f} deg on {e['data']}" for e in measured]
     if notes:
         settings["note"] = "Mean absolute error: " + "; ".join(notes)
-    return write_arduino(model, out, board, settings)
+    return write_arduino(model, out, board, settings, engine)
 
 
 def _released_settings() -> dict[str, Any]:

@@ -46,7 +46,7 @@ def images() -> np.ndarray:
 def test_files_are_what_deploy_writes(model: Path, tmp_path: Path):
     """Settings, resolver and model belong together, and to the present sources."""
     (note,) = re.findall(r"^// (Mean absolute error: .*)$", (SHIPPED / "model_settings.h").read_text(), re.MULTILINE)
-    written = write_arduino(model, tmp_path / "head_pose", "nano33ble", SETTINGS | {"note": note})
+    written = write_arduino(model, tmp_path / "head_pose", "nano33ble", SETTINGS | {"note": note}, "tflm")
     files = {path for path in SHIPPED.rglob("*") if path.is_file()}
     assert {path.relative_to(tmp_path / "head_pose") for path in written} == {p.relative_to(SHIPPED) for p in files}
     for path in written:

@@ -198,7 +198,7 @@ def test_sketch_answers_frames_and_noise(sketch: Path):
 @needs_gxx
 def test_sketch_with_camera(tmp_path: Path):
     folder = tmp_path / "head_pose"
-    write_arduino(RELU6, folder, "nano33ble", SETTINGS)
+    write_arduino(RELU6, folder, "nano33ble", SETTINGS, "tflm")
     lines = run(build_sketch(folder, RELU6, camera=True), 3).decode().splitlines()
     assert len(lines) == 4
     assert all(re.fullmatch(rf"-?\d+\.\d\d,-?\d+\.\d\d,-?\d+\.\d\d,\d+,{i}", line) for i, line in enumerate(lines[1:]))

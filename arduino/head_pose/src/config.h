@@ -7,7 +7,7 @@
 #define HEAD_POSE_CAMERA 0
 #endif
 
-// The TensorFlow Lite Micro library. 0: Arduino_TensorFlowLite. 1: Chirale_TensorFLowLite.
+// The TensorFlow Lite Micro library, where `hpe deploy --engine tflm` wrote the sketch. 0: Arduino_TensorFlowLite. 1: Chirale_TensorFLowLite.
 #ifndef HEAD_POSE_CHIRALE
 #define HEAD_POSE_CHIRALE 0
 #endif

@@ -23,6 +23,11 @@ Pose DecodePose(const int8_t* outputs, const PoseCode& code) {
   return {degrees(code.yaw_index), degrees(code.pitch_index), degrees(code.roll_index)};
 }
 
+Pose ToPose(const float* outputs, const PoseCode& code) {
+  const float unit = code.degrees_per_unit;
+  return {outputs[code.yaw_index] * unit, outputs[code.pitch_index] * unit, outputs[code.roll_index] * unit};
+}
+
 void FormatPose(const Pose& pose, uint32_t latency_us, uint8_t frame, char* text, size_t size) {
   char yaw[16], pitch[16], roll[16];
   FormatHundredths(pose.yaw_deg, yaw, sizeof(yaw));

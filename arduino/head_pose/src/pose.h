@@ -25,6 +25,9 @@ struct PoseCode {
 
 Pose DecodePose(const int8_t* outputs, const PoseCode& code);
 
+// The same of outputs that are real numbers already.
+Pose ToPose(const float* outputs, const PoseCode& code);
+
 // Writes "yaw,pitch,roll,latency_us,frame" with two decimals, without a line end; `frame` is the sequence byte of the
 // image. `size` of 64 is always enough.
 void FormatPose(const Pose& pose, uint32_t latency_us, uint8_t frame, char* text, size_t size);

@@ -49,9 +49,9 @@ def test_resolver_has_the_used_ops_and_no_others(sketch: Path):
 
 def test_same_input_gives_the_same_files(sketch: Path, tmp_path: Path):
     again = tmp_path / "head_pose"
-    for path in write_arduino(SILU, again, "nano33ble", SETTINGS):
+    for path in write_arduino(SILU, again, "nano33ble", SETTINGS, "tflm"):
         assert path.read_bytes() == (sketch / path.relative_to(again)).read_bytes()
-    other = write_arduino(SILU, tmp_path / "other_name", "nano33ble", SETTINGS)
+    other = write_arduino(SILU, tmp_path / "other_name", "nano33ble", SETTINGS, "tflm")
     assert tmp_path / "other_name" / "other_name.ino" in other
 
 
@@ -74,7 +74,7 @@ def test_table_is_preprocessing_and_quantisation_in_one():
 )
 def test_bad_settings_write_nothing(tmp_path: Path, change: dict, message: str):
     with pytest.raises(ExportError, match=message):
-        write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS | change)
+        write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS | change, "tflm")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,30 +83,30 @@ def test_bad_models_and_boards_write_nothing(tmp_path: Path):
     cut.write_bytes(SILU.read_bytes()[:3000])
     out = tmp_path / "out"
     with pytest.raises(ModelFileError, match="Export it again"):
-        write_arduino(cut, out, "nano33ble", SETTINGS)
+        write_arduino(cut, out, "nano33ble", SETTINGS, "tflm")
     with pytest.raises(ExportError, match="hpe predict"):
-        write_arduino(SILU, out, "pi4", SETTINGS)
+        write_arduino(SILU, out, "pi4", SETTINGS, "tflm")
     with pytest.raises(ExportError, match="There is no board"):
-        write_arduino(SILU, out, "uno", SETTINGS)
+        write_arduino(SILU, out, "uno", SETTINGS, "tflm")
     with pytest.raises(ExportError, match="sketch folders"):
-        write_arduino(SILU, tmp_path / "bad name!", "nano33ble", SETTINGS)
+        write_arduino(SILU, tmp_path / "bad name!", "nano33ble", SETTINGS, "tflm")
     assert list(tmp_path.iterdir()) == [cut]
 
 
 def test_model_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(BOARDS, "nano33ble", replace(BOARDS["nano33ble"], ram_bytes=120_000))
     with pytest.raises(ExportError, match=r"RAM is .* bytes short"):
-        write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS)
+        write_arduino(SILU, tmp_path / "out", "nano33ble", SETTINGS, "tflm")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_user_wrote_in_a_used_folder_stays(tmp_path: Path):
     folder = tmp_path / "head_pose"
-    write_arduino(SILU, folder, "nano33ble", SETTINGS)
+    write_arduino(SILU, folder, "nano33ble", SETTINGS, "tflm")
     (folder / "src" / "config.h").write_text("// edited\n")
     (folder / "README.md").write_text("# My robot\n")
     (folder / "src" / "image.cpp").write_text("old\n")
-    written = write_arduino(SILU, folder, "nano33ble", SETTINGS)
+    written = write_arduino(SILU, folder, "nano33ble", SETTINGS, "tflm")
     assert (folder / "src" / "config.h").read_text() == "// edited\n"
     assert (folder / "README.md").read_text() == "# My robot\n"
     assert (folder / "src" / "image.cpp").read_text() != "old\n"
@@ -119,21 +119,21 @@ def test_nothing_is_written_through_a_link(tmp_path: Path):
     folder.mkdir()
     (folder / "src").symlink_to(elsewhere)
     with pytest.raises(ExportError, match="src is a link; nothing was written"):
-        write_arduino(SILU, folder, "nano33ble", SETTINGS)
+        write_arduino(SILU, folder, "nano33ble", SETTINGS, "tflm")
     assert not list(elsewhere.iterdir())
     assert [path.name for path in folder.iterdir()] == ["src"]
 
 
 def test_readme_says_what_is_not_true_of_another_board(sketch: Path, tmp_path: Path):
     assert "another board" not in (sketch / "README.md").read_text()
-    write_arduino(SILU, tmp_path / "pico", "rp2040", SETTINGS)
+    write_arduino(SILU, tmp_path / "pico", "rp2040", SETTINGS, "tflm")
     assert "written for another board: Raspberry Pi Pico" in (tmp_path / "pico" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["two\nlines.tflite", "ends\\", "a\rb.tflite"])
 def test_no_file_name_or_note_leaves_its_comment(name, tmp_path: Path):
     (tmp_path / name).write_bytes(SILU.read_bytes())
-    write_arduino(tmp_path / name, tmp_path / "head_pose", "nano33ble", SETTINGS | {"note": "x\n#error y\\"})
+    write_arduino(tmp_path / name, tmp_path / "head_pose", "nano33ble", SETTINGS | {"note": "x\n#error y\\"}, "tflm")
     for header in ("model_settings.h", "op_resolver.h", "model_data.h", "model_data.cpp"):
         first, second = (tmp_path / "head_pose" / header).read_text().splitlines()[:2]
         assert first.startswith("// Generated")

@@ -181,9 +181,12 @@ def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     assert "57.2957802f, 1, 0, 2}" in settings  # degrees per radian; where yaw, pitch and roll stand
     (tmp_path / "sketch" / "src" / "config.h").write_text("// mine")
     assert "config.h: kept as it was" in run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")[1]
-    assert {"sketch.ino", "model_data.cpp", "model_settings.h", "op_resolver.h", "README.md", "src"} <= {
-        path.name for path in (tmp_path / "sketch").iterdir()
-    }
+    common = {"sketch.ino", "model_settings.h", "README.md", "src"}
+    names = {path.name for path in (tmp_path / "sketch").iterdir()}
+    assert names == common | {"head_pose_model.c", "head_pose_model.h"}
+    assert run(capsys, "deploy", tiny, "--out", tmp_path / "sketch", "--engine", "tflm")[0] == 0
+    names = {path.name for path in (tmp_path / "sketch").iterdir()}
+    assert names == common | {"model_data.cpp", "model_data.h", "op_resolver.h"}
     code, _, err = run(capsys, "footprint", tiny, "--board", "abacus")
     assert code == 2
     assert "nano33ble" in err

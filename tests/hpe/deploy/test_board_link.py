@@ -73,7 +73,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed")
     folder = tmp_path_factory.mktemp("board") / "head_pose"
-    write_arduino(SILU, folder, "nano33ble", SETTINGS)
+    write_arduino(SILU, folder, "nano33ble", SETTINGS, "tflm")
     return build_sketch(folder, SILU, camera=False)
 
 
