@@ -222,7 +222,8 @@ def test_a_signal_loses_no_row_and_closes_the_video(tmp_path, number, code):
     pytest.importorskip("cv2")
     video(tmp_path / "clip.avi")
     program = (
-        "import os, sys; from hpe.cli.main import main; from hpe.inference import outputs\n"
+        "import os, signal, sys; from hpe.cli.main import main; from hpe.inference import outputs\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background\n"
         "write, rows = outputs.RowFile.write, []\n"
         "def counted(self, row):\n"
         "    write(self, row)\n"
