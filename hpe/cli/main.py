@@ -83,9 +83,11 @@ def listing(program: str, known: Commands) -> str:
 def explained(error: Exception) -> str | None:
     """What to tell the user, or None for a bug, whose traceback is worth more."""
     from export.errors import ExportError
-    from pruning.errors import PruningError
 
-    if isinstance(error, HpeError | ExportError | PruningError):
+    bases = [HpeError, ExportError]
+    if "pruning.errors" in sys.modules:  # it brings torch, which a Raspberry Pi does not have
+        bases.append(sys.modules["pruning.errors"].PruningError)
+    if isinstance(error, tuple(bases)):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         module = error.name.split(".")[0]

@@ -241,6 +241,22 @@ def test_all_our_errors_have_a_base_that_is_caught():
                 assert not ours or issubclass(value, (base, OSError)) or value.__name__ in CARRIERS, value
 
 
+def test_errors_are_explained_where_there_is_no_torch(tmp_path):
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('torch', 'timm', 'torch_pruning', 'tensorflow', 'onnx'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "from hpe.cli.main import main; main(sys.argv[1:])"
+    )
+    for words, message in ((["footprint", "absent.tflite"], "absent.tflite"), (["export", "b0", "--out", "o"], "'.[")):
+        done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+        assert message in done.stderr
+
+
 def test_windows_is_told_what_is_supported(capsys, monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     code, _, err = run(capsys, "models")
