@@ -3,29 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from tyro import MISSING
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hpe.cli.output import Data, Run, say
 from hpe.model.config import ModelConfig
-from hpe.training.config import FINETUNING_RECIPE, PRUNING_RECIPE, FinetuneConfig, PruneConfig, Recipe
+from hpe.training.augment import AugmentConfig
+from hpe.training.config import (
+    FINETUNING_RECIPE,
+    PRUNING_RECIPE,
+    DistillConfig,
+    FinetuneConfig,
+    PruneConfig,
+    Recipe,
+    TrainConfig,
+)
+
+Val = Annotated[str | None, arg(metavar="SPEC")]
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What most runs leave as it is."""
+
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
 
 
 def train(
     out: Run,
-    recipe: OmitArgPrefixes[Recipe],
-    model: OmitArgPrefixes[ModelConfig] = ModelConfig(),  # noqa: B008
+    data: Data,
+    val: Val = None,
+    skip_bad: bool = False,
     resume: bool = False,
+    training: OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008
+    model: OmitArgPrefixes[ModelConfig] = ModelConfig(),  # noqa: B008
+    advanced: OmitArgPrefixes[Advanced] = Advanced(),  # noqa: B008
 ) -> None:
     """Train a network. Example: hpe train --data csv:faces@train --val csv:faces@val --epochs 8 --out runs/dense
 
     Args:
         out: Folder for the run; it must be new, or an unfinished run with --resume.
+        data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an
+            optional @split after a folder, several joined by +.
+        val: Data to watch the error on; never trained on.
+        skip_bad: Leave out samples that cannot be read instead of refusing to start.
         resume: Go on after the last whole epoch of the run in --out.
     """
     from hpe.training.runs import run_train
 
+    recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
     run_train(out, model, recipe, resume, report=say)
     say(f"done: {out}\nnext: hpe evaluate {out} --data SPEC, hpe prune {out} --method channel ..., hpe export {out}")
 
@@ -33,19 +62,28 @@ def train(
 def prune(
     run: Positional[Run],
     out: Run,
+    data: Data,
     prune: OmitArgPrefixes[PruneConfig],
-    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=PRUNING_RECIPE),  # noqa: B008
+    val: Val = None,
+    skip_bad: bool = False,
     resume: bool = False,
+    training: OmitArgPrefixes[TrainConfig] = PRUNING_RECIPE,
+    advanced: OmitArgPrefixes[Advanced] = Advanced(),  # noqa: B008
 ) -> None:
     """Prune a trained network while it trains on. Example: hpe prune RUN --method channel --data SPEC --out SMALL
 
     Args:
         run: Folder of the network to prune, or a released model that can be trained (b0); it stays as it is.
         out: Folder for the pruned run; it must be new, or an unfinished run with --resume.
+        data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an
+            optional @split after a folder, several joined by +.
+        val: Data to watch the error on; never trained on.
+        skip_bad: Leave out samples that cannot be read instead of refusing to start.
         resume: Go on after the last whole epoch of the run in --out.
     """
     from hpe.training.runs import run_prune
 
+    recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
     run_prune(run, out, prune, recipe, resume, report=say)
     fits = f" (says whether it fits the {prune.target_board})" if prune.target_board else ""
     say(f"done: {out}\nnext: hpe export {out}{fits}, hpe evaluate {out} --data SPEC,")
@@ -55,9 +93,13 @@ def prune(
 def finetune(
     run: Positional[Run],
     out: Run,
-    tune: OmitArgPrefixes[FinetuneConfig] = FinetuneConfig(),  # noqa: B008
-    recipe: OmitArgPrefixes[Recipe] = Recipe(MISSING, train=FINETUNING_RECIPE),  # noqa: B008
+    data: Data,
+    val: Val = None,
+    skip_bad: bool = False,
     resume: bool = False,
+    tune: OmitArgPrefixes[FinetuneConfig] = FinetuneConfig(),  # noqa: B008
+    training: OmitArgPrefixes[TrainConfig] = FINETUNING_RECIPE,
+    advanced: OmitArgPrefixes[Advanced] = Advanced(),  # noqa: B008
 ) -> None:
     """Train a finished run further, pruned or not. Example: hpe finetune SMALL --qat --data SPEC --out SMALL-QAT
 
@@ -65,10 +107,15 @@ def finetune(
         run: Folder of the network to start from, or a released model that can be trained (b0); it stays as it is. What
             is zero in it stays zero.
         out: Folder for the new run; it must be new, or an unfinished run with --resume.
+        data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an
+            optional @split after a folder, several joined by +.
+        val: Data to watch the error on; never trained on.
+        skip_bad: Leave out samples that cannot be read instead of refusing to start.
         resume: Go on after the last whole epoch of the run in --out.
     """
     from hpe.training.runs import run_finetune
 
+    recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
     run_finetune(run, out, tune, recipe, resume, report=say)
     say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
 

@@ -1,4 +1,4 @@
-"""Rotations of the head: Euler angles, matrices, the 6D form and the angle between two. One code path, numpy or torch.
+"""Rotations of the head: Euler angles, matrices and the angle between two. One code path, numpy or torch.
 
 Convention (that of 300W-LP and AFLW2000): a pose is (yaw, pitch, roll) in degrees; axes are x to the image's right,
 y up, z towards the camera; R = Rx(-pitch) Ry(-yaw) Rz(-roll) takes head coordinates to camera coordinates.
@@ -88,33 +88,6 @@ def flip_pose(pose_deg: Array) -> Array:
     """The poses (..., 3) of the mirrored image (left and right exchanged): yaw and roll change sign."""
     xp, pose_deg = _namespace(pose_deg)
     return xp.stack([-pose_deg[..., 0], pose_deg[..., 1], -pose_deg[..., 2]], axis=-1)
-
-
-def matrix_to_6d(rotation: Array) -> Array:
-    """The first two columns of (..., 3, 3), one after the other: (..., 6) (Zhou et al., CVPR 2019)."""
-    xp, rotation = _namespace(rotation)
-    return xp.concatenate([rotation[..., :, 0], rotation[..., :, 1]], axis=-1)
-
-
-def matrix_from_6d(six: Array) -> Array:
-    """Rotation matrices (..., 3, 3) from (..., 6) by Gram-Schmidt (Zhou et al., CVPR 2019, eq. 15).
-
-    The two halves need not be unit or orthogonal, but must not be parallel or zero.
-    """
-    xp, six = _namespace(six)
-    first, second = six[..., :3], six[..., 3:]
-    x = first / xp.sqrt((first**2).sum(-1))[..., None]
-    second = second - (x * second).sum(-1)[..., None] * x
-    y = second / xp.sqrt((second**2).sum(-1))[..., None]
-    z = xp.stack(
-        [
-            x[..., 1] * y[..., 2] - x[..., 2] * y[..., 1],
-            x[..., 2] * y[..., 0] - x[..., 0] * y[..., 2],
-            x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0],
-        ],
-        axis=-1,
-    )
-    return xp.stack([x, y, z], axis=-1)  # (..., 3, 3)
 
 
 def geodesic_deg(first: Array, second: Array) -> Array:
