@@ -1,0 +1,59 @@
+"""`--config FILE`: what a run wrote, given back; what cannot be used is told."""
+
+import json
+
+import pytest
+
+from hpe.cli import training
+from hpe.cli.settings_file import with_settings
+from hpe.io.errors import ConfigError
+
+
+def test_config_takes_what_a_run_wrote_and_typed_flags_win(tmp_path):
+    config = {
+        "command": "train",
+        "data": "csv:x",
+        "val": None,
+        "model": {"act": "relu6", "se": False},
+        "lineage": {"a": 1},
+    }
+    config["train"] = {"epochs": 7, "lr": 0.002, "compile": True}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    words = with_settings("train", training.train, ["--config", str(path), "--epochs", "3", "--out", "o"])
+    assert words == [
+        "--data",
+        "csv:x",
+        "--act",
+        "relu6",
+        "--no-se",
+        "--lr",
+        "0.002",
+        "--compile",
+        "--epochs",
+        "3",
+        "--out",
+        "o",
+    ]
+    toml = tmp_path / "mine.toml"
+    toml.write_text('data = "csv:x"\n[train]\nlr = 0.5\n')
+    assert with_settings("train", training.train, ["--config", str(toml)]) == ["--data", "csv:x", "--lr", "0.5"]
+    path.write_text(json.dumps({"command": "prune", "parent": "runs/dense", "prune": {"method": "channel"}}))
+    assert with_settings("prune", training.prune, ["--config", str(path)]) == ["runs/dense", "--method", "channel"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.toml", "lr = ", "not valid TOML"),
+        ("a.json", "[1]", "holds no settings"),
+        ("a.toml", "learning_rate = 1", "there is no setting learning_rate in hpe train"),
+        ("a.json", '{"command": "prune"}', "written by hpe prune, not by hpe train"),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_told(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        with_settings("train", training.train, ["--config", str(tmp_path / name)])
+    with pytest.raises(ConfigError, match="No such file"):
+        with_settings("train", training.train, ["--config", str(tmp_path / "absent.toml")])
