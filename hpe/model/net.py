@@ -16,6 +16,7 @@ from hpe.io.tensors import TensorFileError, first_not_finite, read_tensors, writ
 from hpe.model.checkpoint import ARCH, ModelError, checkpoint_folder
 from hpe.model.config import ModelConfig
 from hpe.model.preprocess import preprocess_torch
+from hpe.model.pretrained import load_lite0
 from hpe.model.zoo import WEIGHTS
 from hpe.pose.crop import IMAGE_SIZE
 from pruning.channels.pruner import apply_widths, widths
@@ -81,7 +82,8 @@ def _backbone(config: ModelConfig) -> Any:
         options["global_pool"] = ""
     try:
         if config.width == 1:
-            backbone: Any = timm.create_model("efficientnet_b0", pretrained=config.pretrained, **options)
+            fetch = config.pretrained and not config.is_lite
+            backbone: Any = timm.create_model("efficientnet_b0", pretrained=fetch, **options)
         else:  # timm scales its B1 to B8 like this; narrower ones have no name in its registry
             backbone = _gen_efficientnet("efficientnet_b0", channel_multiplier=config.width, **options)
     except Exception as error:
@@ -95,6 +97,8 @@ def _backbone(config: ModelConfig) -> Any:
         for stage in backbone.blocks:
             for block in stage:
                 block.se = nn.Identity()
+    if config.pretrained and config.is_lite:
+        load_lite0(backbone, config.padding)
     return backbone
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hpe.model.net import HeadPoseNet, build_model
+from hpe.model.pretrained import mirror_kernels
 from hpe.pose.crop import IMAGE_SIZE
 from hpe.pose.rotation import flip_pose
 from pruning.channels.pruner import apply_widths, widths
@@ -76,9 +77,7 @@ def mean_gates(model: HeadPoseNet, images: Tensor) -> dict[str, Tensor]:
 
 def _mirror(model: HeadPoseNet) -> None:
     """Mirror all kernels left to right, and with them what the network sees as left: yaw and roll change sign."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            module.weight.copy_(module.weight.flip(3))
+    mirror_kernels(model)
     if model.config.head == "paper":  # (out, C * rows * columns) of a flattened map
         first, side = model.head[1], IMAGE_SIZE // 32
         assert isinstance(first, nn.Linear)
