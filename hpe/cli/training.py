@@ -73,7 +73,7 @@ def prune(
     """Prune a trained network while it trains on. Example: hpe prune RUN --method channel --data SPEC --out SMALL
 
     Args:
-        run: Folder of the network to prune, or a released model that can be trained (b0); it stays as it is.
+        run: Folder of the network to prune, or a released model (b0, b0-nano); it stays as it is.
         out: Folder for the pruned run; it must be new, or an unfinished run with --resume.
         data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an
             optional @split after a folder, several joined by +.
@@ -104,7 +104,7 @@ def finetune(
     """Train a finished run further, pruned or not. Example: hpe finetune SMALL --qat --data SPEC --out SMALL-QAT
 
     Args:
-        run: Folder of the network to start from, or a released model that can be trained (b0); it stays as it is. What
+        run: Folder of the network to start from, or a released model (b0, b0-nano); it stays as it is. What
             is zero in it stays zero.
         out: Folder for the new run; it must be new, or an unfinished run with --resume.
         data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an

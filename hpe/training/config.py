@@ -79,7 +79,7 @@ class DistillConfig:
     """Knowledge distillation: the student is also asked to answer as a trained teacher does on the same image."""
 
     teacher: Path | None = None
-    """Run folder of the teacher, or a released model that can be trained (b0). Left out: the labels alone."""
+    """Run folder of the teacher, or a released model with weights (b0). Left out: the labels alone."""
     teacher_weight: float = 0.5
     """Share of the teacher's poses in the loss; the rest is the labels' (Hinton et al. 2015, arXiv:1503.02531)."""
     teacher_flip_tta: bool = False
