@@ -48,8 +48,8 @@ def write_arduino(
     """Writes the sketch folder `out_dir` (its .ino takes the folder's name, as Arduino wants) and returns its files.
 
     settings: "mean" and "std" (three numbers each, for red, green, blue on the 0..1 scale), "pose_order" (what the
-    three outputs are, e.g. ["yaw", "pitch", "roll"]), "units" ("degrees" or "radians") and, if wanted, "note" (a line
-    about the model, for instance its measured accuracy). engine: one of ENGINES.
+    first three outputs are, e.g. ["yaw", "pitch", "roll"]), "units" ("degrees" or "radians") and, if wanted, "note" (a
+    line about the model, for instance its measured accuracy). engine: one of ENGINES.
     Raises ModelFileError for a damaged or float model, ExportError for a board, an engine or a setting that is none and
     for a model that does not fit the board, ExportError where a link stands in the sketch's folder. Nothing is written
     then. A src/config.h that is there, and a README.md of the user's own, stay as they are and are not returned. What
@@ -139,8 +139,8 @@ def _check_shapes(model: Model) -> None:
     shape, outputs = model.input.shape, model.output.shape
     if len(shape) != 4 or shape[0] != 1 or shape[1] != shape[2] or shape[3] != 3:
         raise ModelFileError(f"{model.path} takes {list(shape)}; the sketch feeds one square RGB image [1, S, S, 3].")
-    if outputs != (1, 3):
-        raise ModelFileError(f"{model.path} returns {list(outputs)}; the sketch reads three angles [1, 3].")
+    if len(outputs) != 2 or outputs[0] != 1 or outputs[1] < 3:
+        raise ModelFileError(f"{model.path} returns {list(outputs)}; the sketch reads three angles, first of [1, 3].")
 
 
 def _model_settings(model: Model, arena_bytes: int | None, settings: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result, read_json, write_json
 from hpe.io.records import read_record
 from hpe.model.lineage import RunConfig, RunOrigin
+from hpe.model.outputs import POSE, output_names
 from hpe.model.preprocess import MEAN, STD, preprocess
 from hpe.model.zoo import released_card
 from hpe.pose.crop import IMAGE_SIZE
@@ -107,7 +108,7 @@ class _Traced:
     spec: str
     samples: Samples
     expected: np.ndarray
-    """torch's poses of the parity samples, (M, 3)."""
+    """torch's outputs of the parity samples, (M, K)."""
     act: str
     ranges: list[KnownRange] | None
     """int8 ranges from quantisation-aware training; None: the calibration sets them."""
@@ -123,7 +124,7 @@ class _Traced:
 def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
     """Write the ONNX file, in a folder that goes with `stack`."""
     from export.convert.onnx import export_onnx
-    from hpe.model.net import example_input, fold_output_scale, load_model, predict_all
+    from hpe.model.net import example_input, fold_output_scale, load_model, outputs_of
 
     run = job.run
     network = fold_output_scale(load_model(run))
@@ -142,7 +143,7 @@ def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
         samples = Samples(samples.calibration, samples.calibration)
     folder = stack.enter_context(work_folder(target, "export"))
     onnx = export_onnx(network, example_input(), folder / "model.onnx")
-    expected, ranges = predict_all(network, samples.parity), learnt_ranges(run, samples.calibration)
+    expected, ranges = outputs_of(network, samples.parity), learnt_ranges(run, samples.calibration)
     return _Traced(target, onnx, spec, samples, expected, network.config.act, ranges)
 
 
@@ -181,7 +182,7 @@ def _keep(made: Mapping[str, Path], one: _Traced) -> dict[str, Path]:
     files = {name: one.target / path.name for name, path in made.items()}
     for name, path in files.items():
         os.replace(made[name], path)
-        write_metadata(path, model_metadata(one.spec))
+        write_metadata(path, model_metadata(one.spec, one.expected.shape[1]))
     sizes = {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()}
     merge_result(one.target, "files", sizes)
     return files
@@ -230,11 +231,12 @@ def _note_origin(run: Path, out: Path) -> None:
     write_json(out / "result.json", begun | {"config": config} | {k: facts[k] for k in ("params", "nonzeros", "macs")})
 
 
-def model_metadata(calibration: str) -> dict[str, Any]:
-    """What a program needs to know to feed a model file and to read its output."""
+def model_metadata(calibration: str, outputs: int = POSE) -> dict[str, Any]:
+    """What a program needs to know to feed a model file and to read its outputs, of which the first are the angles."""
+    further = {} if outputs == POSE else {"further": output_names(outputs)[POSE:]}
     return {
         "input": {"height": IMAGE_SIZE, "width": IMAGE_SIZE, "channels": "RGB", "crop": "k = 0.2 around the face box"},
         "normalisation": {"pixels": "0..1", "mean": MEAN.tolist(), "std": STD.tolist()},
-        "output": {"order": ["yaw", "pitch", "roll"], "unit": "degrees", "convention": "300W-LP Pose_Para"},
+        "output": {"order": ["yaw", "pitch", "roll"], "unit": "degrees", "convention": "300W-LP Pose_Para", **further},
         "calibration": calibration,
     }

@@ -175,7 +175,7 @@ def release_checkpoint(run: Path, folder: Path, name: str, data: str, room_bytes
 
     from hpe.data.faces import load_faces
     from hpe.deploy.samples import PARITY_SAMPLES, random_crops
-    from hpe.model.net import load_model, predict_all
+    from hpe.model.net import load_model, outputs_of
 
     weights = {key: tensor.half() if tensor.dim() > 1 else tensor for key, tensor in load_file(run / WEIGHTS).items()}
     crops = random_crops(load_faces(data), PARITY_SAMPLES)
@@ -183,7 +183,7 @@ def release_checkpoint(run: Path, folder: Path, name: str, data: str, room_bytes
     with tempfile.TemporaryDirectory() as temporary:
         shutil.copyfile(run / "arch.json", Path(temporary, "arch.json"))
         save_file(weights, Path(temporary, WEIGHTS))
-        moved = np.abs(predict_all(load_model(temporary), crops) - predict_all(load_model(run), crops)).mean()
+        moved = np.abs(outputs_of(load_model(temporary), crops) - outputs_of(load_model(run), crops)).mean()
         if sum(path.stat().st_size for path in Path(temporary).iterdir()) > room_bytes:
             shutil.rmtree(target, ignore_errors=True)  # of an earlier release
             return None

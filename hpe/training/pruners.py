@@ -152,7 +152,7 @@ def training_batches(faces: Faces, recipe: Recipe) -> Iterator[Tensor]:
 
     generator = torch.Generator().manual_seed(recipe.train.seed)
     poses = torch.from_numpy(np.asarray(faces.pose_deg, dtype=np.float32))  # (N, 3) degrees
-    vary = TrainAugment(recipe.augment)
+    vary = TrainAugment(recipe.augment, locate=True)  # whether it does or not, the images are the same
     order = epoch_order(poses, recipe.train.pose_balance, generator)
     for batch in order.split(recipe.train.batch_size)[:NORM_BATCHES]:
         if len(batch) > 1:

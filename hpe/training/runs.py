@@ -117,6 +117,7 @@ def run_finetune(
             checkpoint_folder(run)
 
     from hpe.data.faces import load_faces
+    from hpe.model.extension import add_outputs
     from hpe.model.net import example_input, load_model
     from hpe.model.simplify import simplified
     from hpe.training.loop import choose_device
@@ -133,6 +134,7 @@ def run_finetune(
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if tune.simplify:
         network = simplified(network, some_crops(faces, GATE_SAMPLES))
+    add_outputs(network, tune.locate, tune.spread)
     network.to(device)
     clusterer = WeightClusterer(network, tune.clusters) if tune.clusters else None
     pruner = ZeroKeeper(network) if clusterer is None else KeepingZeros(network, clusterer)
@@ -150,15 +152,19 @@ def _run(
     """What all runs share: the rest of the data, the folder, the loop, the checkpoint, the result."""
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model, save_checkpoint
+    from hpe.training.augment import TrainAugment
     from hpe.training.distillation import relabelled
     from hpe.training.loop import LAST, Lesson, choose_device, fit, steps_per_epoch
     from hpe.training.losses import distilled, supervised
     from hpe.training.state import TrainState
     from pruning.quantise.ranges import learnt_ranges
 
+    if network.config.locate and not request.recipe.augment.no_face:
+        request.report("warning: without --no-face all images show a face: the score of there being one learns nothing")
     lineage = to_dict(lineage_after(request.config))
     request = replace(request, what=request.what | {"lineage": lineage})
     out, recipe, report = request.out, request.recipe, request.report
+    TrainAugment(recipe.augment, network.config.locate)  # refuses what does not suit the network
     train, distill, device = recipe.train, recipe.distill, choose_device(recipe.train.device)
     steps = steps_per_epoch(len(faces), train.batch_size)
     teacher = load_model(distill.teacher) if distill.teacher is not None else None
