@@ -132,7 +132,8 @@ def run_finetune(
         rewind_to(network, tune.rewind_to)
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if tune.simplify:
-        network = simplified(network, some_crops(faces, GATE_SAMPLES))
+        padding = "same" if tune.simplify_for == "mcu" else "symmetric"
+        network = simplified(network, some_crops(faces, GATE_SAMPLES), padding)
     network.to(device)
     clusterer = WeightClusterer(network, tune.clusters) if tune.clusters else None
     pruner = ZeroKeeper(network) if clusterer is None else KeepingZeros(network, clusterer)
