@@ -71,7 +71,7 @@ def closed_doors(model: nn.Module, example_input: Tensor) -> list[str]:
     """Why XNNPACK would compute this model densely whatever its zeros: each layer and the remedy; empty where it opens.
 
     Modules are looked at, as they are called on the example (B, C, H, W); what a model does in functions alone (a
-    torch.cat, padding of its own) is not seen. `export.sparse_engine` checks the exported file, which is the last word.
+    torch.cat, padding of its own) is not seen. `export.sparse_speed` checks the exported file, which is the last word.
     """
     calls = list(layer_calls(model, example_input))
     reasons = [f"{call.name}: {reason}" for call in calls if (reason := _obstacle(call.module))]

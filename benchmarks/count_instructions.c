@@ -1,0 +1,48 @@
+/* A QEMU plugin (TCG, API version 1): counts the guest's instructions and, at each getppid of the guest, writes the count
+   so far as a line. Built by emulated_pi.py with `cc -shared -fPIC`; the few declarations are those of qemu-plugin.h. */
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define PUBLIC __attribute__((visibility("default")))
+#define GETPPID 173 /* on arm64 */
+
+struct qemu_plugin_tb;
+typedef uint64_t plugin_id;
+typedef void translated(plugin_id, struct qemu_plugin_tb *);
+typedef void called(plugin_id, unsigned, int64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
+                    uint64_t);
+
+void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, translated *);
+void qemu_plugin_register_vcpu_syscall_cb(plugin_id, called *);
+void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *, int op, void *, uint64_t);
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
+
+PUBLIC int qemu_plugin_version = 1;
+
+static uint64_t count; /* one thread of the guest computes: no lock */
+static FILE *out;
+
+static void translate(plugin_id id, struct qemu_plugin_tb *block) {
+  (void)id;
+  qemu_plugin_register_vcpu_tb_exec_inline(block, 0 /* add */, &count, qemu_plugin_tb_n_insns(block));
+}
+
+static void call(plugin_id id, unsigned cpu, int64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
+                 uint64_t f, uint64_t g, uint64_t h) {
+  (void)id, (void)cpu, (void)a, (void)b, (void)c, (void)d, (void)e, (void)f, (void)g, (void)h;
+  if (number == GETPPID) {
+    fprintf(out, "%" PRIu64 "\n", count);
+    fflush(out);
+  }
+}
+
+PUBLIC int qemu_plugin_install(plugin_id id, const void *info, int argc, char **argv) {
+  (void)info;
+  out = fopen(argc > 0 ? argv[0] + 4 /* out= */ : "/dev/stderr", "w");
+  qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
+  qemu_plugin_register_vcpu_syscall_cb(id, call);
+  return out == NULL;
+}
