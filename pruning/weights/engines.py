@@ -1,7 +1,7 @@
 """Which zeros an inference engine skips, and from how many on that pays: masks that make a network faster.
 
-- pi: XNNPACK, which runs TensorFlow Lite's float models on Arm. Its sparse kernels are for 1x1 convolutions, and pay
-  from two thirds zeros on: below that in all of them together it computes densely. They work on images in another
+- pi: XNNPACK, which runs TensorFlow Lite's float models on Arm. Its sparse kernels are for 1x1 convolutions with
+  more than two thirds zeros: below that in all of them together it computes densely. They work on images in another
   layout (NCHW), so every other layer must have a kernel for that, too, or all stays dense: see `closed_doors`. XNNPACK,
   src/subgraph.c, xnn_check_nchw_compatibility and xnn_subgraph_rewrite_for_nchw; the same conditions in words in
   TensorFlow's tensorflow/lite/delegates/xnnpack/README.md, "Sparse Inference".
@@ -24,7 +24,10 @@ from pruning.weights.masks import is_depthwise
 
 ENGINES = ("pi", "mcu")
 PI_LEAST = 0.67
-"""XNNPACK asks for more than two thirds."""
+"""XNNPACK asks for more than two thirds, and takes the sparse kernels then, whether they are faster or not."""
+PI_PAYS = 0.75
+"""From here on they take fewer instructions than the dense ones, for an EfficientNet-B0 on images of 64x64: each kept
+weight is loaded for few pixels there (benchmarks/results/emulated_pi_speed_cortex-a72_202611.md)."""
 MCU_LEAST, MCU_LEAST_SMALL, SMALL_MAP = 0.55, 0.66, 4
 """On a map of up to SMALL_MAP pixels the sparse kernel has half the pixels to share an entry among."""
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.ConvTranspose2d)
