@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from export.micro.boards import find_board, planned_limits
 from hpe.data.faces import Faces
@@ -13,7 +13,7 @@ from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input, load_model
 from hpe.model.preprocess import preprocess_torch
 from hpe.pose.crop import centre_crop
-from hpe.training.config import TARGETS, ChannelConfig, MaskConfig, PruneConfig, Recipe
+from hpe.training.config import TARGETS, ChannelConfig, PruneConfig, Recipe
 from hpe.training.timing import settled
 from hpe.training.zeros import KeepingZeros, check_masked_parent, zero_share
 from pruning.blocks import drop_blocks
@@ -25,8 +25,10 @@ from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
 from pruning.schedule import ConstantSparsity, PolynomialDecay, Schedule
 from pruning.stats import stats
+from pruning.weights.engines import closed_doors, zeros_for
 from pruning.weights.magnitude import MagnitudePruner
-from pruning.weights.masks import prunable_weights, rewind
+from pruning.weights.masks import rewind
+from pruning.weights.prunable import prunable_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,16 +88,44 @@ def make_schedule(prune: PruneConfig, steps: int, final: float | None = None) ->
 
 
 def _mask_pruner(network: HeadPoseNet, prune: PruneConfig, schedule: Schedule, seed: int) -> Pruner:
-    masks = prune.masks
-    check_masked_parent(prune, zero_share(_prunable(network, masks)))
-    places = {"include": masks.include, "exclude": masks.exclude, "depthwise": masks.depthwise}
+    masks, places = prune.masks, _places(network, prune)
+    check_masked_parent(prune, zero_share(prunable_weights(network, **places)))
     pruner = MagnitudePruner(network, schedule, masks.scope, score=masks.score, seed=seed, **places)
     return KeepingZeros(network, pruner)
 
 
-def _prunable(network: HeadPoseNet, masks: MaskConfig) -> Mapping[str, Tensor]:
-    """The weights that the config allows to be masked."""
-    return prunable_weights(network, masks.include, masks.exclude, masks.depthwise)
+def _places(network: HeadPoseNet, prune: PruneConfig) -> dict[str, Any]:
+    """Which weights the config allows to be masked, as `prunable_weights` takes it."""
+    masks = prune.masks
+    places = {"include": masks.include, "exclude": masks.exclude, "depthwise": masks.depthwise}
+    return places | ({} if masks.zeros_for is None else {"policy": engine_policy(network, prune)})
+
+
+def engine_policy(network: HeadPoseNet, prune: PruneConfig) -> dict[str, float]:
+    """The weights whose zeros make the network faster for --zeros-for, and the least share of zeros of each.
+
+    Raises:
+        ConfigError: if the network's form keeps the engine from its sparse kernels, or the zeros would be too few.
+    """
+    masks = prune.masks
+    assert masks.zeros_for is not None
+    doors = closed_doors(network, example_input()) if masks.zeros_for == "pi" else []
+    if doors:
+        more = f" (and {len(doors) - 1} more)" if len(doors) > 1 else ""
+        raise ConfigError(
+            f"--zeros-for pi: XNNPACK would compute this network densely: {doors[0]}{more}. "
+            "`hpe finetune RUN --simplify --simplify-for pi` gives it that padding; a head that flattens needs "
+            "`hpe train --head gap`"
+        )
+    policy = zeros_for(masks.zeros_for, network, example_input())
+    chosen = prunable_weights(network, masks.include, masks.exclude, policy=policy)
+    layer = max(chosen, key=lambda name: policy[name])
+    if prune.final_sparsity < policy[layer]:
+        raise ConfigError(
+            f"--final-sparsity {prune.final_sparsity}: {layer.removesuffix('.weight')} gains from "
+            f"{policy[layer]} zeros on; give that or more, or leave such layers out with --exclude"
+        )
+    return policy
 
 
 def _channel_pruner(
@@ -163,7 +193,7 @@ def check_network(network: HeadPoseNet, prune: PruneConfig) -> None:
     """Refuse what does not suit the network, before any data are read: patterns, its zeros, a target that is met."""
     try:
         if prune.method == "magnitude":
-            check_masked_parent(prune, zero_share(_prunable(network, prune.masks)))
+            check_masked_parent(prune, zero_share(prunable_weights(network, **_places(network, prune))))
         elif prune.method == "channel":
             channel_limits(network, prune)
     except PruningError as error:

@@ -84,11 +84,16 @@ def run_prune(
     from hpe.model.net import load_model
     from hpe.training.loop import choose_device, steps_per_epoch
     from hpe.training.pruners import check_network, drop_least_blocks, make_pruner
+    from pruning.weights.engines import PI_PAYS
     from pruning.weights.frozen import ZeroKeeper
 
     choose_device(recipe.train.device)
     network = load_model(source)
     check_network(network, prune)
+    if prune.masks.zeros_for == "pi" and prune.final_sparsity < PI_PAYS:
+        report(
+            f"warning: below --final-sparsity {PI_PAYS} XNNPACK's sparse kernels run, but take no fewer instructions"
+        )
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if prune.method == "block":
         report(f"dropped {', '.join(drop_least_blocks(network, faces, prune.blocks))}")
@@ -133,7 +138,8 @@ def run_finetune(
         rewind_to(network, tune.rewind_to)
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if tune.simplify:
-        network = simplified(network, some_crops(faces, GATE_SAMPLES))
+        padding = "same" if tune.simplify_for == "mcu" else "symmetric"
+        network = simplified(network, some_crops(faces, GATE_SAMPLES), padding)
     add_outputs(network, tune.locate, tune.spread)
     network.to(device)
     clusterer = WeightClusterer(network, tune.clusters) if tune.clusters else None
