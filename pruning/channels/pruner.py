@@ -55,7 +55,7 @@ def prune_channels(
     """
     if optimizer is not None:
         check_optimizer(model, optimizer)
-    graph = trace(model, example_input, criteria.ignored)
+    graph = trace(model, example_input, criteria.ignored, criteria.price)
     score = criteria.make_score()
     scores = [score(group) for group in graph.groups]
     removed = target.removals(graph, rank(graph, scores, criteria))
@@ -70,8 +70,8 @@ class ChannelPruner:
     Args:
         schedule: its sparsity is the fraction of `measure` that is gone; it must not fall.
         criteria: which channels go first, and what must stay.
-        measure: "channels" (of those that may go), or "params", "macs" or "int8_bytes" of the whole net. Or several of
-            the latter three, each with a weight: at the sparsity s at least s * weight of each is gone.
+        measure: "channels" (of those that may go), or "params", "macs", "int8_bytes" or "latency" of the whole net. Or
+            several of the latter, each with a weight: at the sparsity s at least s * weight of each is gone.
         batches: called after each cut for some batches of inputs (B, C, H, W), drawn and augmented as in training, on
             which batch-norms are re-estimated (see `reestimate_norms`); it recovers faster. Left out, they stay.
 
@@ -104,7 +104,7 @@ class ChannelPruner:
         self.report: PruneReport | None = None
         self._check = ParameterCheck(model)
         self._score: Any = criteria.make_score()
-        graph = trace(model, example_input, criteria.ignored)
+        graph = trace(model, example_input, criteria.ignored, criteria.price)
         self._first_sizes = {group.name: group.size for group in graph.groups}
         self._first_cost = graph.cost()
         self._removals(graph, no_scores(graph), schedule.sparsity(last_step))
@@ -129,7 +129,7 @@ class ChannelPruner:
 
     def prune_to(self, sparsity: float, optimizer: torch.optim.Optimizer | None = None) -> bool:
         """Prune to a sparsity now, whatever the schedule. Returns True if channels were removed."""
-        graph = trace(self.model, self.example_input, self.criteria.ignored)
+        graph = trace(self.model, self.example_input, self.criteria.ignored, self.criteria.price)
         scores = [self._score(group) for group in graph.groups]
         removed = self._removals(graph, scores, sparsity)
         if not any(removed):
