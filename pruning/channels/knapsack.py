@@ -70,7 +70,7 @@ def least_loss(
     guess, found = _evenly(choices, fullness), most
     weights = np.ones(len(limits)) / len(limits)
     for _ in range(ROUNDS):
-        costs = [[w @ weights for w in fullness.changes(guess, i, options)] for i, options in enumerate(choices)]
+        costs = [[float(w @ weights) for w in fullness.changes(guess, i, options)] for i, options in enumerate(choices)]
         best = _within_limits(choices, losses, costs, fullness)
         weights = weights * np.asarray(fullness.of(best)) ** 2
         weights /= weights.sum()
