@@ -1,7 +1,7 @@
 """Structured pruning: whole channels, to a ratio or a target, at once or while training."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -32,6 +32,8 @@ class PruneReport:
     """Group (named by a layer of it) -> channels before and after."""
     left_out: dict[str, str]
     """Layers that could not or should not be pruned, and why; also groups that a floor or rounding kept whole."""
+    kept: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    """Layer -> {"out": positions that stayed, "in": likewise}, of those that were cut; for `Reconstruction.fit`."""
 
 
 def prune_channels(
@@ -214,7 +216,7 @@ def remove(
         if not n
     }
     new_widths = {g.name: (g.size, g.size - n) for g, n in zip(graph.groups, removed, strict=True)}
-    return PruneReport(graph.cost(), graph.cost(removed), new_widths, {**graph.left_out, **whole})
+    return PruneReport(graph.cost(), graph.cost(removed), new_widths, {**graph.left_out, **whole}, kept)
 
 
 def _check_outputs(model: nn.Module, example_input: Tensor, graph: ChannelGraph) -> None:

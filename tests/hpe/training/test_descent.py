@@ -1,5 +1,7 @@
 """What a run descends from, through every command."""
 
+from pathlib import Path
+
 import pytest
 
 from hpe.io.configs import to_dict
