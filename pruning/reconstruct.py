@@ -19,7 +19,7 @@ COLUMNS = 16_384
 """Pixels of all images that a layer is fitted on, at most; drawn evenly."""
 DAMPING = 0.01
 """Pull towards the weights as they are, as a share of the inputs' mean square (SparseGPT's percdamp)."""
-ITERATIONS = 100
+ITERATIONS = 40
 """Of conjugate gradients, at most."""
 
 Kept = Mapping[str, Mapping[str, Tensor]]
@@ -155,7 +155,11 @@ def _refit(layer: Any, norm: Any, x: Tensor, target: Tensor) -> None:
     moments = x @ x.T / x.shape[1]  # (in, in)
     rest = (target - weight @ x) @ x.T / x.shape[1]  # (out, in)
     moments.diagonal().add_(DAMPING * moments.diagonal().mean().clamp_min(1e-12))
-    new = weight + _conjugate_gradients(moments, rest, weight != 0)
+    mask = weight != 0
+    if mask.all():
+        new = weight + torch.linalg.solve(moments, rest.T).T
+    else:
+        new = weight + _conjugate_gradients(moments, rest, mask)
     layer.weight.copy_(new.view_as(layer.weight))
     shift = (mean_y - new @ mean_x).squeeze(1)  # (out,) what the layer lacks
     if layer.bias is not None:
