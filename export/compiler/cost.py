@@ -110,6 +110,16 @@ WORK = {
 """Instructions for each piece of work: a non-negative least-squares fit to the counts of 700 steps of 13 models."""
 
 
+CYCLES_PER_INSTRUCTION = 1.43
+"""Of compiled networks, by the rules of emulator/cycles.py: 1.37 to 1.43 in ten of them, 1.44 in one. Memory answers at
+once there, so that a board takes longer."""
+
+
+def step_cycles(step: Step) -> float:
+    """Rough cycles of one step of a compiled model."""
+    return CYCLES_PER_INSTRUCTION * step_instructions(step)
+
+
 def step_instructions(step: Step) -> float:
     """Of one step of a compiled model: within some 5 % for fused blocks, 40 % for plain kernels."""
     return sum(WORK[kind] * amount for kind, amount in step.work.items())

@@ -13,7 +13,8 @@ from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input, load_model
 from hpe.model.preprocess import preprocess_torch
 from hpe.pose.crop import centre_crop
-from hpe.training.config import TARGETS, ChannelConfig, PruneConfig, Recipe
+from hpe.training.config import TARGETS, MaskConfig, PruneConfig, Recipe
+from hpe.training.latency import NS_PER_MS, make_price, network_latency
 from hpe.training.timing import settled
 from hpe.training.zeros import KeepingZeros, check_masked_parent, zero_share
 from pruning.blocks import drop_blocks
@@ -131,17 +132,19 @@ def engine_policy(network: HeadPoseNet, prune: PruneConfig) -> dict[str, float]:
 def _channel_pruner(
     network: HeadPoseNet, prune: PruneConfig, steps: int, faces: Faces | None, recipe: Recipe | None
 ) -> Pruner:
-    channels, limits = prune.channels, channel_limits(network, prune)
-    shares = _shares_to_go(network, limits)
+    channels, price, limits = prune.channels, make_price(network, prune), channel_limits(network, prune)
+    shares = {name: 1 - limit / now for name, (limit, now) in limits.items()}
+    limits = {name: limit for name, (limit, _) in limits.items()}
     final = max(shares.values(), default=prune.final_sparsity)
     seed = 0 if recipe is None else recipe.train.seed
     criteria = Criteria(
-        importance=_importance(network, channels, limits, faces),
-        ranking=channels.ranking,
-        round_to=channels.round_to,
+        importance=_importance(network, prune, limits, faces),
+        ranking=_ranking(prune),
+        round_to=_round_to(prune),
         min_channels=channels.min_channels,
         ignored=channels.ignored,
         seed=seed,
+        price=price,
     )
     if channels.grow:
         assert prune.end_epoch is not None
@@ -159,17 +162,36 @@ def _channel_pruner(
     return KeepingZeros(network, ChannelPruner(network, example_input(), schedule, criteria, measure, batches))
 
 
+def _ranking(prune: PruneConfig) -> str:
+    """--ranking, or what suits the target."""
+    timed = prune.target_cycles is not None or prune.target_ms is not None
+    return prune.channels.ranking or ("knapsack" if timed else "local")
+
+
+def _round_to(prune: PruneConfig) -> int:
+    """--round-to, or as many channels as the target's kernels take at a time."""
+    if prune.channels.round_to is not None:
+        return prune.channels.round_to
+    if prune.target_board is not None:
+        return 8 if find_board(prune.target_board).is_linux else 4
+    return 4 if prune.target_cycles is not None else 8 if prune.target_ms is not None else 1
+
+
 def _importance(
-    network: HeadPoseNet, channels: ChannelConfig, limits: dict[str, int], faces: Faces | None
+    network: HeadPoseNet, prune: PruneConfig, limits: dict[str, int], faces: Faces | None
 ) -> str | Importance:
     """A name that `pruning` knows, or what looks at faces."""
+    channels = prune.channels
     if channels.importance not in ("attention", "sensitivity"):
         return channels.importance
     if faces is None:
         raise ConfigError(f"--importance {channels.importance} looks at faces, and none were given")
     if channels.importance == "attention":
         return AttentionImportance(network, some_crops(faces))
-    return SensitivityImportance(network, some_crops(faces, LOOKED_AT_FOR_SENSITIVITY), limits)
+    crops = some_crops(faces, LOOKED_AT_FOR_SENSITIVITY)
+    if _ranking(prune) == "knapsack":  # weighs by costs itself
+        return SensitivityImportance(network, crops)
+    return SensitivityImportance(network, crops, limits, make_price(network, prune))
 
 
 def training_batches(faces: Faces, recipe: Recipe) -> Iterator[Tensor]:
@@ -200,33 +222,45 @@ def check_network(network: HeadPoseNet, prune: PruneConfig) -> None:
         raise ConfigError(str(error)) from error
 
 
-def channel_limits(network: HeadPoseNet, prune: PruneConfig) -> dict[str, int]:
-    """What the config's target allows, by what is counted (params, macs, int8_bytes); empty where it has no target.
+def channel_limits(network: HeadPoseNet, prune: PruneConfig) -> dict[str, tuple[int, int]]:
+    """What the config's target allows, and what the network has now: params, macs, int8_bytes, or latency.
 
-    Limits that the network meets already are left out.
+    Empty where it has no target. Limits that the network meets already are left out.
 
     Raises:
         ConfigError: if it meets all of them.
     """
-    now = stats(network, example_input())
     if prune.target_board is not None:
-        limits = planned_limits(find_board(prune.target_board))
+        limits: dict[str, float] = dict(planned_limits(find_board(prune.target_board)))
         flag = f"--target-board {prune.target_board}"
     else:
         targets = {measure: getattr(prune, f"target_{measure}") for measure in TARGETS}
         limits = {measure: target for measure, target in targets.items() if target is not None}
         flag = " ".join(f"--target-{name.replace('_', '-')} {limit:,}" for name, limit in limits.items())
-    wanting = {name: limit for name, limit in limits.items() if limit < getattr(now, name)}
-    if limits and not wanting:
-        has = ", ".join(f"{getattr(now, name):,} {name} of {limit:,}" for name, limit in limits.items())
-        raise ConfigError(f"{flag} is met by the net as it is ({has}); nothing to prune")
-    return wanting
+    if not limits:
+        return {}
+    has = {name: _has(network, prune, name) for name in limits}
+    wanting = {name: (limit, has[name]) for name, limit in limits.items() if limit < has[name]}
+    if not wanting:
+        texts = ", ".join(f"{has[name]:,.6g} {name} of {limit:,}" for name, limit in limits.items())
+        raise ConfigError(f"{flag} is met by the net as it is ({texts}); nothing to prune")
+    return dict(_in_units(name, *numbers) for name, numbers in wanting.items())
 
 
-def _shares_to_go(network: HeadPoseNet, limits: dict[str, int]) -> dict[str, float]:
-    """The share of what the network has that must go, for each limit."""
-    now = stats(network, example_input())
-    return {name: 1 - limit / getattr(now, name) for name, limit in limits.items()}
+def _has(network: HeadPoseNet, prune: PruneConfig, measure: str) -> float:
+    """What the network has of a target's measure now."""
+    price = make_price(network, prune)
+    if price is None:
+        return getattr(stats(network, example_input()), measure)
+    latency = network_latency(network, price)
+    return latency / NS_PER_MS if measure == "ms" else latency
+
+
+def _in_units(measure: str, limit: float, now: float) -> tuple[str, tuple[int, int]]:
+    """A limit and what there is now, by the name and in the unit in which `pruning` counts it."""
+    scale = NS_PER_MS if measure == "ms" else 1
+    name = "latency" if measure in ("cycles", "ms") else measure
+    return name, (int(limit * scale), round(now * scale))
 
 
 def drop_least_blocks(network: HeadPoseNet, faces: Faces, count: int) -> list[str]:

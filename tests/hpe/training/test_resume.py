@@ -71,6 +71,7 @@ CASES = {
     "channels by gradients, raw weights": (prune("channel", channels=ChannelConfig("taylor", "global")), RAW, "dense"),
     "random channels": (prune("channel", channels=ChannelConfig("random", "global")), ONECYCLE, "dense"),
     "channels of a masked run": (prune("channel", final_sparsity=0.3), ONECYCLE, "masked"),
+    "channels to cycles": (prune("channel", target_cycles=6_000_000), ONECYCLE, "dense"),
     "growing": (prune("channel", channels=ChannelConfig(grow=True)), ONECYCLE, "dense"),
     "blocks of a masked run": (prune("block"), PLATEAU, "masked"),
     "rounding": (tune(qat=True), ONECYCLE, "dense"),
