@@ -111,21 +111,6 @@ def pack_dense(weights: np.ndarray) -> np.ndarray:
     return (256 * second + first).astype("<i2").ravel().view(np.int8)
 
 
-def pack_sparse(weights: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """int8 (outputs, inputs) -> (entries as uint8 pairs or uint32, entries of each output); at least one an output."""
-    counts, entries = [], []
-    for row in weights:
-        at = np.flatnonzero(row)
-        at = at if at.size else np.zeros(1, np.int64)
-        counts.append(at.size)
-        if kind == "sparse2":
-            entries.append(np.stack([row[at].view(np.uint8), at.astype(np.uint8)], axis=1).ravel())
-        else:
-            values = row[at].astype(np.int16).view(np.uint16).astype(np.uint32)
-            entries.append(values | at.astype(np.uint32) << 20)
-    return np.concatenate(entries), np.array(counts, np.uint16)
-
-
 def pack_depthwise(op: Depthwise) -> np.ndarray:
     """int8 (size, size, channels) -> [channel][kernel row][8 bytes]: see kernels/README.md.
 

@@ -11,6 +11,7 @@ from export.compiler import fast
 from export.compiler.choose import choose, instructions
 from export.compiler.graph import Block, Conv, Depthwise, Graph, Rescaling
 from export.compiler.lower import add_struct
+from export.compiler.sparse_weights import pack_sparse
 from export.compiler.step import Step, Struct, Table
 
 _ANYWHERE = -(1 << 30)
@@ -38,7 +39,7 @@ class _Draft:
 
 @dataclass
 class _Kinds:
-    """dense, sparse2 or sparse4 for each convolution; empty: the block has none."""
+    """dense, sparse3 or sparse4 for each convolution; empty: the block has none."""
 
     expand: str = ""
     project: str = ""
@@ -243,10 +244,11 @@ def _weights(draft: _Draft, op: Conv, stage: str, kind: str) -> None:
         draft.tables.append(Table("int8_t", f"{tag}_weights", fast.pack_dense(matrix), words=True))
         fields["weights"] = f"{tag}_weights"
     else:
-        entries, counts = fast.pack_sparse(matrix, kind)
-        item = "uint8_t" if kind == "sparse2" else "uint32_t"
-        draft.tables += [Table(item, f"{tag}_entries", entries), Table("uint16_t", f"{tag}_counts", counts)]
-        fields |= {"entries": f"{tag}_entries", "counts": f"{tag}_counts"}
+        entries, counts = pack_sparse(matrix, kind)
+        draft.tables.append(Table(f"{entries.dtype}_t", f"{tag}_entries", entries))
+        fields |= {"entries": f"{tag}_entries", "counts": f"{tag}_counts" if counts.size else 0}
+        if counts.size:
+            draft.tables.append(Table("uint16_t", f"{tag}_counts", counts))
     draft.tables.append(channels)
     draft.structs.append(Struct("dense_t" if kind == "dense" else "sparse_t", tag, fields))
     draft.fields[stage] = f"&{tag}"
