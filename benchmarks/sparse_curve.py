@@ -3,8 +3,8 @@
     python benchmarks/sparse_curve.py b0-nano --out benchmarks/results
 
 Layers: shapes of the network's own 1x1 convolutions, with random weights of which a random share is zero; the dense
-kernel against both sparse ones (two entries in 3 bytes, an entry in 4), widening of the input image included. Network: in each
-1x1 convolution the weights of least magnitude are set to zero, and the compiler chooses a kernel for each layer.
+kernel against both sparse ones (two entries in 3 bytes, an entry in 4), widening of the input image included. Network:
+in each 1x1 convolution the weights of least magnitude are set to zero; the compiler chooses a kernel for each layer.
 Instructions are exact; they do not depend on the values.
 """
 
@@ -205,8 +205,8 @@ def markdown(name: str, layers: list[dict[str, Any]], network: list[dict[str, An
         f"# Zeros against time and flash on a Cortex-M4\n\n`python benchmarks/sparse_curve.py {name.split('.')[0]}`: "
         f"qemu-system-arm mps2-an386, gcc -O2, instructions (not cycles); commit {facts['commit']}. Weights random, "
         "seed 0; the network's zeros are its weights of least magnitude, not retrained.\n\n"
-        "## 1x1 layers\n\nCost and flash: the sparse kernel with two entries in 3 bytes, as a share of the dense one's; flash "
-        f"with {RECORD_BYTES} bytes of constants per output channel.\n\n{table}\n\n"
+        "## 1x1 layers\n\nCost and flash: the sparse kernel with two entries in 3 bytes, as a share of the dense "
+        f"one's; flash with {RECORD_BYTES} bytes of constants per output channel.\n\n{table}\n\n"
         f"## {name}\n\nZeros in each 1x1 convolution; the compiler chooses a kernel for each layer; flash is code "
         f"and constants.\n\n{second}\n"
     )
@@ -225,7 +225,10 @@ def plot(layers: list[dict[str, Any]], network: list[dict[str, Any]], path: Path
         left.plot(zeros, cost["sparse3"] / cost["dense"], marker=".", label=what)
     left.axhline(1, color="#808890", linewidth=1)
     left.set(
-        xlabel="zeros (%)", ylabel="instructions, sparse / dense", ylim=(0, 1.9), title="1x1 layers, two entries in 3 bytes"
+        xlabel="zeros (%)",
+        ylabel="instructions, sparse / dense",
+        ylim=(0, 1.9),
+        title="1x1 layers, two entries in 3 bytes",
     )
     left.legend(frameon=False, fontsize=8)
     right.plot(zeros, [row["instructions"] / 1e6 for row in network], marker=".", color="#2f6f9f")

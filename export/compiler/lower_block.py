@@ -279,7 +279,7 @@ def _depthwise(draft: _Draft, op: Depthwise, driver: str) -> None:
     fields: dict[str, str | int] = {"weights": f"{tag}_weights", "channels": f"{tag}_channels"}
     fields |= {"count": op.weights.shape[2], "zero_point": op.zero_point}
     if driver == "block_map4":
-        weights, kind = fast.pack_map4(graph, op), "map4_t"
+        weights, kind = fast.pack_map4(op), "map4_t"
     else:
         weights, kind = fast.pack_depthwise(op), "depthwise_t"
         fields |= {"width": graph.tensors[op.output].image[1], "row_stride": draft.fields["row_stride"]}

@@ -67,15 +67,14 @@ def random_channels(rng: np.random.Generator, count: int, inputs: int) -> tuple[
 
 
 def pack_depthwise(weights: np.ndarray, stride: int, pad_left: int) -> np.ndarray:
-    """int8 (channels, size, size) -> the 8 bytes a kernel row that depthwise reads: int16 doubled, or int8."""
-    size = weights.shape[1]
+    """int8 (channels, size, size) -> what depthwise reads: four int16 a kernel row, doubled, or five int8."""
     ahead = pad_left % 2
-    taps = np.pad(weights, ((0, 0), (0, 0), (ahead, 3 - ahead)))  # zeros around
-    if size == 3:
+    if weights.shape[1] == 3:
+        taps = np.pad(weights, ((0, 0), (0, 0), (ahead, 3 - ahead)))  # zeros around
         order = [0, 1, 2, 3] if stride == 2 else [ahead, ahead + 1, ahead + 1, ahead + 2]
         return (2 * taps[:, :, order]).astype(np.int16)
-    pairs = [0, 2, 1, 3, 4, 6, 5, 7] if stride == 2 else [ahead + k for k in (0, 2, 1, 3, 1, 3, 2, 4)]
-    return taps[:, :, pairs].astype(np.int8)
+    order = [1, 3, 2, 4, 0] if stride == 2 and ahead else [0, 2, 1, 3, 4]
+    return weights[:, :, order].astype(np.int8)
 
 
 def row_stride(width: int, outputs: int, size: int, stride: int, pad_left: int) -> int:
