@@ -93,6 +93,16 @@ def is_fast_depthwise(graph: Graph, op: Depthwise) -> bool:
     return depthwise_rescaling(graph, op) is not None
 
 
+def depthwise_core(op: Depthwise) -> str:
+    """The piece of kernels/dsp/depthwise.c that takes it."""
+    size, stride, odd = op.weights.shape[0], op.stride[0], op.pad[1] % 2
+    if size == 5 and stride == 1 and odd:
+        return "DEPTHWISE_RARE"
+    return f"DEPTHWISE_{size}_{stride}" + (
+        "_ODD" if size == 5 and odd else "_EVEN" if (size, stride, odd) == (3, 1, 0) else ""
+    )
+
+
 def row_stride(width_in: int, width_out: int, op: Depthwise) -> int:
     """Halfwords from channel to channel in the layout `rows`; see kernels/README.md."""
     written = 2 + -(-width_in // 4) * 4

@@ -10,7 +10,7 @@ import numpy as np
 from export.compiler import fast
 from export.compiler.choose import choose, instructions
 from export.compiler.graph import Block, Conv, Depthwise, Graph, Rescaling
-from export.compiler.lower import add_struct
+from export.compiler.lower import add_piece, add_struct
 from export.compiler.sparse_weights import pack_sparse
 from export.compiler.step import Step, Struct, Table
 
@@ -31,6 +31,11 @@ class _Draft:
     tables: list[Table] = field(default_factory=list)
     structs: list[Struct] = field(default_factory=list)
     functions: set[str] = field(default_factory=set)
+    pieces: set[str] = field(default_factory=set)
+
+    def need(self, piece: str, zero_point: int) -> None:
+        """An ending: where the zero point is -128, the one that clamps negative results to it."""
+        self.pieces.add(piece + ("_POSITIVE" if zero_point == -128 else ""))
 
     def use(self, stage: str, function: str) -> None:
         self.fields[stage] = function
@@ -68,6 +73,7 @@ def lower_block(graph: Graph, block: Block, tag: str, sparse: bool = True) -> St
         block.output,
         call,
         draft.functions,
+        draft.pieces,
         draft.tables,
         draft.structs,
         scratch=2 * sizes,
@@ -216,6 +222,7 @@ def _tail(draft: _Draft) -> None:
         names.append("lookup")
     if block.add is not None:
         draft.structs.append(add_struct(draft.graph, block.add, f"{tag}_add"))
+        draft.pieces.add(add_piece(draft.graph, block.add))
         draft.fields["add"] = f"&{tag}_add"
         names.append("add")
     if names:
@@ -240,6 +247,8 @@ def _weights(draft: _Draft, op: Conv, stage: str, kind: str) -> None:
     channels = _channels(f"{tag}_channels", fast.folded_bias(op, source.zero_point), *rescaling)
     fields: dict[str, str | int] = {"channels": channels.name, "inputs": matrix.shape[1], "outputs": len(matrix)}
     fields["zero_point"] = op.zero_point
+    unit = "DENSE" if kind == "dense" else "SPARSE"
+    draft.need(f"{unit}_ROWS" if stage == "expand" else f"{unit}_IMAGE", op.zero_point)
     if kind == "dense":
         draft.tables.append(Table("int8_t", f"{tag}_weights", fast.pack_dense(matrix), words=True))
         fields["weights"] = f"{tag}_weights"
@@ -284,6 +293,8 @@ def _depthwise(draft: _Draft, op: Depthwise, driver: str) -> None:
         weights, kind = fast.pack_depthwise(op), "depthwise_t"
         fields |= {"width": graph.tensors[op.output].image[1], "row_stride": draft.fields["row_stride"]}
         fields |= {"size": op.weights.shape[0], "stride": op.stride[0], "pad_left": op.pad[1]}
+        draft.need("DEPTHWISE_STRIPS" if driver == "block_strips" else "DEPTHWISE_TILES", op.zero_point)
+        draft.pieces.add(fast.depthwise_core(op))
     draft.tables.append(Table(f"{weights.dtype}_t", f"{tag}_weights", weights, words=True))
     draft.structs.append(Struct(kind, tag, fields))
     draft.fields["depthwise"] = f"&{tag}"

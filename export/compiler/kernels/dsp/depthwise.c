@@ -16,6 +16,41 @@
    What does not fit into registers is on the stack, in the order of depthwise_frame_t. */
 #include "../depthwise.h"
 
+/* Cores (size, stride, where the first tap is) and endings, see KEEP. DEPTHWISE_RARE: depthwise_row. */
+#ifndef DEPTHWISE_3_1
+#define DEPTHWISE_3_1 1
+#endif
+#ifndef DEPTHWISE_3_1_EVEN
+#define DEPTHWISE_3_1_EVEN 1
+#endif
+#ifndef DEPTHWISE_3_2
+#define DEPTHWISE_3_2 1
+#endif
+#ifndef DEPTHWISE_5_1
+#define DEPTHWISE_5_1 1
+#endif
+#ifndef DEPTHWISE_5_2
+#define DEPTHWISE_5_2 1
+#endif
+#ifndef DEPTHWISE_5_2_ODD
+#define DEPTHWISE_5_2_ODD 1
+#endif
+#ifndef DEPTHWISE_RARE
+#define DEPTHWISE_RARE 1
+#endif
+#ifndef DEPTHWISE_TILES
+#define DEPTHWISE_TILES 1
+#endif
+#ifndef DEPTHWISE_STRIPS
+#define DEPTHWISE_STRIPS 1
+#endif
+#ifndef DEPTHWISE_TILES_POSITIVE
+#define DEPTHWISE_TILES_POSITIVE 1
+#endif
+#ifndef DEPTHWISE_STRIPS_POSITIVE
+#define DEPTHWISE_STRIPS_POSITIVE 1
+#endif
+
 static inline int32_t depthwise_high(int32_t sum, int32_t multiplier, int32_t addend) {
     int32_t result;
     __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(sum), "r"(multiplier), "r"(addend));
@@ -232,6 +267,8 @@ typedef struct {
     "  add r8, r8, r6\n"                                                                                               \
     DW_NEXT_GROUP
 
+#define DW_NO_CORES "  .word 0, 0, 0, 0, 0\n"
+
 ASSEMBLY void depthwise_run(const depthwise_frame_t *frame __attribute__((unused))) {
     __asm__ volatile(
         "  push {r4-r11, lr}\n"
@@ -286,64 +323,72 @@ ASSEMBLY void depthwise_run(const depthwise_frame_t *frame __attribute__((unused
         "  strd r8, r9, [sp, #12]\n"
         "  ldr pc, [sp]\n"
         "  .balign 4\n"
-        "6: .word 11f - 6b + 1, 12f - 6b + 1, 13f - 6b + 1, 0, 0, 21f - 6b + 1, 22f - 6b + 1, 23f - 6b + 1, 0, 0\n"
-        "  .word 31f - 6b + 1, 32f - 6b + 1, 33f - 6b + 1, 34f - 6b + 1, 35f - 6b + 1\n"
-        "  .word 41f - 6b + 1, 42f - 6b + 1, 43f - 6b + 1, 44f - 6b + 1, 45f - 6b + 1\n"
-        "  .word 61f - 6b + 1, 62f - 6b + 1, 63f - 6b + 1, 0, 0\n"
-        "  .word 71f - 6b + 1, 72f - 6b + 1, 73f - 6b + 1, 74f - 6b + 1, 75f - 6b + 1\n"
+        "6:\n"
+        WITH(DEPTHWISE_3_1, "  .word 11f - 6b + 1, 12f - 6b + 1, 13f - 6b + 1, 0, 0\n", DW_NO_CORES)
+        WITH(DEPTHWISE_3_2, "  .word 21f - 6b + 1, 22f - 6b + 1, 23f - 6b + 1, 0, 0\n", DW_NO_CORES)
+        WITH(DEPTHWISE_5_1, "  .word 31f - 6b + 1, 32f - 6b + 1, 33f - 6b + 1, 34f - 6b + 1, 35f - 6b + 1\n", DW_NO_CORES)
+        WITH(DEPTHWISE_5_2, "  .word 41f - 6b + 1, 42f - 6b + 1, 43f - 6b + 1, 44f - 6b + 1, 45f - 6b + 1\n", DW_NO_CORES)
+        WITH(DEPTHWISE_3_1_EVEN, "  .word 61f - 6b + 1, 62f - 6b + 1, 63f - 6b + 1, 0, 0\n", DW_NO_CORES)
+        WITH(DEPTHWISE_5_2_ODD, "  .word 71f - 6b + 1, 72f - 6b + 1, 73f - 6b + 1, 74f - 6b + 1, 75f - 6b + 1\n", DW_NO_CORES)
         "7: .word 51f - 7b + 1, 52f - 7b + 1, 53f - 7b + 1, 54f - 7b + 1\n");
     /* Size 3: the first row that is taken starts the sums from the bias. */
-    __asm__ volatile(
-        "11:\n" DW_BIAS DW_ROW_3_1("r10", "0", "r0", "r0", "r0", "r0") DW_ENDING
-        "12:\n" DW_BIAS DW_ROW_3_1("r11", "8", "r0", "r0", "r0", "r0") "  b 14f\n"
-        "13:\n" DW_BIAS DW_ROW_3_1("r12", "16", "r0", "r0", "r0", "r0") DW_ROW_3_1("r11", "8", "r0", "r1", "r2", "r3")
-        "14:\n" DW_ROW_3_1("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING);
-    __asm__ volatile(
-        "21:\n" DW_BIAS DW_ROW_3_2("r10", "0", "r0", "r0", "r0", "r0") DW_ENDING
-        "22:\n" DW_BIAS DW_ROW_3_2("r11", "8", "r0", "r0", "r0", "r0") "  b 24f\n"
-        "23:\n" DW_BIAS DW_ROW_3_2("r12", "16", "r0", "r0", "r0", "r0") DW_ROW_3_2("r11", "8", "r0", "r1", "r2", "r3")
-        "24:\n" DW_ROW_3_2("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING);
-    __asm__ volatile(
-        "61:\n" DW_BIAS DW_ROW_3_1_EVEN("r10", "0", "r0", "r0", "r0", "r0") DW_ENDING
-        "62:\n" DW_BIAS DW_ROW_3_1_EVEN("r11", "8", "r0", "r0", "r0", "r0") "  b 64f\n"
-        "63:\n" DW_BIAS DW_ROW_3_1_EVEN("r12", "16", "r0", "r0", "r0", "r0") DW_ROW_3_1_EVEN("r11", "8", "r0", "r1", "r2", "r3")
-        "64:\n" DW_ROW_3_1_EVEN("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING);
+    __asm__ volatile(KEEP(
+        DEPTHWISE_3_1,
+            "11:\n" DW_BIAS DW_ROW_3_1("r10", "0", "r0", "r0", "r0", "r0") DW_ENDING
+            "12:\n" DW_BIAS DW_ROW_3_1("r11", "8", "r0", "r0", "r0", "r0") "  b 14f\n"
+            "13:\n" DW_BIAS DW_ROW_3_1("r12", "16", "r0", "r0", "r0", "r0") DW_ROW_3_1("r11", "8", "r0", "r1", "r2", "r3")
+            "14:\n" DW_ROW_3_1("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING));
+    __asm__ volatile(KEEP(
+        DEPTHWISE_3_2,
+            "21:\n" DW_BIAS DW_ROW_3_2("r10", "0", "r0", "r0", "r0", "r0") DW_ENDING
+            "22:\n" DW_BIAS DW_ROW_3_2("r11", "8", "r0", "r0", "r0", "r0") "  b 24f\n"
+            "23:\n" DW_BIAS DW_ROW_3_2("r12", "16", "r0", "r0", "r0", "r0") DW_ROW_3_2("r11", "8", "r0", "r1", "r2", "r3")
+            "24:\n" DW_ROW_3_2("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING));
+    __asm__ volatile(KEEP(
+        DEPTHWISE_3_1_EVEN,
+            "61:\n" DW_BIAS DW_ROW_3_1_EVEN("r10", "0", "r0", "r0", "r0", "r0") DW_ENDING
+            "62:\n" DW_BIAS DW_ROW_3_1_EVEN("r11", "8", "r0", "r0", "r0", "r0") "  b 64f\n"
+            "63:\n" DW_BIAS DW_ROW_3_1_EVEN("r12", "16", "r0", "r0", "r0", "r0") DW_ROW_3_1_EVEN("r11", "8", "r0", "r1", "r2", "r3")
+            "64:\n" DW_ROW_3_1_EVEN("r10", "0", "r0", "r1", "r2", "r3") DW_ENDING));
     /* Size 5: from the last row that is inside the image to the first. */
+    __asm__ volatile(KEEP(
+        DEPTHWISE_5_1,
+            "31:\n" DW_BIASES "  b 36f\n"
+            "32:\n" DW_BIASES "  b 37f\n"
+            "33:\n" DW_BIASES "  b 38f\n"
+            "34:\n" DW_BIASES "  b 39f\n"
+            "35:\n" DW_BIASES DW_ROW_5_1("92", "20", "24")
+            "39:\n" DW_ROW_5_1("88", "15", "19")
+            "38:\n" DW_ROW_5_1("84", "10", "14")
+            "37:\n" DW_ROW_5_1("80", "5", "9")
+            "36:\n" DW_ROW_5_1("76", "0", "4") "  add r10, r10, #8\n" DW_DOUBLE DW_ENDING));
+    __asm__ volatile(KEEP(
+        DEPTHWISE_5_2,
+            "41:\n" DW_BIASES "  b 46f\n"
+            "42:\n" DW_BIASES "  b 47f\n"
+            "43:\n" DW_BIASES "  b 48f\n"
+            "44:\n" DW_BIASES "  b 49f\n"
+            "45:\n" DW_BIASES DW_ROW_5_2("92", "20", "24")
+            "49:\n" DW_ROW_5_2("88", "15", "19")
+            "48:\n" DW_ROW_5_2("84", "10", "14")
+            "47:\n" DW_ROW_5_2("80", "5", "9")
+            "46:\n" DW_ROW_5_2("76", "0", "4") "  add r10, r10, #16\n" DW_DOUBLE DW_ENDING));
+    __asm__ volatile(KEEP(
+        DEPTHWISE_5_2_ODD,
+            "71:\n" DW_BIASES "  b 76f\n"
+            "72:\n" DW_BIASES "  b 77f\n"
+            "73:\n" DW_BIASES "  b 78f\n"
+            "74:\n" DW_BIASES "  b 79f\n"
+            "75:\n" DW_BIASES DW_ROW_5_2_ODD("92", "20", "24")
+            "79:\n" DW_ROW_5_2_ODD("88", "15", "19")
+            "78:\n" DW_ROW_5_2_ODD("84", "10", "14")
+            "77:\n" DW_ROW_5_2_ODD("80", "5", "9")
+            "76:\n" DW_ROW_5_2_ODD("76", "0", "4") "  add r10, r10, #16\n" DW_DOUBLE DW_ENDING));
     __asm__ volatile(
-        "31:\n" DW_BIASES "  b 36f\n"
-        "32:\n" DW_BIASES "  b 37f\n"
-        "33:\n" DW_BIASES "  b 38f\n"
-        "34:\n" DW_BIASES "  b 39f\n"
-        "35:\n" DW_BIASES DW_ROW_5_1("92", "20", "24")
-        "39:\n" DW_ROW_5_1("88", "15", "19")
-        "38:\n" DW_ROW_5_1("84", "10", "14")
-        "37:\n" DW_ROW_5_1("80", "5", "9")
-        "36:\n" DW_ROW_5_1("76", "0", "4") "  add r10, r10, #8\n" DW_DOUBLE DW_ENDING);
-    __asm__ volatile(
-        "41:\n" DW_BIASES "  b 46f\n"
-        "42:\n" DW_BIASES "  b 47f\n"
-        "43:\n" DW_BIASES "  b 48f\n"
-        "44:\n" DW_BIASES "  b 49f\n"
-        "45:\n" DW_BIASES DW_ROW_5_2("92", "20", "24")
-        "49:\n" DW_ROW_5_2("88", "15", "19")
-        "48:\n" DW_ROW_5_2("84", "10", "14")
-        "47:\n" DW_ROW_5_2("80", "5", "9")
-        "46:\n" DW_ROW_5_2("76", "0", "4") "  add r10, r10, #16\n" DW_DOUBLE DW_ENDING);
-    __asm__ volatile(
-        "71:\n" DW_BIASES "  b 76f\n"
-        "72:\n" DW_BIASES "  b 77f\n"
-        "73:\n" DW_BIASES "  b 78f\n"
-        "74:\n" DW_BIASES "  b 79f\n"
-        "75:\n" DW_BIASES DW_ROW_5_2_ODD("92", "20", "24")
-        "79:\n" DW_ROW_5_2_ODD("88", "15", "19")
-        "78:\n" DW_ROW_5_2_ODD("84", "10", "14")
-        "77:\n" DW_ROW_5_2_ODD("80", "5", "9")
-        "76:\n" DW_ROW_5_2_ODD("76", "0", "4") "  add r10, r10, #16\n" DW_DOUBLE DW_ENDING);
-    __asm__ volatile(
-        "51:\n" DW_FOUR(DW_ROUND) DW_TO_TILE
-        "52:\n" DW_FOUR(DW_ROUND) DW_TO_STRIP
-        "53:\n" DW_FOUR(DW_ROUND_POSITIVE) DW_TO_TILE
-        "54:\n" DW_FOUR(DW_ROUND_POSITIVE) DW_TO_STRIP
+        "51:\n" KEEP(DEPTHWISE_TILES, DW_FOUR(DW_ROUND) DW_TO_TILE)
+        "52:\n" KEEP(DEPTHWISE_STRIPS, DW_FOUR(DW_ROUND) DW_TO_STRIP)
+        "53:\n" KEEP(DEPTHWISE_TILES_POSITIVE, DW_FOUR(DW_ROUND_POSITIVE) DW_TO_TILE)
+        "54:\n" KEEP(DEPTHWISE_STRIPS_POSITIVE, DW_FOUR(DW_ROUND_POSITIVE) DW_TO_STRIP)
         "9: add sp, sp, #108\n"
         "  pop {r4-r11, pc}\n");
 }
@@ -352,7 +397,7 @@ static inline void depthwise_fast(const depthwise_t *p, const int16_t *const *ro
                                   const depthwise_out_t *to) {
     const int start = (ROW_LEAD - p->pad_left) & ~1, groups = (p->width + 3) / 4;
     const int even = p->stride == 1 && p->pad_left % 2 == 0;
-    int rare = p->size == 5 && p->stride == 1 && !even;
+    int rare = DEPTHWISE_RARE && p->size == 5 && p->stride == 1 && !even;
 #ifdef DEPTHWISE_IN_C
     rare = 1;
 #endif

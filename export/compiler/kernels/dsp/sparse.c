@@ -15,6 +15,20 @@
    takes 40 to 55 % more instructions. */
 #include "../sparse.h"
 
+/* The endings, see KEEP. */
+#ifndef SPARSE_IMAGE
+#define SPARSE_IMAGE 1
+#endif
+#ifndef SPARSE_ROWS
+#define SPARSE_ROWS 1
+#endif
+#ifndef SPARSE_IMAGE_POSITIVE
+#define SPARSE_IMAGE_POSITIVE 1
+#endif
+#ifndef SPARSE_ROWS_POSITIVE
+#define SPARSE_ROWS_POSITIVE 1
+#endif
+
 typedef struct {
     const int16_t *strip;
     const void *entries; /* on the stack: the end of this output's entries */
@@ -220,20 +234,24 @@ typedef struct {
 /* In pieces, since ISO C promises strings of 4095 characters only. */
 #define SPARSE_RUN(sums)                                                                                               \
     __asm__ volatile(SPARSE_BEGIN);                                                                                    \
-    __asm__ volatile("1:\n" sums(SPARSE_FIRST_HIGH, SPARSE_HIGH) SPARSE_TABLE);                     \
-    __asm__ volatile("11:\n" SPARSE_ROUND_8(SPARSE_ROUND, "ssat") SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH)                   \
-                         SPARSE_NEXT("1b"));                                                                           \
-    __asm__ volatile("12:\n" SPARSE_ROUND_8(SPARSE_ROUND, "ssat")                                                      \
-                         SPARSE_TO_ROWS(SPARSE_CENTRE, SPARSE_ROWS_HIGH(SPARSE_CENTRE_HIGH)) SPARSE_NEXT("1b"));       \
-    __asm__ volatile("13:\n" SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "ssat") SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH)          \
-                         SPARSE_NEXT("1b"));                                                                           \
-    __asm__ volatile("14:\n" SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "usat") SPARSE_TO_ROWS("", SPARSE_ROWS_HIGH(""))    \
-                         SPARSE_NEXT("1b"));                                                                           \
-    __asm__ volatile("2:\n" sums("", SPARSE_NO_HIGH));                                                          \
-    __asm__ volatile("15:\n" SPARSE_ROUND_4(SPARSE_ROUND, "ssat") SPARSE_TO_IMAGE("") SPARSE_NEXT("2b"));              \
-    __asm__ volatile("16:\n" SPARSE_ROUND_4(SPARSE_ROUND, "ssat") SPARSE_TO_ROWS(SPARSE_CENTRE, "") SPARSE_NEXT("2b")); \
-    __asm__ volatile("17:\n" SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "ssat") SPARSE_TO_IMAGE("") SPARSE_NEXT("2b"));     \
-    __asm__ volatile("18:\n" SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "usat") SPARSE_TO_ROWS("", "") SPARSE_NEXT("2b"));  \
+    __asm__ volatile("1:\n" sums(SPARSE_FIRST_HIGH, SPARSE_HIGH) SPARSE_TABLE);                                        \
+    __asm__ volatile("11:\n" KEEP(SPARSE_IMAGE, SPARSE_ROUND_8(SPARSE_ROUND, "ssat")                                   \
+                                 SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH) SPARSE_NEXT("1b")));                               \
+    __asm__ volatile("12:\n" KEEP(SPARSE_ROWS, SPARSE_ROUND_8(SPARSE_ROUND, "ssat")                                    \
+                                 SPARSE_TO_ROWS(SPARSE_CENTRE, SPARSE_ROWS_HIGH(SPARSE_CENTRE_HIGH)) SPARSE_NEXT("1b")));\
+    __asm__ volatile("13:\n" KEEP(SPARSE_IMAGE_POSITIVE, SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "ssat")                 \
+                                 SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH) SPARSE_NEXT("1b")));                               \
+    __asm__ volatile("14:\n" KEEP(SPARSE_ROWS_POSITIVE, SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "usat")                  \
+                                 SPARSE_TO_ROWS("", SPARSE_ROWS_HIGH("")) SPARSE_NEXT("1b")));                         \
+    __asm__ volatile("2:\n" sums("", SPARSE_NO_HIGH));                                                                 \
+    __asm__ volatile("15:\n" KEEP(SPARSE_IMAGE, SPARSE_ROUND_4(SPARSE_ROUND, "ssat")                                   \
+                                 SPARSE_TO_IMAGE("") SPARSE_NEXT("2b")));                                              \
+    __asm__ volatile("16:\n" KEEP(SPARSE_ROWS, SPARSE_ROUND_4(SPARSE_ROUND, "ssat")                                    \
+                                 SPARSE_TO_ROWS(SPARSE_CENTRE, "") SPARSE_NEXT("2b")));                                \
+    __asm__ volatile("17:\n" KEEP(SPARSE_IMAGE_POSITIVE, SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "ssat")                 \
+                                 SPARSE_TO_IMAGE("") SPARSE_NEXT("2b")));                                              \
+    __asm__ volatile("18:\n" KEEP(SPARSE_ROWS_POSITIVE, SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "usat")                  \
+                                 SPARSE_TO_ROWS("", "") SPARSE_NEXT("2b")));                                           \
     __asm__ volatile(SPARSE_END)
 
 ASSEMBLY void sparse3_run(const sparse_frame_t *frame __attribute__((unused))) {
