@@ -13,7 +13,7 @@ from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input, load_model
 from hpe.model.preprocess import preprocess_torch
 from hpe.pose.crop import centre_crop
-from hpe.training.config import TARGETS, MaskConfig, PruneConfig, Recipe
+from hpe.training.config import TARGETS, PruneConfig, Recipe
 from hpe.training.latency import NS_PER_MS, make_price, network_latency
 from hpe.training.timing import settled
 from hpe.training.zeros import KeepingZeros, check_masked_parent, zero_share
