@@ -20,7 +20,7 @@ from export.micro.arena import plan_arena
 from export.micro.boards import BOARDS
 from export.micro.flatbuffer import ModelFileError, read_model
 from export.micro.footprint import Footprint, footprint
-from export.micro.sketch import write_arduino
+from export.micro.sketch import write_arduino, write_model_sketch
 from export.micro.tflm import micro_arena, run_micro
 from export.run.parity import (
     Deviation,
@@ -70,4 +70,5 @@ __all__ = [
     "run_micro",
     "write_arduino",
     "write_metadata",
+    "write_model_sketch",
 ]
