@@ -1,4 +1,4 @@
-// Image frames over a serial line: the model's input as RGB bytes, one sequence byte, and the CRC-32 of both (little
+// Frames over a serial line: the bytes of an input (of an image RGB), one sequence byte, and the CRC-32 of both (little
 // endian), in COBS (consistent overhead byte stuffing, Cheshire & Baker 1999): a zero byte stands between frames and
 // nowhere inside one, so that the next frame is found again whatever was lost.
 #ifndef SKETCH_FRAME_PARSER_H_
