@@ -21,7 +21,7 @@ from export.micro.arena import plan_arena
 from export.micro.boards import BOARDS
 from export.micro.flatbuffer import ModelFileError, read_model
 from export.micro.footprint import Footprint, footprint
-from export.micro.sketch import write_arduino
+from export.micro.sketch import write_arduino, write_model_sketch
 from export.micro.tflm import micro_arena, run_micro
 from export.run.parity import (
     Deviation,
@@ -75,4 +75,5 @@ __all__ = [
     "sparse_speed",
     "write_arduino",
     "write_metadata",
+    "write_model_sketch",
 ]

@@ -128,7 +128,7 @@ def test_least_shares_for_a_microcontroller_are_those_of_the_compilers_cost_mode
 
     def sparse_over_dense(share: float) -> float:
         layer = Layer(inputs, outputs, round(inputs * outputs * (1 - share)), True, False)
-        return run_instructions(layer, "sparse2", pixels) / run_instructions(layer, "dense", pixels)
+        return run_instructions(layer, "sparse3", pixels) / run_instructions(layer, "dense", pixels)
 
     assert sparse_over_dense(least) < 1.02
     assert sparse_over_dense(least - 0.1) > 1
