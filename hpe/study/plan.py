@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from export.process import command
 from hpe.io.configs import from_dict, to_dict
 from hpe.io.environment import commit
 from hpe.io.errors import ConfigError, FileError
@@ -171,17 +172,9 @@ def measure_speed(plan: Plan, threads: int) -> dict[str, float]:
     """Images a second that training reaches here, images an epoch, and parameters; in a process of its own."""
     settings = to_dict(plan.runs[0].settings)
     done = subprocess.run(
-        [sys.executable, "-m", "hpe.study.speed", str(threads)],
-        input=_json(settings), capture_output=True, text=True, check=False,
+        command(Path(__file__).with_name("speed.py"), str(threads)),
+        input=json.dumps(settings), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise StudyError(f"{plan.name}: the first run cannot start: {done.stderr.strip().splitlines()[-1]}")
-    import json
-
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value)
