@@ -55,7 +55,7 @@ def _last(s: Settings) -> tuple[str, float] | None:
 
 
 def _late(s: Settings) -> tuple[str, float] | None:
-    return (f"{s[0]} {s[2]:.1%}", s[3]) if s[1] == 0 and s[2] > HALF and s[4] == 80 else None
+    return (f"{s[0][:5]}. {s[2] * 100:g} %", s[3]) if s[1] == 0 and s[2] > HALF and s[4] == 80 else None
 
 
 def _first(s: Settings) -> tuple[str, float] | None:
@@ -67,8 +67,8 @@ _SHARES = {0.0: "0 %", 50.0: "50 %", 75.0: "75 %", 87.5: "87.5 %"}
 FIGURES = [
     PaperFigure(2, "When should pruning begin?", "first epoch of pruning (50 %, until 80)", _begin, _EPOCHS),
     PaperFigure(3, "When should it end?", "last epoch of pruning (50 %, from 0)", _end, _EPOCHS),
-    PaperFigure(4, "Which window is best?", "epochs of pruning (50 %)", _window,
-                {float(i): f"{a}-{b}" for i, (a, b) in enumerate(WINDOWS)}, joined=False),
+    PaperFigure(4, "Which window is best?", "first and last epoch of pruning (50 %)", _window,
+                {float(i): f"{a}\n{b}" for i, (a, b) in enumerate(WINDOWS)}, joined=False),
     PaperFigure(5, "How much can be pruned?", "last sparsity (epochs 0 to 80)", _last, _SHARES),
     PaperFigure(6, "And begin later?", "first epoch of pruning (until 80)", _late, _EPOCHS),
     PaperFigure(7, "Start from a sparse network?", "first sparsity (polynomial, epochs 0 to 80)", _first, _SHARES),
@@ -102,6 +102,8 @@ def plot_question(figure: PaperFigure, grid: Sequence[PaperRow], ours: Mapping[S
         axis.set_xlim(min(places) - room, max(places) + room)
         _finish(axis, whose, bool(lines))
     axes[-1].set_xlabel(figure.axis, color=INK, fontsize=9)
+    if any("\n" in label for label in figure.ticks.values()):
+        drawing.subplots_adjust(bottom=0.13, hspace=0.27)
     legend(drawing, list(zip(*axes[0].get_legend_handles_labels(), strict=True)))
     return write_figure(drawing, path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpe.study.paper import PaperRow, Settings, contradictions, paper_noise, quantising_noise, read_grid
@@ -13,6 +13,7 @@ from hpe.study.report_claims import QUANTISE, PaperClaim, our_rows, paper_claims
 from hpe.study.report_document import Chapter, Drawing, Folded
 from hpe.study.report_rows import Groups, Row
 from hpe.study.report_tables import (
+    Table,
     best_table,
     boards_table,
     claims_table,
@@ -69,21 +70,29 @@ def data_chapters(data: Data, groups: Groups, out: Path, suffix: str) -> list[Ch
         chapters.append(Chapter(f"plots{suffix}", f"Error against cost{on}", [about, drawings]))
     claims = study_claims(data.rows, data.draws)
     if claims:
-        table = claims_table(claims)
+        table = _named(claims_table(claims), suffix)
         chapters.append(Chapter(f"comparisons{suffix}", f"What is better than what{on}", [_tested(data), table]))
-    items = [f"Data: {data.spec}" + (f", {data.faces} faces." if data.faces else "."), models_table(data.rows)]
-    items += [Folded(f"On {board}, by engine", boards_table(data.rows, board)) for board in boards]
+    items = [
+        f"Data: {data.spec}" + (f", {data.faces} faces." if data.faces else "."),
+        _named(models_table(data.rows), suffix),
+    ]
+    items += [Folded(f"On {board}, by engine", _named(boards_table(data.rows, board), suffix)) for board in boards]
     chapters.append(Chapter(f"models{suffix}", f"All models{on}", [*items, LEGEND]))
     return chapters
+
+
+def _named(table: Table, suffix: str) -> Table:
+    return replace(table, name=table.name + suffix)
 
 
 def _tested(data: Data) -> str:
     if data.draws is None:
         return "Poses were not noted face by face, so differences are not tested."
     return (
-        f"Errors of the int8 files. The interval holds 95 % of {DRAWS:,} draws of faces and of seeds (paired: both "
-        "rows get the same faces, and the same seeds where they have them); where it holds 0, the difference may be "
-        "chance. With one seed a row, it covers the choice of faces alone."
+        f"Errors of the int8 files. The interval holds 95 % of {DRAWS:,} draws of faces (a paired bootstrap: both rows "
+        "get the same ones) and of seeds (Student's t, paired where both rows have the same seeds); where it holds 0, "
+        "the difference may be chance. With n = 1 it covers the choice of faces alone: it compares two networks, not "
+        "two recipes, and another seed may turn it round."
     )
 
 
@@ -132,7 +141,8 @@ def _noise_texts(grid: Sequence[PaperRow], claims: Sequence[PaperClaim]) -> list
         f"best would seem {BEST_OF_TEN * noise.sd_deg:.2f} degrees better than their mean by chance alone.",
         f"Quantising costs {costs[0]:.2f} to {costs[-1]:.2f} degrees there; both files come from one network, so "
         f"training noise falls out, and what is left is {quantising.sd_deg:.3f} degrees.",
-        "Agrees: ours differ in the same direction, and the interval leaves out 0. Undecided here: it holds 0.",
+        "Agrees: ours differ in the same direction, and the interval leaves out 0. Undecided here: it holds 0. Where "
+        "ours were trained once (n = 1), two networks are compared, not two recipes.",
     ]
 
 

@@ -134,7 +134,7 @@ function explain(set, place, found) {
       : "It has the least error. Poses were not noted face by face, so nothing says how much of that is chance.");
   }
   const once = left.filter((entry) => entry.model.n === 1).length;
-  if (once) lines.push(`${once === left.length ? "All" : once} of these were trained once (n = 1): for them the spread over seeds is not known.`);
+  if (once) lines.push(`${once === left.length ? "All" : once} of these were trained once (n = 1): another seed may turn their order round.`);
   return { lines, pick };
 }
 
