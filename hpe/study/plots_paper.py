@@ -132,9 +132,10 @@ def _line(axis, points: Sequence[Point], look: tuple[str, str, str], name: str) 
     colour, marker, dashes = look
     x, y = [p[0] for p in points], [p[1] for p in points]
     axis.plot(x, y, color=colour, marker=marker, linestyle=dashes, label=name, markersize=5, linewidth=1.2)
-    for place, error, spread in points:
-        if spread is not None:
-            axis.errorbar([place], [error], yerr=[spread], color=colour, linewidth=1.0, capsize=2)
+    spreads = [(place, error, spread) for place, error, spread in points if spread is not None]
+    if spreads:
+        x, y, lengths = zip(*spreads, strict=True)
+        axis.errorbar(x, y, yerr=lengths, fmt="none", ecolor=colour, linewidth=1.0, capsize=2)
 
 
 def _finish(axis, whose: str, drawn: bool) -> None:

@@ -72,6 +72,10 @@ def plot_pareto(rows: Sequence[Row], path: Path, label: str, cost: Cost) -> str:
         front = pareto([p for row, p in mine if row["role"] != "control"])
         taken += _step(axis, front, color=style.colour, linestyle=style.dashes, linewidth=1.2, alpha=0.75, zorder=2)
         named += front
+        bars = [(x, y, sd) for row, (x, y, _) in mine if (sd := row[f"{ERROR}_sd"]) is not None]
+        if bars:
+            x, y, sd = zip(*bars, strict=True)
+            axis.errorbar(x, y, yerr=sd, fmt="none", ecolor=style.colour, linewidth=1.1, capsize=2.5, zorder=3)
         if mine:
             (handle,) = axis.plot([], [], style.marker, color=style.colour, markersize=6.5)
             entries.append((handle, style.title))
@@ -82,10 +86,8 @@ def plot_pareto(rows: Sequence[Row], path: Path, label: str, cost: Cost) -> str:
 
 
 def _point(axis, row: Row, x: float, name: str) -> tuple[float, float, str]:
-    """Draw one model with its spread; `name` is what the drawing calls it."""
-    style, y, sd = FAMILIES[family(row["family"])], row[ERROR], row[f"{ERROR}_sd"]
-    if sd is not None:
-        axis.errorbar([x], [y], yerr=[sd], color=style.colour, linewidth=1.1, capsize=2.5, zorder=3)
+    """Draw one model; `name` is what the drawing calls it."""
+    style, y = FAMILIES[family(row["family"])], row[ERROR]
     face = "none" if row["role"] == "control" else style.colour
     (drawn,) = axis.plot([x], [y], style.marker, color=style.colour, markerfacecolor=face, markersize=6.5,
                          markeredgewidth=1.3, zorder=4)  # fmt: skip

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +117,21 @@ def test_one_table_for_each_data_set(save, tmp_path):
     assert {"report.html", "report.md", "report.tex", "table_1.csv", "table_2.csv", "models_1.csv"} <= made
     assert {"int8_bytes_1.png", "int8_bytes_2.svg", "macs_1.svg"} <= made
     assert "csv:&lt;faces&gt;@test" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_pictures_and_a_note_are_on_the_page(save, tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    out = Path("out")  # as `hpe demo` gives it
+    out.mkdir()
+    Image.new("RGB", (4, 4)).save(out / "samples.png")
+    write_report([save("one", result())], out, {"Test <heads>": out / "samples.png"}, "A note & more.")
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64") == 1
+    assert 'alt="Test &lt;heads&gt;"' in page
+    assert "<p>A note &amp; more.</p>" in page
+    assert "![Test <heads>](samples.png)" in (out / "report.md").read_text()
 
 
 def test_a_folder_that_is_no_run_and_a_run_without_errors_are_named(save, tmp_path):
