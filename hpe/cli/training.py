@@ -86,7 +86,8 @@ def prune(
     recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
     run_prune(run, out, prune, recipe, resume, report=say)
     fits = f" (says whether it fits the {prune.target_board})" if prune.target_board else ""
-    say(f"done: {out}\nnext: hpe export {out}{fits}, hpe evaluate {out} --data SPEC,")
+    sparse = " --formats fp32,sparse,int8" if prune.masks.zeros_for == "pi" else ""
+    say(f"done: {out}\nnext: hpe export {out}{sparse}{fits}, hpe evaluate {out} --data SPEC,")
     say(f"hpe report {run} {out} --out report")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ QUANTISED_TOLERANCE_DEG = 1.0
 """Mean deviation from torch at which a quantised file is refused; nets with ReLU6 deviate by 0.6 to 0.8 in int8."""
 EXACT_TOLERANCE_DEG = 0.05
 """Mean deviation from torch that is allowed where nothing is quantised: ONNX, fp32, sparse."""
+OUTPUT_ROOM = 0.02
+"""The int8 output reaches this share of the labels' range beyond it on both sides."""
 EXACT_FORMATS = ("onnx", "fp32", "sparse")
 
 
@@ -116,9 +118,17 @@ class _Traced:
     def conversion(self, formats: Sequence[str]) -> Conversion:
         from export.convert.tflite import Conversion
 
-        calibration = preprocess(self.samples.calibration)
-        folder = self.onnx.parent
-        return Conversion(self.onnx, folder, tuple(formats), calibration, ranges=self.ranges, log_dir=self.target)
+        low, high = self.samples.pose_range_deg
+        room = OUTPUT_ROOM * (high - low)
+        return Conversion(
+            self.onnx,
+            self.onnx.parent,
+            tuple(formats),
+            preprocess(self.samples.calibration),
+            output_range=(low - room, high + room) if high > low else None,
+            ranges=self.ranges,
+            log_dir=self.target,
+        )
 
 
 def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
@@ -140,7 +150,7 @@ def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
     samples = export_samples(spec)
     if not len(samples.parity):
         report(f"warning: {spec} has too few faces to keep some apart; files are compared on those that calibrate them")
-        samples = Samples(samples.calibration, samples.calibration)
+        samples = replace(samples, parity=samples.calibration)
     folder = stack.enter_context(work_folder(target, "export"))
     onnx = export_onnx(network, example_input(), folder / "model.onnx")
     expected, ranges = outputs_of(network, samples.parity), learnt_ranges(run, samples.calibration)
@@ -149,7 +159,9 @@ def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
 
 def _finish(one: _Traced, converted: Mapping[str, Path], tolerance_deg: float, report: Report) -> dict[str, Path]:
     """Check the files of one network, move those that pass to their place and note them in its result.json."""
+    from export.convert.tflite import conversion_answer
     from export.run.parity import ParityError, check_int8_graph, check_parity
+    from export.run.xnnpack import sparse_speed
 
     made = {"onnx": one.onnx, **converted}
     if "int8" in made:
@@ -162,6 +174,13 @@ def _finish(one: _Traced, converted: Mapping[str, Path], tolerance_deg: float, r
         refused, parity = error, {name: d for name, d in error.deviations.items() if name not in error.failed}
     files = _keep({name: made[name] for name in parity}, one)
     entries = {files[name].name: {"mean_deg": d.mean, "max_deg": d.max, "n": d.n} for name, d in parity.items()}
+    speeds = {name: sparse_speed(path) for name, path in files.items() if path.suffix == ".tflite"}
+    for name, speed in speeds.items():
+        entries[files[name].name]["sparse_kernels"] = {"engage": speed.engages, "reason": speed.reason}
+    note = conversion_answer(one.conversion(["int8"])).get("calibration") if "int8" in files else None
+    if note is not None:
+        entries[files["int8"].name]["ranges"] = note
+        report(f"{files['int8'].name}: {_told(note)}")
     merge_result(one.target, "parity", entries)
     if refused is not None:
         kept = f" Kept: {', '.join(files)}." if files else ""
@@ -170,9 +189,22 @@ def _finish(one: _Traced, converted: Mapping[str, Path], tolerance_deg: float, r
     for name, deviation in parity.items():
         if deviation.mean > QUANTISED_TOLERANCE_DEG:
             report(f"warning: {name} deviates from torch by {deviation.mean:.1f} deg in the mean")
+    told = next((name for name in ("sparse", "fp32", "int8") if name in speeds), None)
+    if told is not None and speeds[told].line:
+        report(f"{files[told].name}: {speeds[told].line}")
     if "int8" in files:
         report_target(one.target, files["int8"], report)
     return files
+
+
+def _told(ranges: Mapping[str, Any]) -> str:
+    """In words, what the int8 ranges are from."""
+    low, high = ranges["output_range"]
+    text = f"activations hold the quantile {ranges['range_quantile']:g} of {ranges['samples']} faces"
+    if "deviation" in ranges:
+        tried = ", ".join(f"{float(rule):g}: {deg:.2f}" for rule, deg in ranges["deviation"].items())
+        text += f" (deg from float on faces that set no range, by quantile: {tried})"
+    return f"{text}; its output {low:.0f} to {high:.0f} deg in steps of {(high - low) / 255:.2f}"
 
 
 def _keep(made: Mapping[str, Path], one: _Traced) -> dict[str, Path]:

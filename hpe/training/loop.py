@@ -76,8 +76,16 @@ def steps_per_epoch(samples: int, batch_size: int) -> int:
     return samples // batch_size
 
 
-def fit(state: TrainState, lesson: Lesson, folder: Path, report: Callable[[str], None] = print) -> FitResult:
+def fit(
+    state: TrainState,
+    lesson: Lesson,
+    folder: Path,
+    report: Callable[[str], None] = print,
+    until: int | None = None,
+) -> FitResult:
     """Train the model of `state` in place, on the device where it lies, from the epoch that the state has reached.
+
+    With `until` it stops after so many epochs of the config's; the state in `folder` is what goes on from there.
 
     Leaves metrics.csv, TensorBoard events and the state for resuming in `folder`. Everything random in an epoch is
     drawn from (seed, epoch), so a resumed run equals an unbroken one. The weights left in the model are the averaged
@@ -91,7 +99,7 @@ def fit(state: TrainState, lesson: Lesson, folder: Path, report: Callable[[str],
     vary = TrainAugment(lesson.augment, locate=state.model.config.locate)
     metrics = None
     with _tensorboard(folder, progress.epoch) as board:
-        while progress.epoch < config.epochs:
+        while progress.epoch < (config.epochs if until is None else until):
             row: dict[str, int | float] = {"epoch": progress.epoch + 1, "lr": state.lr}
             row |= _epoch(network, state, images, poses, vary, lesson.objective)
             progress.seconds += row["seconds"]
