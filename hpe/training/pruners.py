@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from pruning.channels.observed import AttentionImportance, SensitivityImportance
 from pruning.channels.pruner import ChannelPruner
 from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
+from pruning.hybrid import HybridPruner
 from pruning.schedule import ConstantSparsity, PolynomialDecay, Schedule
 from pruning.stats import stats
 from pruning.weights.magnitude import MagnitudePruner
@@ -66,6 +68,8 @@ def make_pruner(
         if prune.method == "magnitude":
             seed = 0 if recipe is None else recipe.train.seed
             return _mask_pruner(network, prune, make_schedule(prune, steps), seed)
+        if prune.method == "hybrid":
+            return _hybrid_pruner(network, prune, steps, faces, recipe)
         return _channel_pruner(network, prune, steps, faces, recipe)
     except PruningError as error:
         raise ConfigError(str(error)) from error
@@ -132,6 +136,20 @@ def _channel_pruner(
     return KeepingZeros(network, ChannelPruner(network, example_input(), schedule, criteria, measure, batches))
 
 
+def _hybrid_pruner(
+    network: HeadPoseNet, prune: PruneConfig, steps: int, faces: Faces | None, recipe: Recipe | None
+) -> Pruner:
+    """Channels until the middle of the schedule, masks from there on."""
+    assert prune.end_epoch is not None
+    middle = (prune.begin_epoch + prune.end_epoch) // 2
+    if middle == prune.begin_epoch:
+        raise ConfigError(f"--method hybrid needs two epochs of pruning or more; raise --end-epoch ({prune.end_epoch})")
+    channels = _channel_pruner(network, replace(prune, end_epoch=middle), steps, faces, recipe)
+    then = replace(prune, begin_epoch=0, end_epoch=prune.end_epoch - middle)
+    seed = 0 if recipe is None else recipe.train.seed
+    return HybridPruner(channels, lambda: _mask_pruner(network, then, make_schedule(then, steps), seed), middle * steps)
+
+
 def _ranking(prune: PruneConfig) -> str:
     """--ranking, or what suits the target."""
     timed = prune.target_cycles is not None or prune.target_ms is not None
@@ -186,7 +204,7 @@ def check_network(network: HeadPoseNet, prune: PruneConfig) -> None:
     try:
         if prune.method == "magnitude":
             check_masked_parent(prune, zero_share(_prunable(network, prune.masks)))
-        elif prune.method == "channel":
+        elif prune.method in ("channel", "hybrid"):
             channel_limits(network, prune)
     except PruningError as error:
         raise ConfigError(str(error)) from error

@@ -75,7 +75,7 @@ def widths(model: nn.Module) -> Widths:
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             found[name] = [module.num_features]
         elif is_layer_norm(module):
-            found[name] = [module.normalized_shape[0]]  # pyright: ignore[reportIndexIssue]
+            found[name] = [int(module.normalized_shape[0])]  # pyright: ignore[reportIndexIssue, reportArgumentType]
     return found
 
 
