@@ -39,7 +39,8 @@ from pruning.channels.target import Criteria, Target
 from pruning.reconstruct import Reconstruction
 from pruning.second_order import diagonal_hessian, obd_scores
 from pruning.stats import stats
-from pruning.weights.masks import apply_masks, make_masks, prunable_weights
+from pruning.weights.masks import apply_masks, make_masks
+from pruning.weights.prunable import prunable_weights
 
 SHARES = (0.5, 0.75, 0.875)
 IMAGES = 256

@@ -89,7 +89,7 @@ def evaluate(
 
 
 def report(runs: Positional[Annotated[list[Path], arg(metavar="RUN")]], out: Path, json: Json = None) -> None:
-    """Compare runs: table.md, table.csv, Pareto plots and report.html from what was exported, evaluated and timed.
+    """Compare runs on one page: report.html (also report.md, report.tex, CSV, plots) from what was measured of them.
 
     Args:
         runs: Run folders.

@@ -79,7 +79,7 @@ class DistillConfig:
     """Knowledge distillation: the student is also asked to answer as a trained teacher does on the same image."""
 
     teacher: Path | None = None
-    """Run folder of the teacher, or a released model that can be trained (b0). Left out: the labels alone."""
+    """Run folder of the teacher, or a released model with weights (b0). Left out: the labels alone."""
     teacher_weight: float = 0.5
     """Share of the teacher's poses in the loss; the rest is the labels' (Hinton et al. 2015, arXiv:1503.02531)."""
     teacher_flip_tta: bool = False
@@ -122,6 +122,15 @@ class MaskConfig:
     """Modules that stay whole, likewise."""
     depthwise: bool = False
     """Also mask depthwise kernels, which the study (and TF-MOT) leaves alone."""
+    zeros_for: Literal["pi", "mcu"] | None = None
+    """Mask only what makes the network faster there: 1x1 convolutions, each by at least the share of zeros from which
+    it gains. pi: XNNPACK's sparse kernels (0.67, better 0.8 to 0.9), for `hpe export --formats sparse`; refused where
+    the network's form keeps it from them. mcu: those of `hpe compile` (0.55, 0.66 on maps of 2x2)."""
+
+    def __post_init__(self) -> None:
+        if self.zeros_for is not None:
+            require(not self.depthwise, "--depthwise: no engine skips their zeros; leave it out with --zeros-for")
+            require(self.scope != "2:4", "--scope 2:4 reaches 0.5, where no engine gains; take another --scope")
 
 
 @dataclass(frozen=True)
@@ -302,8 +311,15 @@ class FinetuneConfig:
     clusters: int = 0
     """Weight clustering: each layer's weights share N values (16 packs to 4 bits); 0 leaves them free."""
     simplify: bool = False
-    """Start from the network's form for microcontrollers: squeeze-excitation becomes constant factors in the weights,
-    SiLU becomes ReLU6, padding TensorFlow's (so that nothing is padded by an operator of its own)."""
+    """Start from the network's simpler form: squeeze-excitation becomes constant factors in the weights, SiLU becomes
+    ReLU6, and the padding is what --simplify-for wants."""
+    simplify_for: Literal["mcu", "pi"] = "mcu"
+    """mcu: TensorFlow's padding, so that nothing is padded by an operator of its own. pi: symmetric padding, without
+    which XNNPACK's sparse kernels do not run (`hpe prune --zeros-for pi`)."""
+    locate: bool = False
+    """Add outputs that locate the face in the crop and tell whether there is one; train with --no-face then."""
+    spread: bool = False
+    """Add outputs that tell the error to be expected of each angle."""
     rewind_to: Path | None = None
     """Lottery-ticket rewinding: start from the weights of this run (say, trained for one epoch), masked as RUN is."""
 
@@ -312,6 +328,8 @@ class FinetuneConfig:
             self.clusters == 0 or 2 <= self.clusters <= MAX_CLUSTERS,
             f"--clusters is {self.clusters}; it must be 2 to {MAX_CLUSTERS} (as many values as int8 has), or 0",
         )
+        if not self.simplify:
+            refuse_changed(self, ("simplify_for",), "--simplify")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from hpe.training.config import ChannelConfig, PruneConfig
 from hpe.training.latency import cortex_m4_price, network_latency, table_price
 from hpe.training.pruners import make_pruner
 from pruning.channels.surgery import apply_widths, widths
-from pruning.weights.masks import prunable_weights
+from pruning.weights.prunable import prunable_weights
 
 MCU = ModelConfig(act="relu6", se=False, padding="same")
 

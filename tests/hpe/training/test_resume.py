@@ -82,7 +82,17 @@ CASES = {
     "rounding": (tune(qat=True), ONECYCLE, "dense"),
     "rounding of a masked run, raw weights": (tune(qat=True), RAW, "masked"),
     "rounding and clusters of a masked run": (tune(qat=True, clusters=8), PLATEAU, "masked"),
-    "simpler form": (tune(simplify=True), PLATEAU, "masked"),
+    "simpler form": (tune(simplify=True, simplify_for="pi"), PLATEAU, "masked"),
+    "zeros for a Pi, erk": (
+        prune("magnitude", final_sparsity=0.8, masks=MaskConfig("erk", zeros_for="pi")),
+        ONECYCLE,
+        "dense",
+    ),
+    "zeros for a microcontroller": (
+        prune("magnitude", final_sparsity=0.7, masks=MaskConfig("global", zeros_for="mcu")),
+        RAW,
+        "dense",
+    ),
 }
 
 
