@@ -1,5 +1,7 @@
 """What a run descends from, through every command."""
 
+from pathlib import Path
+
 import pytest
 
 from hpe.io.configs import to_dict
@@ -28,6 +30,10 @@ def test_pruning_names_family_share_and_target():
     blocks = to_dict(PruneConfig("block"))
     assert pruned(Lineage(), masks) == Lineage("magnitude", 0.75)
     assert pruned(Lineage(), board) == Lineage("channel", None, {"board": "nano33ble"})
+    cycles = to_dict(PruneConfig("channel", target_cycles=9))
+    assert pruned(Lineage(), cycles) == Lineage("channel", None, {"cycles": 9})
+    timed = to_dict(PruneConfig("channel", target_ms=0.5, latency_table=Path("t.json")))
+    assert pruned(Lineage(), timed) == Lineage("channel", None, {"ms": 0.5})
     assert pruned(Lineage(), to_dict(PruneConfig("channel", target_macs=9))) == Lineage("channel", None, {"macs": 9})
     assert pruned(Lineage(), blocks) == Lineage("block")
     once = pruned(Lineage(), board)
