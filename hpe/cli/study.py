@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from hpe.cli.output import say
+from hpe.cli.output import Json, say, write_result
 
 Toml = Annotated[Path, arg(metavar="FILE.toml")]
 Folder = Annotated[Path, arg(metavar="DIR")]
@@ -61,7 +61,27 @@ def status(folder: Positional[Folder]) -> None:
         say(line)
 
 
+def report(folder: Positional[Folder], out: Path, json: Json = None) -> None:
+    """Make the page of a study: report.html, the same as report.md and report.tex, tables as CSV, plots as PNG and SVG.
+
+    Whatever is complete is reported; the page says what is missing.
+
+    Args:
+        folder: The study's folder; plan.json and runs/ID/result.json are enough.
+        out: Folder for the page.
+        json: Write the rows here.
+    """
+    from hpe.study.report import print_table, write_study_report
+
+    tables = write_study_report(folder, out)
+    for spec, rows in tables.items():
+        print_table(rows, f"Data: {spec}")
+    write_result(json, tables)
+    say(f"open {out / 'report.html'}")
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "status": status,
+    "report": report,
 }

@@ -94,11 +94,16 @@ def run_prune(
     from hpe.model.net import load_model
     from hpe.training.loop import choose_device, steps_per_epoch
     from hpe.training.pruners import check_network, drop_least_blocks, make_pruner
+    from pruning.weights.engines import PI_PAYS
     from pruning.weights.frozen import ZeroKeeper
 
     choose_device(recipe.train.device)
     network = load_model(source)
     check_network(network, prune)
+    if prune.masks.zeros_for == "pi" and prune.final_sparsity < PI_PAYS:
+        report(
+            f"warning: below --final-sparsity {PI_PAYS} XNNPACK's sparse kernels run, but take no fewer instructions"
+        )
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if prune.method == "block":
         report(f"dropped {', '.join(drop_least_blocks(network, faces, prune.blocks))}")
@@ -127,6 +132,7 @@ def run_finetune(
             checkpoint_folder(run)
 
     from hpe.data.faces import load_faces
+    from hpe.model.extension import add_outputs
     from hpe.model.net import example_input, load_model
     from hpe.model.simplify import simplified
     from hpe.training.loop import choose_device
@@ -142,7 +148,9 @@ def run_finetune(
         rewind_to(network, tune.rewind_to)
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if tune.simplify:
-        network = simplified(network, some_crops(faces, GATE_SAMPLES))
+        padding = "same" if tune.simplify_for == "mcu" else "symmetric"
+        network = simplified(network, some_crops(faces, GATE_SAMPLES), padding)
+    add_outputs(network, tune.locate, tune.spread)
     network.to(device)
     clusterer = WeightClusterer(network, tune.clusters) if tune.clusters else None
     pruner = ZeroKeeper(network) if clusterer is None else KeepingZeros(network, clusterer)
@@ -161,15 +169,19 @@ def run_to_end(
     """What all runs share: the rest of the data, the folder, the loop, the checkpoint, the result."""
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model, save_checkpoint
+    from hpe.training.augment import TrainAugment
     from hpe.training.distillation import relabelled
     from hpe.training.loop import LAST, Lesson, choose_device, fit, steps_per_epoch
     from hpe.training.losses import distilled, supervised
     from hpe.training.state import TrainState
     from pruning.quantise.ranges import learnt_ranges
 
+    if network.config.locate and not request.recipe.augment.no_face:
+        request.report("warning: without --no-face all images show a face: the score of there being one learns nothing")
     lineage = to_dict(lineage_after(request.config))
     request = replace(request, what=request.what | {"lineage": lineage})
     out, recipe, report = request.out, request.recipe, request.report
+    TrainAugment(recipe.augment, network.config.locate)  # refuses what does not suit the network
     train, distill, device = recipe.train, recipe.distill, choose_device(recipe.train.device)
     steps = steps_per_epoch(len(faces), train.batch_size)
     teacher = load_model(distill.teacher) if distill.teacher is not None else None
