@@ -18,7 +18,7 @@ from hpe.training.config import (
     TrainConfig,
 )
 
-GRID = Path(__file__).resolve().parents[2] / "data" / "tencon2022_grid.csv"
+GRID = Path(__file__).resolve().parents[3] / "hpe" / "study" / "tencon2022_grid.csv"
 """All 39 runs of the study (TENCON 2022), as published."""
 GROW = ChannelConfig(grow=True)
 
