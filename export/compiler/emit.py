@@ -48,7 +48,7 @@ def emit(graph: Graph, steps: list[Step], buffers: list[Buffer], plan: Plan, nam
         "output_zero_point": zeros[1],
         "input_offset": plan.offsets[graph.input],
         "output_offset": plan.offsets[graph.output],
-        "kernels": kernel_source({f for step in steps for f in step.functions}),
+        "kernels": kernel_source({f for s in steps for f in s.functions}, {p for s in steps for p in s.pieces}),
         "tables": "\n\n".join(text),
         "free_ranges": _free_ranges(buffers, plan, len(steps)),
     }

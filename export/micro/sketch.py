@@ -55,8 +55,8 @@ def write_arduino(
     Args:
         board: a name of export.BOARDS.
         settings: "mean" and "std" (three numbers each, for red, green, blue on the 0..1 scale), "pose_order" (what the
-            three outputs are, e.g. ["yaw", "pitch", "roll"]), "units" ("degrees" or "radians") and, if wanted, "note"
-            (a line about the model, for instance its measured accuracy).
+            first three outputs are, e.g. ["yaw", "pitch", "roll"]), "units" ("degrees" or "radians") and, if wanted,
+            "note" (a line about the model, for instance its measured accuracy).
         engine: one of ENGINES.
         limits: what the model may take of flash and RAM, below what the board has; for the engine c.
 

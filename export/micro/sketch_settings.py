@@ -24,8 +24,8 @@ def pose_settings(model: Model, arena_bytes: int | None, settings: Mapping[str, 
     shape, outputs = model.input.shape, model.output.shape
     if len(shape) != 4 or shape[0] != 1 or shape[1] != shape[2] or shape[3] != 3:
         raise ModelFileError(f"{model.path} takes {list(shape)}; the sketch feeds one square RGB image [1, S, S, 3].")
-    if outputs != (1, 3):
-        raise ModelFileError(f"{model.path} returns {list(outputs)}; the sketch reads three angles [1, 3].")
+    if len(outputs) != 2 or outputs[0] != 1 or outputs[1] < 3:
+        raise ModelFileError(f"{model.path} returns {list(outputs)}; the sketch reads three angles, first of [1, 3].")
     order = [str(name) for name in settings.get("pose_order", ())]
     if sorted(order) != sorted(ANGLES):
         raise ExportError(f"settings['pose_order'] must name yaw, pitch and roll once each, not {order}.")
