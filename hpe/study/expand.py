@@ -31,18 +31,28 @@ def expand(study: StudySpec, folder: Path) -> list[PlannedRun]:
         StudyError: naming the row that cannot be run, and why.
     """
     runs: list[PlannedRun] = []
+    rows = [row for spec in study.rows for row in multiplied(spec)]
+    for name in study.more_seeds:
+        if not any(fnmatchcase(row.name, name) for row in rows):
+            raise StudyError(f"{study.name}: more_seeds for '{name}', but there is no such row")
     published = _published(study, folder)
-    for row in (one for spec in study.rows for one in multiplied(spec)):
+    for row in rows:
         if any(run.row == row.name for run in runs):
             raise StudyError(f"{study.name}: two rows are called '{row.name}'; tell them apart in `name`")
         try:
-            runs += [_run(study, row, seed, published) for seed in (study.seeds if row.seeds is None else row.seeds)]
+            runs += [_run(study, row, seed, published) for seed in seeds_of(study, row)]
         except ConfigError as error:
             raise StudyError(f"{study.name}: row '{row.name}': {error}") from None
     for twin in study.twins:
         runs += list(_twins(study, twin, runs))
     _check_ids(study, runs)
     return runs
+
+
+def seeds_of(study: StudySpec, row: RowSpec) -> list[int]:
+    """The seeds of a row, its own or the study's, and those that `more_seeds` adds."""
+    more = [seed for name, seeds in study.more_seeds.items() if fnmatchcase(row.name, name) for seed in seeds]
+    return list(dict.fromkeys([*(study.seeds if row.seeds is None else row.seeds), *more]))
 
 
 def multiplied(spec: RowSpec) -> list[RowSpec]:

@@ -50,15 +50,15 @@ def keep_plan(toml: Path, plan: Plan, folder: StudyFolder) -> None:
     Raises:
         StudyError: if the folder holds another study, or something else.
     """
+    study = read_study(toml)
     if folder.plan.exists():
         known = read_json(folder.plan).get("name")
-        if known != plan.name:
+        if known not in (plan.name, *study.extends):
             raise StudyError(f"{folder.root}: holds the study '{known}', not '{plan.name}'; give another --out")
     elif folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir())):
         raise StudyError(f"{folder.root}: is no folder of a study; give another --out")
     entries = [run.entry() for run in plan.runs]
     facts = {"name": plan.name, "title": plan.title, "commit": commit(), "files": to_dict(plan.files)}
-    study = read_study(toml)
     copies = {folder.root / "study.toml": toml.read_bytes()}
     if study.reference:
         reference = toml.parent / study.reference

@@ -6,11 +6,13 @@ goes on: what is finished is skipped, and a run that was begun goes on after its
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from hpe.io.errors import require
+from hpe.io.files import read_json, write_json
 from hpe.study.claims import Claims
 from hpe.study.folder import StudyFolder, is_wanted
 from hpe.study.launch import Job, Launcher, LocalLauncher, threads_of
@@ -28,27 +30,51 @@ TRIES = 2
 
 
 def run_study(
-    toml: Path, out: Path, jobs: int = 1, launcher: Launcher | None = None, report: Callable[[str], None] = print
+    toml: Path,
+    out: Path,
+    jobs: int = 1,
+    ray: str | None = None,
+    launcher: Launcher | None = None,
+    report: Callable[[str], None] = print,
 ) -> Counts:
-    """Run what is missing of a study in the folder `out`; returns how the tasks ended.
+    """Run what is missing of a study in the folder `out`, here or on the Ray cluster of an address.
+
+    Returns how the runs ended. Another `launcher` may start the tasks.
 
     Raises:
         StudyError: for a TOML or a folder that cannot be used, or when the disk is full.
     """
     require(jobs >= 1, f"--jobs is {jobs}; it must be 1 or more")
     plan, folder = make_plan(toml), StudyFolder(out)
+    launcher = launcher or _launcher(ray, jobs)
     keep_plan(toml, plan, folder)
     cost = None
     if any(not folder.is_done(task) and not folder.has_failed(task) for task in plan.tasks if task.kind == "run"):
-        cost = plan_cost(plan, folder, measure_speed(plan, threads_of(jobs)), jobs)
+        cost = plan_cost(plan, folder, known_speed(plan, folder, threads_of(jobs)), jobs)
         for line in cost_lines(plan, cost, folder):
             report(line)
     with Display(plan.tasks, folder, cost, report) as display:
-        scheduler = Scheduler(plan, folder, launcher or LocalLauncher(jobs), jobs, display)
+        scheduler = Scheduler(plan, folder, launcher, jobs, display)
         try:
             return scheduler.work()
         finally:
             scheduler.stop()
+
+
+def known_speed(plan: Plan, folder: StudyFolder, threads: int) -> dict[str, float]:
+    """How fast one job trains here; measured when the study is first run, and again with other threads."""
+    path = folder.root / f"speed-{platform.node()}-{threads}.json"
+    if not path.exists():
+        write_json(path, measure_speed(plan, threads))
+    return read_json(path)
+
+
+def _launcher(ray: str | None, jobs: int) -> Launcher:
+    if ray is None:
+        return LocalLauncher(jobs)
+    from hpe.study.ray_cluster import RayLauncher
+
+    return RayLauncher(ray, jobs)
 
 
 class Scheduler:

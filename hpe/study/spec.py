@@ -106,6 +106,10 @@ class StudySpec:
     """What a page is headed with."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Each row is run once for each."""
+    more_seeds: dict[str, list[int]] = field(default_factory=dict)
+    """Name of a row, * for anything -> seeds that it is run with besides."""
+    extends: list[str] = field(default_factory=list)
+    """Names of the studies that this one holds whole, the last one first: it may go on in their folder."""
     schedule_epochs: int | None = None
     """begin_epoch and end_epoch of rows count in a training of so many; left out: in train.epochs."""
     reference: str | None = None
@@ -131,19 +135,35 @@ class StudySpec:
         require(not wrong, f"files.keep: {', '.join(wrong)} is not among files.formats")
 
 
+LISTS = ("rows", "twins")
+
+
 def read_study(path: Path) -> StudySpec:
-    """The study of a TOML file.
+    """The study of a TOML file. One that begins with `extends = "OTHER.toml"` holds all that the other does, and more:
+    its rows and twins are added, other keys take the place of the other's.
 
     Raises:
         StudyError: the file cannot be read, or says what cannot be used; the message names file and key.
     """
+    try:
+        return from_dict(StudySpec, _values(path, ()))
+    except ConfigError as error:
+        raise StudyError(f"{path}: {error}") from None
+
+
+def _values(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """The keys of a study's file, with those of the studies that it extends."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StudyError(f"{path}: {error.strerror}; give the study's .toml file") from None
     except ValueError as error:
         raise StudyError(f"{path}: not valid TOML ({error})") from None
-    try:
-        return from_dict(StudySpec, values)
-    except ConfigError as error:
-        raise StudyError(f"{path}: {error}") from None
+    other = values.pop("extends", None)
+    if other is None:
+        return values
+    if not isinstance(other, str) or path in above:
+        raise StudyError(f"{path}: extends is {other!r}; it must name another study's file")
+    base = _values(path.parent / other, (*above, path))
+    added = {name: base.get(name, []) + values.get(name, []) for name in LISTS}
+    return base | values | added | {"extends": [base.get("name", ""), *base.get("extends", [])]}

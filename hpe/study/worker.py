@@ -16,6 +16,7 @@ from hpe.io.files import read_json, write_json
 from hpe.study.folder import StudyFolder
 from hpe.study.plan import Plan, read_plan
 from hpe.study.planned import Task
+from hpe.study.spec import StudyError
 
 FULL = 75
 """Exit code where the disk is full: the task goes on later."""
@@ -39,7 +40,9 @@ def run_task(root: Path, task_id: str) -> None:
     """Do a task of the plan in folder `root`."""
     folder = StudyFolder(root)
     plan = read_plan(folder)
-    task = next(task for task in plan.tasks if task.id == task_id)
+    task = next((task for task in plan.tasks if task.id == task_id), None)
+    if task is None:
+        raise StudyError(f"{folder.plan}: has no {task_id} any more; another study was started in this folder")
     if task.kind == "beginning":
         _begin(folder, task)
     else:

@@ -95,7 +95,7 @@ REFUSED = {
     "twin of nothing": (DENSE + TWIN, r"a twin of 'polynomial\*', but there is no such row; there are dense"),
     "twin of dense": (DENSE + TWIN.replace("polynomial*", "dense"), "twin of 'dense': it is dense"),
     "twin without dense": (LATE + TWIN, "twin of 'polynomial 4-6': it needs a dense row"),
-    "keep": (DENSE + '[files]\nkeep = ["int8"]', "files"),
+    "keep": (DENSE + 'files = { keep = ["int8"] }', r"rows\[0\]: unknown setting files"),
 }
 
 
@@ -112,4 +112,28 @@ def test_a_file_that_is_none_is_refused(tmp_path):
     (tmp_path / "bad.toml").write_text("name = ")
     with pytest.raises(StudyError, match="not valid TOML"):
         read_study(tmp_path / "bad.toml")
-    assert HEAD
+    kept = write_study(tmp_path, DENSE)
+    kept.write_text(HEAD.replace("formats = []", 'formats = ["fp32"]\nkeep = ["int8"]') + DENSE)
+    with pytest.raises(StudyError, match=r"files.keep: int8 is not among files.formats"):
+        read_study(kept)
+
+
+def test_a_study_holds_all_that_it_extends_and_goes_on_in_its_folder():
+    plans = {name: make_plan(STUDIES / f"{name}.toml") for name in ("tencon2022", "seeds", "structured", "controls")}
+    ids = [{run.id for run in plan.runs} for plan in plans.values()]
+    assert ids[0] < ids[1] < ids[2] < ids[3]
+    assert read_study(STUDIES / "controls.toml").extends == ["structured", "tencon2022-seeds", "tencon2022"]
+
+
+def test_a_study_that_extends_itself_is_refused(tmp_path):
+    path = write_study(tmp_path, DENSE)
+    path.write_text('extends = "tiny.toml"\n' + path.read_text())
+    with pytest.raises(StudyError, match=r"extends is 'tiny.toml'; it must name another"):
+        read_study(path)
+
+
+def test_more_seeds_are_for_rows_that_are_there(tmp_path):
+    found = runs(tmp_path, DENSE, LATE, "[more_seeds]\ndense = [1]")
+    assert [run.seed for run in found if run.row == "dense"] == [0, 1]
+    with pytest.raises(StudyError, match="more_seeds for 'dens', but there is no such row"):
+        runs(tmp_path, DENSE, "[more_seeds]\ndens = [1]")
