@@ -104,7 +104,7 @@ def _whole(mean: float, found: Sequence[float]) -> float | int:
 def pruned_to(lineage: Lineage) -> str | None:
     """What the last pruning was asked for, in words; None where nobody pruned, or blocks were dropped."""
     if lineage.target:
-        limits = (f"{n:,} {name.replace('_', ' ')}" if isinstance(n, int) else n for name, n in lineage.target.items())
+        limits = (n if isinstance(n, str) else f"{n:,} {name.replace('_', ' ')}" for name, n in lineage.target.items())
         return ", ".join(limits)
     return None if lineage.sparsity is None else f"{lineage.sparsity:.1%} sparsity"
 
