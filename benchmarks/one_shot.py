@@ -4,7 +4,7 @@
 
 Masks zero a share of the weights; channels go until the int8 file is predicted at what is left of its bytes. Scores and
 the layer-wise reconstruction look at the same 256 training faces; Taylor and Hessian scores, which want a loss, take
-the absolute error on them. Rows "Torch-Pruning" are its own scores, ranked over the whole net and cut to the same bytes.
+the absolute error on them. Rows "Torch-Pruning" are its own scores, ranked over the whole net, cut to the same bytes.
 Writes one_shot_HARDWARE_YYYYMM.md and .csv; rows that the CSV holds already are not measured again.
 """
 
@@ -39,7 +39,8 @@ from pruning.channels.target import Criteria, Target
 from pruning.reconstruct import Reconstruction
 from pruning.second_order import diagonal_hessian, obd_scores
 from pruning.stats import stats
-from pruning.weights.masks import apply_masks, make_masks, prunable_weights
+from pruning.weights.masks import apply_masks, make_masks
+from pruning.weights.prunable import prunable_weights
 
 SHARES = (0.5, 0.75, 0.875)
 IMAGES = 256
@@ -222,10 +223,10 @@ def table(rows: list[dict[str, Any]], dense: float, faces: int, facts: str) -> s
     lines = [
         "# One-shot pruning, no training after it",
         "",
-        f"`python benchmarks/one_shot.py`: the released b0 ({dense:.2f} degrees, float) on {faces} validation faces; one",
-        f"seed; {facts}. Mean absolute error in degrees, as pruned / after layer-wise reconstruction on",
-        f"{IMAGES} training faces. Masks: share of the weights that are zero, depthwise kernels whole. Channels: share of",
-        "the predicted int8 bytes that are gone; Torch-Pruning's scores ranked over the whole net, at the same bytes.",
+        f"`python benchmarks/one_shot.py`: the released b0 ({dense:.2f} degrees, float) on {faces} validation faces;",
+        f"one seed; {facts}. Mean absolute error in degrees, as pruned / after layer-wise reconstruction on",
+        f"{IMAGES} training faces. Masks: share of the weights that are zero, depthwise kernels whole. Channels: share",
+        "of the predicted int8 bytes that are gone; Torch-Pruning's scores ranked over the whole net, same bytes.",
     ]
     for family in ("masks", "channels"):
         head = " | ".join(f"{share:.1%} gone" for share in shares)

@@ -32,7 +32,7 @@ QUANTISED_TOLERANCE_DEG = 1.0
 EXACT_TOLERANCE_DEG = 0.05
 """Mean deviation from torch that is allowed where nothing is quantised: ONNX, fp32, sparse."""
 OUTPUT_ROOM = 0.02
-"""The int8 output reaches this share of the labels' range beyond it on both sides."""
+"""The int8 output reaches beyond all labels and outputs that were seen by this share of their range, on both sides."""
 EXACT_FORMATS = ("onnx", "fp32", "sparse")
 
 
@@ -114,18 +114,18 @@ class _Traced:
     act: str
     ranges: list[KnownRange] | None
     """int8 ranges from quantisation-aware training; None: the calibration sets them."""
+    output_range: tuple[float, float] | None
+    """What the int8 output holds."""
 
     def conversion(self, formats: Sequence[str]) -> Conversion:
         from export.convert.tflite import Conversion
 
-        low, high = self.samples.pose_range_deg
-        room = OUTPUT_ROOM * (high - low)
         return Conversion(
             self.onnx,
             self.onnx.parent,
             tuple(formats),
             preprocess(self.samples.calibration),
-            output_range=(low - room, high + room) if high > low else None,
+            output_range=self.output_range,
             ranges=self.ranges,
             log_dir=self.target,
         )
@@ -154,7 +154,16 @@ def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
     folder = stack.enter_context(work_folder(target, "export"))
     onnx = export_onnx(network, example_input(), folder / "model.onnx")
     expected, ranges = outputs_of(network, samples.parity), learnt_ranges(run, samples.calibration)
-    return _Traced(target, onnx, spec, samples, expected, network.config.act, ranges)
+    output_range = _output_range(samples.pose_range_deg, outputs_of(network, samples.calibration))
+    return _Traced(target, onnx, spec, samples, expected, network.config.act, ranges, output_range)
+
+
+def _output_range(pose_range_deg: tuple[float, float], outputs: np.ndarray) -> tuple[float, float] | None:
+    """What the int8 output holds: the angles of all labels, so that rare poses do not saturate, and torch's outputs
+    (N, K) of the faces that calibrate, with some room. None where there is nothing between."""
+    low, high = min(pose_range_deg[0], float(outputs.min())), max(pose_range_deg[1], float(outputs.max()))
+    room = OUTPUT_ROOM * (high - low)
+    return (low - room, high + room) if high > low else None
 
 
 def _finish(one: _Traced, converted: Mapping[str, Path], tolerance_deg: float, report: Report) -> dict[str, Path]:

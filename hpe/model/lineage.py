@@ -63,7 +63,9 @@ class RunOrigin:
 def pruned(lineage: Lineage, prune: Mapping[str, Any]) -> Lineage:
     """`lineage` after one more pruning, given by the section `prune` of a config."""
     families = [] if lineage.family == "dense" else lineage.family.split("+")
-    family = "+".join(dict.fromkeys([*families, prune["method"]]))
+    stages = ["channel", "magnitude"] if prune["method"] == "hybrid" else [prune["method"]]
+    family = "+".join(dict.fromkeys([*families, *stages]))
     target = {name: prune[f"target_{name}"] for name in TARGETS if prune.get(f"target_{name}") is not None}
-    sparsity = None if target or prune["method"] == "block" else prune["final_sparsity"]
+    by_target = bool(target) and prune["method"] != "hybrid"
+    sparsity = None if by_target or prune["method"] == "block" else prune["final_sparsity"]
     return Lineage(family, sparsity, target or lineage.target, lineage.ancestors)

@@ -69,6 +69,7 @@ def _places(boards: set[str], machine: str) -> list[dict[str, Any]]:
     places = []
     for name in sorted(boards, key=[FIRST, *BOARDS, *sorted(boards)].index):
         board = BOARDS.get(name)
-        place = {"board": name, "title": board.title if board else name}
+        engines = {"c": "plain C", "tflm": "LiteRT" if board and board.is_linux else "TensorFlow Lite Micro"}
+        place = {"board": name, "title": board.title if board else name, "engines": engines}
         places.append(place | {"flash": board.flash_bytes if board else 0, "ram": board.ram_bytes if board else 0})
     return [*places, {"board": None, "title": f"A computer like the one that measured ({machine})"}]

@@ -57,7 +57,7 @@ def new_figure(rows: int = 1, size: tuple[float, float] = (4.4, 3.5)) -> tuple[F
 
     figure = Figure(figsize=size, facecolor=PAPER)
     axes = [figure.add_subplot(rows, 1, row + 1) for row in range(rows)]
-    figure.subplots_adjust(left=0.13, right=0.985, top=1 - 0.34 / size[1], bottom=0.46 / size[1], hspace=0.17)
+    figure.subplots_adjust(left=0.155, right=0.985, top=1 - 0.34 / size[1], bottom=0.46 / size[1], hspace=0.17)
     for axis in axes:
         axis.set_facecolor(PAPER)
         axis.grid(color=LINE, linewidth=0.7)

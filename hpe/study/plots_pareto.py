@@ -114,6 +114,7 @@ def _scale(axis, values: Sequence[float]) -> None:
         axis.xaxis.set_minor_formatter(NullFormatter())
     axis.autoscale_view()
     if axis.get_xscale() == "linear":
+        axis.locator_params(axis="x", nbins=6)
         axis.set_xlim(left=max(0.0, axis.get_xlim()[0]))
 
 

@@ -33,7 +33,7 @@ def speed(settings: RunSettings) -> dict[str, float]:
     size, device = recipe.train.batch_size, choose_device(recipe.train.device)
     steps_per_epoch(len(faces), size)
     network: Any = build_model(settings.model).to(device)
-    state, vary = TrainState(network, None, recipe.train, 1000), TrainAugment(recipe.augment)
+    state, vary = TrainState(network, None, recipe.train, 1000), TrainAugment(recipe.augment, network.config.locate)
     generator = torch.Generator(device).manual_seed(0)
     images = torch.from_numpy(faces.images[:size]).to(device)  # (B, 80, 80, 3)
     poses = torch.from_numpy(faces.pose_deg[:size]).to(device)  # (B, 3)

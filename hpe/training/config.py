@@ -167,9 +167,10 @@ TARGETS = ("params", "macs", "int8_bytes", "cycles", "ms")
 class PruneConfig:
     """What is removed, and when. Epochs count from the start of this pruning run."""
 
-    method: Literal["magnitude", "channel", "block"]
+    method: Literal["magnitude", "channel", "block", "hybrid"]
     """magnitude: zero the least weights, keep the shapes. channel: remove whole channels (DepGraph). block: drop whole
-    residual blocks, at the start."""
+    residual blocks, at the start. hybrid: channels to a target in the first half of the schedule, then masks on what
+    stays, to --final-sparsity."""
     schedule: Literal["constant", "polynomial"] = "polynomial"
     """constant: the final sparsity from the first pruning step on. polynomial: from the initial to the final one, fast
     at first, power 3 (Zhu & Gupta 2017)."""
@@ -217,9 +218,18 @@ class PruneConfig:
             require(self.frequency >= 1, f"--frequency is {self.frequency}; it must be 1 or more")
         require(self.blocks >= 1, f"--blocks is {self.blocks}; it must be 1 or more")
         self._check_targets()
-        self._check_method("magnitude", self.masks, MaskConfig())
-        self._check_method("channel", self.channels, ChannelConfig())
+        if self.method == "hybrid":
+            self._check_hybrid()
+        else:
+            self._check_method("magnitude", self.masks, MaskConfig())
+            self._check_method("channel", self.channels, ChannelConfig())
         self._check_schedule()
+
+    def _check_hybrid(self) -> None:
+        """The channels need a budget; what would make no sense of two stages is refused."""
+        require(self.has_target, "--method hybrid needs a target for its channels, as --target-cycles N")
+        require(not self.channels.grow, "--grow needs --method channel")
+        refuse_changed(self, ("initial_sparsity",), "--method magnitude or channel: hybrid starts dense")
 
     def _check_schedule(self) -> None:
         """What the method, the schedule or a target would ignore; and what they cannot do."""
@@ -239,7 +249,7 @@ class PruneConfig:
                 f"--initial-sparsity ({self.initial_sparsity}) is above --final-sparsity ({self.final_sparsity}): "
                 "channels that were removed do not come back; a falling schedule needs --method magnitude",
             )
-        if self.has_target:
+        if self.has_target and self.method != "hybrid":
             refuse_changed(self, ("final_sparsity",), "a run without a target: the target says how much goes")
         n_of_m = re.fullmatch(r"(\d+):(\d+)", self.masks.scope)
         if n_of_m:
@@ -266,7 +276,9 @@ class PruneConfig:
         if not targets:
             return
         name = flag("target_" + targets[0])
-        require(self.method == "channel", f"{name} needs --method channel: masks do not make the net smaller")
+        require(
+            self.method in ("channel", "hybrid"), f"{name} needs --method channel: masks do not make the net smaller"
+        )
         flags = [flag(f"target_{measure}") for measure in (*TARGETS, "board")]
         require(len(targets) == 1, f"give one target only: {', '.join(flags[:-1])} or {flags[-1]}")
         if targets[0] != "board":

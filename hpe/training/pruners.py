@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.micro.boards import find_board, planned_limits
 from hpe.data.faces import Faces
 from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input, load_model
 from hpe.model.preprocess import preprocess_torch
 from hpe.pose.crop import centre_crop
-from hpe.training.config import TARGETS, PruneConfig, Recipe
-from hpe.training.latency import NS_PER_MS, make_price, network_latency
+from hpe.training.config import PruneConfig, Recipe
+from hpe.training.latency import make_price
+from hpe.training.targets import channel_limits, ranking_of, round_to_of
 from hpe.training.timing import settled
 from hpe.training.zeros import KeepingZeros, check_masked_parent, zero_share
 from pruning.blocks import drop_blocks
@@ -24,8 +25,8 @@ from pruning.channels.observed import AttentionImportance, SensitivityImportance
 from pruning.channels.pruner import ChannelPruner
 from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
+from pruning.hybrid import HybridPruner
 from pruning.schedule import ConstantSparsity, PolynomialDecay, Schedule
-from pruning.stats import stats
 from pruning.weights.engines import closed_doors, zeros_for
 from pruning.weights.magnitude import MagnitudePruner
 from pruning.weights.masks import rewind
@@ -68,6 +69,8 @@ def make_pruner(
         if prune.method == "magnitude":
             seed = 0 if recipe is None else recipe.train.seed
             return _mask_pruner(network, prune, make_schedule(prune, steps), seed)
+        if prune.method == "hybrid":
+            return _hybrid_pruner(network, prune, steps, faces, recipe)
         return _channel_pruner(network, prune, steps, faces, recipe)
     except PruningError as error:
         raise ConfigError(str(error)) from error
@@ -139,8 +142,8 @@ def _channel_pruner(
     seed = 0 if recipe is None else recipe.train.seed
     criteria = Criteria(
         importance=_importance(network, prune, limits, faces),
-        ranking=_ranking(prune),
-        round_to=_round_to(prune),
+        ranking=ranking_of(prune),
+        round_to=round_to_of(prune),
         min_channels=channels.min_channels,
         ignored=channels.ignored,
         seed=seed,
@@ -162,19 +165,18 @@ def _channel_pruner(
     return KeepingZeros(network, ChannelPruner(network, example_input(), schedule, criteria, measure, batches))
 
 
-def _ranking(prune: PruneConfig) -> str:
-    """--ranking, or what suits the target."""
-    timed = prune.target_cycles is not None or prune.target_ms is not None
-    return prune.channels.ranking or ("knapsack" if timed else "local")
-
-
-def _round_to(prune: PruneConfig) -> int:
-    """--round-to, or as many channels as the target's kernels take at a time."""
-    if prune.channels.round_to is not None:
-        return prune.channels.round_to
-    if prune.target_board is not None:
-        return 8 if find_board(prune.target_board).is_linux else 4
-    return 4 if prune.target_cycles is not None else 8 if prune.target_ms is not None else 1
+def _hybrid_pruner(
+    network: HeadPoseNet, prune: PruneConfig, steps: int, faces: Faces | None, recipe: Recipe | None
+) -> Pruner:
+    """Channels until the middle of the schedule, masks from there on."""
+    assert prune.end_epoch is not None
+    middle = (prune.begin_epoch + prune.end_epoch) // 2
+    if middle == prune.begin_epoch:
+        raise ConfigError(f"--method hybrid needs two epochs of pruning or more; raise --end-epoch ({prune.end_epoch})")
+    channels = _channel_pruner(network, replace(prune, end_epoch=middle), steps, faces, recipe)
+    then = replace(prune, begin_epoch=0, end_epoch=prune.end_epoch - middle)
+    seed = 0 if recipe is None else recipe.train.seed
+    return HybridPruner(channels, lambda: _mask_pruner(network, then, make_schedule(then, steps), seed), middle * steps)
 
 
 def _importance(
@@ -189,7 +191,7 @@ def _importance(
     if channels.importance == "attention":
         return AttentionImportance(network, some_crops(faces))
     crops = some_crops(faces, LOOKED_AT_FOR_SENSITIVITY)
-    if _ranking(prune) == "knapsack":  # weighs by costs itself
+    if ranking_of(prune) == "knapsack":  # weighs by costs itself
         return SensitivityImportance(network, crops)
     return SensitivityImportance(network, crops, limits, make_price(network, prune))
 
@@ -216,51 +218,10 @@ def check_network(network: HeadPoseNet, prune: PruneConfig) -> None:
     try:
         if prune.method == "magnitude":
             check_masked_parent(prune, zero_share(prunable_weights(network, **_places(network, prune))))
-        elif prune.method == "channel":
+        elif prune.method in ("channel", "hybrid"):
             channel_limits(network, prune)
     except PruningError as error:
         raise ConfigError(str(error)) from error
-
-
-def channel_limits(network: HeadPoseNet, prune: PruneConfig) -> dict[str, tuple[int, int]]:
-    """What the config's target allows, and what the network has now: params, macs, int8_bytes, or latency.
-
-    Empty where it has no target. Limits that the network meets already are left out.
-
-    Raises:
-        ConfigError: if it meets all of them.
-    """
-    if prune.target_board is not None:
-        limits: dict[str, float] = dict(planned_limits(find_board(prune.target_board)))
-        flag = f"--target-board {prune.target_board}"
-    else:
-        targets = {measure: getattr(prune, f"target_{measure}") for measure in TARGETS}
-        limits = {measure: target for measure, target in targets.items() if target is not None}
-        flag = " ".join(f"--target-{name.replace('_', '-')} {limit:,}" for name, limit in limits.items())
-    if not limits:
-        return {}
-    has = {name: _has(network, prune, name) for name in limits}
-    wanting = {name: (limit, has[name]) for name, limit in limits.items() if limit < has[name]}
-    if not wanting:
-        texts = ", ".join(f"{has[name]:,.6g} {name} of {limit:,}" for name, limit in limits.items())
-        raise ConfigError(f"{flag} is met by the net as it is ({texts}); nothing to prune")
-    return dict(_in_units(name, *numbers) for name, numbers in wanting.items())
-
-
-def _has(network: HeadPoseNet, prune: PruneConfig, measure: str) -> float:
-    """What the network has of a target's measure now."""
-    price = make_price(network, prune)
-    if price is None:
-        return getattr(stats(network, example_input()), measure)
-    latency = network_latency(network, price)
-    return latency / NS_PER_MS if measure == "ms" else latency
-
-
-def _in_units(measure: str, limit: float, now: float) -> tuple[str, tuple[int, int]]:
-    """A limit and what there is now, by the name and in the unit in which `pruning` counts it."""
-    scale = NS_PER_MS if measure == "ms" else 1
-    name = "latency" if measure in ("cycles", "ms") else measure
-    return name, (int(limit * scale), round(now * scale))
 
 
 def drop_least_blocks(network: HeadPoseNet, faces: Faces, count: int) -> list[str]:

@@ -118,7 +118,7 @@ class TrainState:
         if self.pruner is not None and self.pruner.step(self.optimizer):
             self.progress.plateau.forget()
             if self.average is not None:
-                self.average.follow(self.model)
+                self.average.restart(self.model)
         if self.average is not None:
             self.average.update()
         self._set_rate()

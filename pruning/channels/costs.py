@@ -24,7 +24,13 @@ ACTIVATION_BYTES = TENSOR_BYTES + QUANTISATION_BYTES
 SMALL_CONSTANT_BYTES = TENSOR_BYTES + 32  # axes, shapes, paddings
 FILE_BYTES = 600 + 3 * SMALL_CONSTANT_BYTES  # header, signature, operator codes; axes and paddings, which are shared
 
-COUNTED_TYPES = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
+COUNTED_TYPES = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
+
+
+def is_layer_norm(module: nn.Module) -> bool:
+    """Whether a module is a layer norm over the channels alone."""
+    return isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1
+
 
 # Autograd nodes that become no operator in TFLite: batch-norm folds into the convolution, clipping into its output.
 FREE_OPERATIONS = ("AccumulateGrad", "Relu", "Hardtanh", "Clamp", "Alias", "Clone", "ToCopy", "TBackward", "Permute")
@@ -69,7 +75,7 @@ class Layer:
     """A convolution, dense or batch-norm layer, as far as its cost goes."""
 
     kind: str
-    """conv, dense or norm; a depthwise kernel is a conv with one input a group."""
+    """conv, dense, norm or layer_norm; a depthwise kernel is a conv with one input a group."""
     out: int
     inputs: int
     groups: int
@@ -85,17 +91,22 @@ class Layer:
     """Height and width of its input; (1, 1) where it has none, as in a dense layer."""
     image_out: tuple[int, int] = (1, 1)
     """Height and width of its output."""
+    extras: int = 0
+    """Other parameters for each output channel, as the gain of a weight-standardised convolution; in no file."""
 
     def cost(self, out: int, inputs: int) -> Cost:
         """The cost with other numbers of output and input channels."""
         if self.kind == "norm":
             return Cost(2 * out * self.affine, 0, 0)
+        if self.kind == "layer_norm":
+            params = out * (self.affine + self.bias)
+            return Cost(params, 0, params)
         groups = out if self.groups == self.inputs > 1 else self.groups
         weights = out * (out if groups == out > 1 else inputs) // groups * self.kernel
         scales = out if self.kind == "conv" else 1  # the dense layers of an int8 file are quantised per tensor
         int8_bytes = weights + BIAS_BYTES * out + 2 * QUANTISATION_BYTES * scales + 2 * TENSOR_BYTES
         int8_bytes += self.pads * ACTIVATION_BYTES
-        return Cost(weights + out * self.bias, weights * self.positions, int8_bytes)
+        return Cost(weights + out * (self.bias + self.extras), weights * self.positions, int8_bytes)
 
 
 Price = Callable[[str, Layer, int, int], float]
@@ -110,7 +121,7 @@ def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
     handles = []
     batch = example_input.shape[0]
     for name, module in model.named_modules():
-        if isinstance(module, COUNTED_TYPES):
+        if _is_counted(module):
 
             def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor, name: str = name) -> None:
                 if isinstance(module, nn.modules.conv._ConvNd) and _pads(module, inputs[0], output):
@@ -129,6 +140,10 @@ def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
     modules = dict(model.named_modules())
     layers = {name: _describe(modules[name], count, name in padded) for name, count in positions.items()}
     return {name: replace(layer, image_in=images[name][0], image_out=images[name][1]) for name, layer in layers.items()}
+
+
+def _is_counted(module: nn.Module) -> bool:
+    return isinstance(module, COUNTED_TYPES) and (not isinstance(module, nn.LayerNorm) or is_layer_norm(module))
 
 
 def _image(x: Tensor) -> tuple[int, int]:
@@ -153,6 +168,9 @@ def _describe(module: nn.Module, positions: int, pads: bool) -> Layer:
     """The layer record of a module that is evaluated at N positions."""
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return Layer("norm", module.num_features, module.num_features, 1, 1, positions, False, module.affine)
+    if isinstance(module, nn.LayerNorm):
+        size, affine, bias = module.normalized_shape[0], module.elementwise_affine, module.bias is not None
+        return Layer("layer_norm", size, size, 1, 1, positions, bias, affine)
     if isinstance(module, nn.Linear):
         return Layer("dense", module.out_features, module.in_features, 1, 1, positions, module.bias is not None)
     assert isinstance(module, nn.modules.conv._ConvNd)
@@ -161,7 +179,9 @@ def _describe(module: nn.Module, positions: int, pads: bool) -> Layer:
         positions = positions // int(torch.Size([int(s) for s in module.stride]).numel())
     bias = module.bias is not None
     out, inputs = module.out_channels, module.in_channels
-    return Layer("conv", out, inputs, module.groups, kernel, positions, bias, pads=pads)
+    own = sum(p.numel() for name, p in module.named_parameters(recurse=False) if name not in ("weight", "bias"))
+    extras = own // out if own % out == 0 else 0
+    return Layer("conv", out, inputs, module.groups, kernel, positions, bias, pads=pads, extras=extras)
 
 
 def fixed_cost(model: nn.Module, layers: dict[str, Layer], outputs: Sequence[Tensor]) -> Cost:
@@ -175,7 +195,7 @@ def fixed_cost(model: nn.Module, layers: dict[str, Layer], outputs: Sequence[Ten
     unused = sum(  # layers that the model has but does not run are not exported
         parameter.numel()
         for name, module in model.named_modules()
-        if isinstance(module, COUNTED_TYPES) and name not in layers
+        if _is_counted(module) and name not in layers
         for parameter in module.parameters(recurse=False)
     )
     return Cost(others, 0, others - unused + FILE_BYTES + ACTIVATION_BYTES + _operator_bytes(outputs))

@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning.channels.costs import Cost, Layer, Price, count_layers, fixed_cost
+from pruning.channels.costs import Cost, Layer, Price, count_layers, fixed_cost, is_layer_norm
 from pruning.errors import PruningError
 from pruning.weights.masks import name_matches
+
+UNFOLLOWED = (ZeroDivisionError, IndexError)
+"""What Torch-Pruning raises on models that it cannot follow (ShuffleNet-V2, CSPResNet)."""
 
 
 @dataclass(frozen=True)
@@ -103,17 +106,26 @@ def trace(
         return out
 
     with _traceable(model):
-        depgraph = tp.DependencyGraph().build_dependency(
-            model, (example_input,), output_transform=remember_outputs, verbose=False
-        )
+        try:
+            depgraph = tp.DependencyGraph().build_dependency(
+                model, (example_input,), output_transform=remember_outputs, verbose=False
+            )
+        except UNFOLLOWED as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise PruningError(
+                f"Torch-Pruning cannot follow this model ({reason}); mask its weights instead."
+            ) from error
         layers = count_layers(model, example_input)
         fixed = fixed_cost(model, layers, outputs)
     output_fns = {tensor.grad_fn for tensor in outputs}
     groups: list[ChannelGroup] = []
     left_out: dict[str, str] = {}
     claimed: set[tuple[str, str, int]] = set()
-    for tp_group in depgraph.get_all_groups(root_module_types=(nn.modules.conv._ConvNd, nn.Linear)):
-        root = tp_group[0].dep.target.module
+    for root, tp_group in _depgraph_groups(depgraph):
+        if tp_group is None:
+            left_out[names[root]] = "Torch-Pruning cannot follow its channels"
+            claimed |= {(names[root], "out", i) for i in range(layers[names[root]].out if names[root] in layers else 0)}
+            continue
         slots, reason = _slots(depgraph, tp_group, names, output_fns, kept_layers)
         group = ChannelGroup(names[root], len(tp_group[0].idxs), slots, tp_group)
         positions = {(s.layer, s.axis, i) for s in slots for i in s.index.tolist()}
@@ -125,6 +137,29 @@ def trace(
             claimed |= positions
             groups.append(group)
     return ChannelGraph(groups, left_out, layers, fixed, [tensor.shape for tensor in outputs], price)
+
+
+def _depgraph_groups(depgraph: Any) -> Iterator[tuple[nn.Module, Any]]:
+    """Each group once, with the layer that it was found from; None in place of one that cannot be followed.
+
+    As DepGraph's get_all_groups, which one such group ends.
+    """
+    visited: set[nn.Module] = set()
+    for module in list(depgraph.module2node):
+        if not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) or module in visited:
+            continue
+        pruner = depgraph.get_pruner_of_module(module)
+        if pruner is None or not (channels := pruner.get_out_channels(module)):
+            continue
+        try:
+            group = depgraph.get_pruning_group(module, pruner.prune_out_channels, list(range(channels)))
+        except UNFOLLOWED:
+            yield module, None
+            continue
+        visited |= {
+            item.dep.target.module for item in group.items if depgraph.is_out_channel_pruning_fn(item.dep.handler)
+        }
+        yield module, group
 
 
 def traced_cost(model: nn.Module, example_input: Tensor) -> tuple[Cost, dict[str, Layer]]:
@@ -156,14 +191,14 @@ def _slots(depgraph: Any, tp_group: Any, names: dict[Any, str], output_fns: set,
             continue  # an operation without weights: addition, concatenation, reshape
         if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not is_plain_depthwise(module):
             return [], f"{names[module]} is a grouped convolution"
-        if not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)):
+        one_axis = isinstance(module, nn.modules.batchnorm._BatchNorm) or is_layer_norm(module)
+        if not one_axis and not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
             if next(module.parameters(recurse=False), None) is None:
                 continue
             return [], f"{names[module]} is a {type(module).__name__}, which is not supported"
         if any(root is None for root in item.root_idxs):
             return [], "its channels could not be followed"
-        one_axis = isinstance(module, nn.modules.batchnorm._BatchNorm) or is_plain_depthwise(module)
-        axis = "out" if one_axis or is_output else "in"
+        axis = "out" if one_axis or is_plain_depthwise(module) or is_output else "in"
         slots.append(Slot(names[module], axis, torch.tensor(item.idxs), torch.tensor(item.root_idxs)))
     return slots, ""
 

@@ -10,7 +10,8 @@ from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
 from pruning.reconstruct import DAMPING, Reconstruction
 from pruning.second_order import diagonal_hessian, obd_scores
-from pruning.weights.masks import apply_masks, make_masks, prunable_weights
+from pruning.weights.masks import apply_masks, make_masks
+from pruning.weights.prunable import prunable_weights
 
 
 def test_the_diagonal_is_that_of_the_squared_error_of_a_linear_net():

@@ -59,16 +59,16 @@ function interval(set, first, second) {
   return first < second ? pair : [-pair[1], -pair[0]];
 }
 
-function figures(entry) {
+function figures(entry, place) {
   const { model, cost } = entry;
   const spread = model.sd === null ? `(n = ${model.n})` : `± ${model.sd.toFixed(2)} (n = ${model.n})`;
-  const mark = cost.source === "estimated" ? ", estimated" : "";
+  const mark = cost.source === "estimated" ? " (estimated)" : "";
   const board = cost.engine !== null;
   const rows = [["error", `${model.error.toFixed(2)}° ${spread}`]];
   if (cost.flash !== null) rows.push([board ? "flash" : "int8 file", `${number(cost.flash / 1e3, 0)} kB`]);
   if (cost.ram !== null) rows.push([board ? "RAM" : "after gzip", `${number(cost.ram / 1e3, 0)} kB`]);
   if (cost.ms !== null) rows.push(["time", `${number(cost.ms, cost.ms < 10 ? 2 : 0)} ms${mark}`]);
-  if (board) rows.push(["engine", cost.engine === "c" ? "plain C" : cost.engine === "tflm" ? "TensorFlow Lite Micro" : cost.engine]);
+  if (board) rows.push(["engine", place.engines[cost.engine] || cost.engine]);
   return rows;
 }
 
@@ -79,7 +79,7 @@ function element(tag, text, className) {
   return made;
 }
 
-function card(entry, picked, why) {
+function card(entry, place, picked, why) {
   const family = entry.model.family;
   const made = element("article", "", picked ? "card pick" : "card");
   made.style.setProperty("--family", `var(--${family})`);
@@ -87,7 +87,7 @@ function card(entry, picked, why) {
   heading.innerHTML = `<svg viewBox="0 0 16 16" aria-hidden="true"><path d="${SHAPES[family]}"/></svg>`;
   heading.append(TITLES[family]);
   const list = element("dl");
-  for (const [name, value] of figures(entry)) list.append(element("dt", name), element("dd", value));
+  for (const [name, value] of figures(entry, place)) list.append(element("dt", name), element("dd", value));
   const role = entry.model.role === "control" ? " (a control)" : "";
   made.append(heading, element("p", entry.model.name + role, "name"), list, element("p", why));
   return made;
@@ -153,7 +153,7 @@ function show() {
   answer.replaceChildren();
   if (pick) {
     const line = element("p", "Ship ", "pick");
-    line.append(element("strong", pick.model.name), `: ${figures(pick).map(([name, value]) => `${name} ${value}`).join(", ")}.`);
+    line.append(element("strong", pick.model.name), `: ${figures(pick, place).map(([name, value]) => `${name} ${value}`).join(", ")}.`);
     answer.append(line);
   }
   lines.filter(Boolean).forEach((line) => answer.append(element("p", line)));
@@ -165,7 +165,7 @@ function show() {
     if (!mine.length) continue;
     const best = mine.includes(pick) ? pick : mine.reduce((a, b) => (b.model.error < a.model.error ? b : a));
     shown.add(best.model.name);
-    families.append(card(best, best === pick, against(set, best, pick)));
+    families.append(card(best, place, best === pick, against(set, best, pick)));
   }
   mark(pick ? pick.model.name : null);
 }

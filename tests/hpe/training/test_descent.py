@@ -32,6 +32,8 @@ def test_pruning_names_family_share_and_target():
     assert pruned(Lineage(), board) == Lineage("channel", None, {"board": "nano33ble"})
     cycles = to_dict(PruneConfig("channel", target_cycles=9))
     assert pruned(Lineage(), cycles) == Lineage("channel", None, {"cycles": 9})
+    both = to_dict(PruneConfig("hybrid", target_macs=9, final_sparsity=0.7))
+    assert pruned(Lineage(), both) == Lineage("channel+magnitude", 0.7, {"macs": 9})
     timed = to_dict(PruneConfig("channel", target_ms=0.5, latency_table=Path("t.json")))
     assert pruned(Lineage(), timed) == Lineage("channel", None, {"ms": 0.5})
     assert pruned(Lineage(), to_dict(PruneConfig("channel", target_macs=9))) == Lineage("channel", None, {"macs": 9})

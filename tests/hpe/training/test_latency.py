@@ -22,6 +22,7 @@ from hpe.training.config import ChannelConfig, PruneConfig
 from hpe.training.latency import cortex_m4_price, network_latency, table_price
 from hpe.training.pruners import make_pruner
 from pruning.channels.surgery import apply_widths, widths
+from pruning.weights.prunable import prunable_weights
 
 MCU = ModelConfig(act="relu6", se=False, padding="same")
 
@@ -116,3 +117,23 @@ def test_layers_of_every_kind_run_and_are_timed(kind):
     measured = measure_layers([Operator(kind, (4, 4), 8, 8, 3 if kind == "depthwise" else 1)], {})
     assert measured.layers[0].kind == kind
     assert measured.layers[0].ns > 0
+
+
+def test_hybrid_meets_its_target_with_channels_and_its_share_with_masks():
+    model = build_model(ModelConfig(width=0.25, act="relu6", se=False, padding="same"))
+    price = cortex_m4_price(model)
+    target = round(0.7 * network_latency(model, price))
+    prune = PruneConfig("hybrid", target_cycles=target, final_sparsity=0.75, frequency=1, end_epoch=4)
+    pruner = make_pruner(model, prune, 5, 1)
+    shares = []
+    for _ in range(5):
+        pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
+        weights = prunable_weights(model)
+        shares.append(
+            1 - sum(int(w.count_nonzero()) for w in weights.values()) / sum(map(torch.numel, weights.values()))
+        )
+    assert 0.95 * target <= network_latency(model, price) <= target
+    assert max(shares[:2]) < 0.01
+    assert shares[-1] == pytest.approx(0.75, abs=0.01)
+    with pytest.raises(ConfigError, match="two epochs of pruning"):
+        make_pruner(build_model(ModelConfig(act="relu6")), PruneConfig("hybrid", target_cycles=9, end_epoch=1), 2, 1)

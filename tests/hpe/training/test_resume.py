@@ -72,6 +72,11 @@ CASES = {
     "random channels": (prune("channel", channels=ChannelConfig("random", "global")), ONECYCLE, "dense"),
     "channels of a masked run": (prune("channel", final_sparsity=0.3), ONECYCLE, "masked"),
     "channels to cycles": (prune("channel", target_cycles=6_000_000), ONECYCLE, "dense"),
+    "channels, then masks": (
+        prune("hybrid", target_cycles=6_000_000, end_epoch=2, final_sparsity=0.6),
+        ONECYCLE,
+        "dense",
+    ),
     "growing": (prune("channel", channels=ChannelConfig(grow=True)), ONECYCLE, "dense"),
     "blocks of a masked run": (prune("block"), PLATEAU, "masked"),
     "rounding": (tune(qat=True), ONECYCLE, "dense"),
