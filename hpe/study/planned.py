@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from hpe.io.configs import run_id, to_dict
@@ -44,12 +44,36 @@ class RunSettings:
     @property
     def id(self) -> str:
         """Ten hex digits."""
-        return run_id(self)
+        return run_id(changed(self))
 
     @property
     def epochs(self) -> int:
         """Epochs of the whole run."""
         return self.recipe.train.epochs
+
+
+def changed(config: Any) -> Any:
+    """What differs from the defaults in a config, nested ones included, as plain values.
+
+    Ids are made of it, so that a setting that is added to the program later, with a default, leaves them as they are:
+    a study then goes on in its folder.
+    """
+    if not is_dataclass(config):
+        return to_dict(Plain(config))["value"]
+    kept = {}
+    for part in fields(config):
+        value = getattr(config, part.name)
+        default = part.default_factory() if part.default_factory is not MISSING else part.default
+        if value != default:
+            kept[part.name] = changed(value)
+    return kept
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Holds a value for `to_dict`."""
+
+    value: Any
 
 
 @dataclass(frozen=True)

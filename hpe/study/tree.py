@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hpe.io.configs import run_id
-from hpe.study.planned import PlannedRun, RunSettings, Task
+from hpe.study.planned import PlannedRun, RunSettings, Task, changed
 from hpe.training.scratch import canonical, shared_epochs
 
 
@@ -37,12 +37,12 @@ def _leaders(runs: Sequence[PlannedRun]) -> dict[str, str]:
     for run in runs:
         settings = run.settings
         prune = canonical(settings.prune, settings.epochs) if settings.prune else None
-        leaders[run.id] = first.setdefault(run_id(replace(settings, prune=prune)), run.id)
+        leaders[run.id] = first.setdefault(replace(settings, prune=prune).id, run.id)
     return leaders
 
 
 def _dense_key(settings: RunSettings) -> str:
-    return run_id(settings.model, settings.recipe)
+    return run_id(changed(settings.model), changed(settings.recipe))
 
 
 def _shared(settings: RunSettings) -> int:

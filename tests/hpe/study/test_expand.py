@@ -1,12 +1,14 @@
 """From a TOML to runs: axes, seeds, twins, published rows; and what is refused, with the name of the row or key."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hpe.study.expand import expand
 from hpe.study.plan import make_plan
+from hpe.study.planned import changed
 from hpe.study.spec import StudyError, read_study
 from hpe.study.tree import planned_epochs
 from tests.hpe.study.studies import DENSE, HEAD, LATE, write_study
@@ -137,3 +139,14 @@ def test_more_seeds_are_for_rows_that_are_there(tmp_path):
     assert [run.seed for run in found if run.row == "dense"] == [0, 1]
     with pytest.raises(StudyError, match="more_seeds for 'dens', but there is no such row"):
         runs(tmp_path, DENSE, "[more_seeds]\ndens = [1]")
+
+
+def test_a_setting_that_is_added_later_leaves_ids_as_they_are(tmp_path):
+    """An id is made of what differs from the defaults, so a default that nobody has changed is not in it."""
+    settings = runs(tmp_path, DENSE, LATE)[1].settings
+    assert changed(settings.model) == {"width": 0.25, "act": "relu6"}
+    assert changed(settings)["prune"]["end_epoch"] == 3
+    assert "augment" not in changed(settings)["recipe"]
+    wider = replace(settings, model=replace(settings.model, width=0.5))
+    assert wider.id != settings.id
+    assert replace(wider, model=settings.model).id == settings.id
