@@ -25,7 +25,7 @@ class _Part:
 
 def kernel_source(functions: set[str]) -> str:
     """C text that defines these kernel functions, and what they need, in an order that compiles."""
-    functions = _closure(functions)
+    functions = needed_functions(functions)
     units = [unit for unit in _units() if functions & _defined(unit)]
     ordered: list[str] = []
     for unit in units:
@@ -33,7 +33,7 @@ def kernel_source(functions: set[str]) -> str:
     return "\n\n".join(_unit_text(unit, functions) for unit in ordered)
 
 
-def _closure(functions: set[str]) -> set[str]:
+def needed_functions(functions: set[str]) -> set[str]:
     """The functions, and those of other units that they call."""
     everything = {name: unit for unit in _units() for name in _defined(unit)}
     found, new = set(functions), set(functions)

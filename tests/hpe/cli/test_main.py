@@ -165,7 +165,9 @@ def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     assert code == 0
     assert "fits" in out
     answer = json.loads((tmp_path / "fit.json").read_text())
-    assert {"flash_bytes", "arena_bytes", "activations_bytes", "macs", "ops", "fits"} <= answer.keys()
+    assert {"engine", "why", "engines", "macs", "ops", "fits"} <= answer.keys()
+    assert {"flash_bytes", "arena_bytes", "activations_bytes"} <= answer["interpreter"].keys()
+    assert "engine c: about" in out
     code, _, err = run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")
     assert code == 2
     assert "no tiny.json beside it" in err
