@@ -4,7 +4,8 @@
 
 It finds where in an image a bright spot lies. It is trained, then pruned in both ways (masks; channels), trained on
 with the rounding of int8, exported, compiled to plain C (OUT/firmware), weighed against a board, and evaluated as the
-file that would run there. It knows nothing of head poses: what it shows is how `pruning` and `export`, by their public names, serve any torch model.
+file that would run there. It knows nothing of head poses: what it shows is how `pruning` and `export`, by their public
+names, serve any torch model.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def profile_row(step: Step) -> dict[str, Any]:
 
 
 def explorer_data(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Custom node data of Google's Model Explorer: the instructions of each step at the first operator that it stands for.
+    """Node data of Google's Model Explorer: the instructions of each step, at the first operator that it stands for.
 
     The format is that of model_explorer.node_data_builder (ai-edge-model-explorer 0.1.34, whose reader takes it): graph
     -> results by node, and colours for the least (stop 0) and the greatest value. Its TFLite adapter calls the graph
