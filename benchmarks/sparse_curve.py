@@ -3,8 +3,8 @@
     python benchmarks/sparse_curve.py b0-nano --out benchmarks/results
 
 Layers: shapes of the network's own 1x1 convolutions, with random weights of which a random share is zero; the dense
-kernel against both sparse ones (entries of 2 and of 4 bytes), widening of the input image included. Network: in each
-1x1 convolution the weights of least magnitude are set to zero, and the compiler chooses a kernel for each layer.
+kernel against both sparse ones (two entries in 3 bytes, an entry in 4), widening of the input image included. Network:
+in each 1x1 convolution the weights of least magnitude are set to zero; the compiler chooses a kernel for each layer.
 Instructions are exact; they do not depend on the values.
 """
 
@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from export.compiler import compile_model
 from export.compiler.emulator.calls import Board
 from export.compiler.emulator.model import run_model
-from export.compiler.fast import pack_dense, pack_sparse
+from export.compiler.fast import pack_dense
+from export.compiler.sparse_weights import pack_sparse
 from export.micro.flatbuffer import Model, Tensor, parse_model
 from hpe.io.environment import environment
 from hpe.io.files import write_csv, write_text, write_whole
@@ -33,7 +34,7 @@ from hpe.model.zoo import resolve_model
 
 SHARES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.875, 0.9, 0.95)
 """Shares of zeros that are measured."""
-ENTRY_BYTES = {"sparse2": 2, "sparse4": 4}
+SPARSE = ("sparse3", "sparse4")
 RECORD_BYTES = 8
 """Bias, multiplier and shift of a channel."""
 
@@ -118,7 +119,7 @@ def layer_rows(inputs: int, outputs: int, pixels: int) -> list[dict[str, Any]]:
             board.call("dense_to_image", struct, buffer, 4, out)
         dense_bytes = (outputs + outputs % 2) * (inputs + inputs % 2)
         cases.append((share, "dense", begun, len(board.calls), dense_bytes))
-        for kind in ENTRY_BYTES:
+        for kind in SPARSE:
             entries, counts = pack_sparse(weights, kind)
             tables = (board.put(entries), board.put(counts), channels)
             begun = len(board.calls)
@@ -179,7 +180,7 @@ def markdown(name: str, layers: list[dict[str, Any]], network: list[dict[str, An
     shown = (0.5, 0.75, 0.875)
     head = (
         "layer",
-        "break-even, 2-byte entries",
+        "break-even, 1.5-byte entries",
         "4-byte",
         *(f"cost at {s:.1%} zeros" for s in shown),
         "flash at 87.5 %",
@@ -187,10 +188,10 @@ def markdown(name: str, layers: list[dict[str, Any]], network: list[dict[str, An
     lines = [head, ("---",) * len(head)]
     for what in dict.fromkeys(row["what"] for row in layers):
         own = [row for row in layers if row["what"] == what]
-        ends = [break_even(own, kernel) for kernel in ENTRY_BYTES]
+        ends = [break_even(own, kernel) for kernel in SPARSE]
         of = {(row["zeros"], row["kernel"]): row for row in own}
-        costs = [of[s, "sparse2"]["instructions"] / of[s, "dense"]["instructions"] for s in shown]
-        flash = of[0.875, "sparse2"]["flash_bytes"] / of[0.875, "dense"]["flash_bytes"]
+        costs = [of[s, "sparse3"]["instructions"] / of[s, "dense"]["instructions"] for s in shown]
+        flash = of[0.875, "sparse3"]["flash_bytes"] / of[0.875, "dense"]["flash_bytes"]
         cells = ["never" if end is None else f"{end:.0%}" for end in ends]
         lines.append((what, *cells, *(f"{cost:.2f}" for cost in costs), f"{flash:.2f}"))
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -204,8 +205,8 @@ def markdown(name: str, layers: list[dict[str, Any]], network: list[dict[str, An
         f"# Zeros against time and flash on a Cortex-M4\n\n`python benchmarks/sparse_curve.py {name.split('.')[0]}`: "
         f"qemu-system-arm mps2-an386, gcc -O2, instructions (not cycles); commit {facts['commit']}. Weights random, "
         "seed 0; the network's zeros are its weights of least magnitude, not retrained.\n\n"
-        "## 1x1 layers\n\nCost and flash: the sparse kernel with 2-byte entries, as a share of the dense one's; flash "
-        f"with {RECORD_BYTES} bytes of constants per output channel.\n\n{table}\n\n"
+        "## 1x1 layers\n\nCost and flash: the sparse kernel with two entries in 3 bytes, as a share of the dense "
+        f"one's; flash with {RECORD_BYTES} bytes of constants per output channel.\n\n{table}\n\n"
         f"## {name}\n\nZeros in each 1x1 convolution; the compiler chooses a kernel for each layer; flash is code "
         f"and constants.\n\n{second}\n"
     )
@@ -220,11 +221,14 @@ def plot(layers: list[dict[str, Any]], network: list[dict[str, Any]], path: Path
     zeros = 100 * np.array(SHARES)
     for what in dict.fromkeys(row["what"] for row in layers):
         own = [row for row in layers if row["what"] == what]
-        cost = {k: np.array([r["instructions"] for r in own if r["kernel"] == k]) for k in ("dense", "sparse2")}
-        left.plot(zeros, cost["sparse2"] / cost["dense"], marker=".", label=what)
+        cost = {k: np.array([r["instructions"] for r in own if r["kernel"] == k]) for k in ("dense", "sparse3")}
+        left.plot(zeros, cost["sparse3"] / cost["dense"], marker=".", label=what)
     left.axhline(1, color="#808890", linewidth=1)
     left.set(
-        xlabel="zeros (%)", ylabel="instructions, sparse / dense", ylim=(0, 1.9), title="1x1 layers, 2-byte entries"
+        xlabel="zeros (%)",
+        ylabel="instructions, sparse / dense",
+        ylim=(0, 1.9),
+        title="1x1 layers, two entries in 3 bytes",
     )
     left.legend(frameon=False, fontsize=8)
     right.plot(zeros, [row["instructions"] / 1e6 for row in network], marker=".", color="#2f6f9f")

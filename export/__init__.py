@@ -9,6 +9,7 @@ from export.convert.tflite import (
     FORMATS,
     Conversion,
     ConversionError,
+    conversion_answer,
     convert,
     convert_all,
     file_sizes,
@@ -21,7 +22,7 @@ from export.micro.boards import BOARDS
 from export.micro.engines import engine_costs
 from export.micro.flatbuffer import ModelFileError, read_model
 from export.micro.footprint import Footprint, footprint
-from export.micro.sketch import write_arduino
+from export.micro.sketch import write_arduino, write_model_sketch
 from export.micro.tflm import micro_arena, run_micro
 from export.run.parity import (
     Deviation,
@@ -35,6 +36,7 @@ from export.run.parity import (
     operators,
 )
 from export.run.runtime import Runtime, load_runtime, measure_latency
+from export.run.xnnpack import SparseSpeed, sparse_speed
 
 __all__ = [
     "BOARDS",
@@ -50,9 +52,11 @@ __all__ = [
     "ModelFileError",
     "ParityError",
     "Runtime",
+    "SparseSpeed",
     "check_int8_graph",
     "check_parity",
     "compile_model",
+    "conversion_answer",
     "convert",
     "convert_all",
     "engine_costs",
@@ -70,6 +74,8 @@ __all__ = [
     "read_metadata",
     "read_model",
     "run_micro",
+    "sparse_speed",
     "write_arduino",
     "write_metadata",
+    "write_model_sketch",
 ]

@@ -4,6 +4,7 @@ While training, one call after each `optimizer.step()`:
 
     pruner = MagnitudePruner(model, PolynomialDecay(0.0, 0.875, begin_step=0, end_step=2000))  # masks
     pruner = ChannelPruner(model, x, PolynomialDecay(...), Criteria(ranking="global"), measure="macs")  # surgery
+    pruner = MagnitudePruner(model, PolynomialDecay(...), "erk", policy=zeros_for("pi", model, x))  # zeros that pay
     ...
     optimizer.step()
     pruner.step(optimizer)
@@ -26,9 +27,11 @@ from pruning.quantise.ranges import learnt_activations, learnt_ranges, set_range
 from pruning.schedule import ConstantSparsity, PolynomialDecay
 from pruning.stats import ModelStats, sparsity_histogram, stats, stats_table
 from pruning.weights.clustering import WeightClusterer
+from pruning.weights.engines import closed_doors, zeros_for
 from pruning.weights.frozen import ZeroKeeper
 from pruning.weights.magnitude import MagnitudePruner
-from pruning.weights.masks import apply_masks, make_masks, prunable_weights, rewind
+from pruning.weights.masks import apply_masks, make_masks, rewind
+from pruning.weights.prunable import prunable_weights
 
 __all__ = [
     "AttentionImportance",
@@ -47,6 +50,7 @@ __all__ = [
     "ZeroKeeper",
     "apply_masks",
     "apply_widths",
+    "closed_doors",
     "drop_blocks",
     "learnt_activations",
     "learnt_ranges",
@@ -62,4 +66,5 @@ __all__ = [
     "stats",
     "stats_table",
     "widths",
+    "zeros_for",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 from export.compiler import fast
 from export.compiler.cost import KINDS, Layer, run_instructions, weight_bytes
 from export.compiler.graph import Block, Conv, Graph
+from export.compiler.sparse_weights import sparse3_entries
 
 _FLASH = 0.2
 """What a share of flash counts against a share of time: 5 % less flash weigh as much as 1 % less time."""
@@ -15,12 +16,12 @@ _REPACK = 20
 
 
 def choose(graph: Graph, block: Block, op: Conv, sparse: bool) -> str:
-    """dense, sparse2 (entries of 2 bytes, up to 256 inputs) or sparse4 (of 4 bytes)."""
+    """dense, sparse3 (two entries in 3 bytes) or sparse4 (an entry in 4 bytes)."""
     if not sparse or not fast.is_point(op):
         return "dense"
-    costs = {kind: (instructions(graph, block, op, kind), weight_bytes(layer_of(block, op), kind)) for kind in KINDS}
-    if op.weights.shape[3] > 256:
-        del costs["sparse2"]
+    layer = layer_of(block, op)
+    kinds = [kind for kind in KINDS if kind != "sparse3" or layer.entries]
+    costs = {kind: (instructions(graph, block, op, kind), weight_bytes(layer, kind)) for kind in kinds}
     fastest, smallest = min(time for time, _ in costs.values()), min(size for _, size in costs.values())
     return min(costs, key=lambda kind: _price(costs[kind], fastest, smallest))
 
@@ -30,8 +31,11 @@ def _price(cost: tuple[float, int], fastest: float, smallest: int) -> float:
 
 
 def layer_of(block: Block, op: Conv) -> Layer:
-    outputs, inputs = len(op.weights), op.weights[0].size
-    return Layer(inputs, outputs, int(np.count_nonzero(op.weights)), op.zero_point == -128, op is block.expand)
+    matrix = op.weights.reshape(len(op.weights), -1)
+    zeros = matrix.shape[1] * len(matrix) - int(np.count_nonzero(matrix))
+    entries = sparse3_entries(matrix) if fast.is_point(op) and 4 * zeros > matrix.size else None
+    shape = matrix.shape[1], len(matrix), matrix.size - zeros
+    return Layer(*shape, op.zero_point == -128, op is block.expand, entries or 0)
 
 
 def instructions(graph: Graph, block: Block, op: Conv, kind: str) -> float:

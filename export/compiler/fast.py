@@ -74,12 +74,10 @@ def depthwise_rescaling(graph: Graph, op: Depthwise) -> tuple[np.ndarray, np.nda
 
 
 def is_map4(graph: Graph, op: Depthwise) -> bool:
-    """A whole image of at most 4 pixels, before and after."""
+    """A whole image of 2 x 2 pixels, before and after."""
     sides = [graph.tensors[i].image for i in (op.inputs[0], op.output)]
-    same = sides[0][2] == sides[1][2]
-    return (
-        same and all(height * width <= 4 for height, width, _ in sides) and depthwise_rescaling(graph, op) is not None
-    )
+    same = sides[0] == sides[1] == (2, 2, sides[0][2])
+    return same and op.stride == (1, 1) and depthwise_rescaling(graph, op) is not None
 
 
 def is_fast_depthwise(graph: Graph, op: Depthwise) -> bool:
@@ -93,6 +91,16 @@ def is_fast_depthwise(graph: Graph, op: Depthwise) -> bool:
     if (target[0] - 1) * op.stride[0] - op.pad[0] >= source[0]:
         return False
     return depthwise_rescaling(graph, op) is not None
+
+
+def depthwise_core(op: Depthwise) -> str:
+    """The piece of kernels/dsp/depthwise.c that takes it."""
+    size, stride, odd = op.weights.shape[0], op.stride[0], op.pad[1] % 2
+    if size == 5 and stride == 1 and odd:
+        return "DEPTHWISE_RARE"
+    return f"DEPTHWISE_{size}_{stride}" + (
+        "_ODD" if size == 5 and odd else "_EVEN" if (size, stride, odd) == (3, 1, 0) else ""
+    )
 
 
 def row_stride(width_in: int, width_out: int, op: Depthwise) -> int:
@@ -111,48 +119,30 @@ def pack_dense(weights: np.ndarray) -> np.ndarray:
     return (256 * second + first).astype("<i2").ravel().view(np.int8)
 
 
-def pack_sparse(weights: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """int8 (outputs, inputs) -> (entries as uint8 pairs or uint32, entries of each output); at least one an output."""
-    counts, entries = [], []
-    for row in weights:
-        at = np.flatnonzero(row)
-        at = at if at.size else np.zeros(1, np.int64)
-        counts.append(at.size)
-        if kind == "sparse2":
-            entries.append(np.stack([row[at].view(np.uint8), at.astype(np.uint8)], axis=1).ravel())
-        else:
-            values = row[at].astype(np.int16).view(np.uint16).astype(np.uint32)
-            entries.append(values | at.astype(np.uint32) << 20)
-    return np.concatenate(entries), np.array(counts, np.uint16)
-
-
 def pack_depthwise(op: Depthwise) -> np.ndarray:
-    """int8 (size, size, channels) -> [channel][kernel row][8 bytes]: see kernels/README.md.
+    """(size, size, channels) -> [channel][kernel row][8 or 5 bytes]: see kernels/README.md.
 
-    Size 3: int16, doubled. Size 5: int8, in the order in which SXTB16 makes pairs of them.
+    Size 3: int16, doubled. Size 5: int8, four in the order in which SXTB16 makes pairs of them, and one alone.
     """
-    size = op.weights.shape[0]
+    size, odd = op.weights.shape[0], op.pad[1] % 2
     weights = 2 * op.weights.astype(np.int16) if size == 3 else op.weights
-    taps = [np.zeros_like(weights[:, 0]), *weights.transpose(1, 0, 2)]  # [0]: no tap
-    odd = op.pad[1] % 2
-    if op.stride[1] == 1:
-        order = (1, 2, 2, 3) if size == 3 else (1, 3, 2, 4, 2, 4, 3, 5)
-    elif size == 3:
-        order = (0, 1, 2, 3) if odd else (1, 2, 3, 0)
+    taps = [*weights.transpose(1, 0, 2), np.zeros_like(weights[:, 0])]  # the last: no tap
+    if size == 5:
+        order = (1, 3, 2, 4, 0) if odd and op.stride[1] == 2 else (0, 2, 1, 3, 4)
+    elif op.stride[1] == 1:
+        order = (0, 1, 1, 2)
     else:
-        order = (0, 2, 1, 3, 4, 0, 5, 0) if odd else (1, 3, 2, 4, 5, 0, 0, 0)
+        order = (3, 0, 1, 2) if odd else (0, 1, 2, 3)
     rows = np.stack([taps[i] for i in order], axis=-1)  # (size, channels, taps)
     return rows.transpose(1, 0, 2).ravel()
 
 
-def pack_map4(graph: Graph, op: Depthwise) -> np.ndarray:
-    """-> int8 [channel][4 outputs][inputs 0, 2, 1, 3]"""
-    (height, width, channels), (rows, columns, _) = (graph.tensors[i].image for i in (op.inputs[0], op.output))
-    matrix = np.zeros((channels, 4, 4), np.int8)
-    for out in range(rows * columns):
-        for source in range(height * width):
-            y = source // width - out // columns * op.stride[0] + op.pad[0]
-            x = source % width - out % columns * op.stride[1] + op.pad[1]
-            if 0 <= y < op.weights.shape[0] and 0 <= x < op.weights.shape[1]:
-                matrix[:, out, source] = op.weights[y, x]
-    return matrix[:, :, (0, 2, 1, 3)].ravel()
+def pack_map4(op: Depthwise) -> np.ndarray:
+    """-> int8 [channel][pixels above, level, below][on the left, on the right, in the middle], and one more."""
+    size, channels = op.weights.shape[:2], op.weights.shape[2]
+    near = np.zeros((3, 3, channels), np.int8)
+    for y, x in np.ndindex(3, 3):
+        tap = y - 1 + op.pad[0], x - 1 + op.pad[1]
+        if 0 <= tap[0] < size[0] and 0 <= tap[1] < size[1]:
+            near[y, x] = op.weights[tap]
+    return np.append(near[:, (0, 2, 1)].transpose(2, 0, 1).ravel(), np.int8(0))

@@ -149,6 +149,20 @@ def add_struct(graph: g.Graph, op: g.Add, tag: str) -> Struct:
     return Struct("add_t", tag, values | {"low": op.low, "high": op.high})
 
 
+def add_piece(graph: g.Graph, op: g.Add) -> str:
+    """The loop that add_images of kernels/dsp/elementwise.c takes."""
+    zeros = [graph.tensors[i].zero_point for i in op.inputs]
+    (multiplier_a, shift_a), (multiplier_b, shift_b), (_, shift) = op.factors
+    halves = [(multiplier_a, shift_a) == (1 << 30, 0), (multiplier_b, shift_b) == (1 << 30, 0)]
+    if not 1 <= shift <= 22 or (op.low, op.high) != (-128, 127):
+        return "ADD_ANY"
+    if all(halves):
+        return "ADD_ALIKE"
+    others = (halves[0], zeros[0], shift_b), (halves[1], zeros[1], shift_a)
+    fits = any(half and 1 <= other <= 10 and abs(zero) <= 1 << (10 - other) for half, zero, other in others)
+    return "ADD_FAST" if fits else "ADD_ANY"
+
+
 def multiply_struct(graph: g.Graph, op: g.Multiply, tag: str) -> Struct:
     a, b, out = (graph.tensors[i].zero_point for i in (*op.inputs, op.output))
     fields = {"zero_a": a, "zero_b": b, "zero_point": out, "multiplier": op.multiplier, "shift": op.shift}
@@ -165,7 +179,9 @@ def _pairwise(graph: g.Graph, op: g.Add | g.Multiply, tag: str) -> Step:
     slack = {i: 0 for i in op.inputs if graph.tensors[i].size == target.size}
     if a.size == b.size:
         call = f"{name}_images(&{tag}, {{0}}, {{1}}, {{out}}, {target.size})"
-        return _step(op, call, {f"{name}_images"}, structs=[struct], slack=slack, work={"added": target.size})
+        pieces = {add_piece(graph, op)} if isinstance(op, g.Add) else set()
+        more: dict[str, Any] = {"structs": [struct], "slack": slack, "work": {"added": target.size}}
+        return _step(op, call, {f"{name}_images"}, pieces=pieces, **more)
     if not is_add and a.size == target.size and b.size > 1 and b.size == target.shape[-1] == b.shape[-1]:
         pixels = target.size // b.size
         call = f"gate_image(&{tag}, {{0}}, {{1}}, {{out}}, {pixels}, {b.size})"

@@ -10,7 +10,8 @@ import numpy as np
 from export.compiler import fast
 from export.compiler.choose import choose
 from export.compiler.graph import Block, Conv, Depthwise, Graph, Rescaling
-from export.compiler.lower import add_struct
+from export.compiler.lower import add_piece, add_struct
+from export.compiler.sparse_weights import pack_sparse
 from export.compiler.step import Step, Struct, Table
 from export.compiler.work import block_work
 
@@ -31,6 +32,11 @@ class _Draft:
     tables: list[Table] = field(default_factory=list)
     structs: list[Struct] = field(default_factory=list)
     functions: set[str] = field(default_factory=set)
+    pieces: set[str] = field(default_factory=set)
+
+    def need(self, piece: str, zero_point: int) -> None:
+        """An ending: where the zero point is -128, the one that clamps negative results to it."""
+        self.pieces.add(piece + ("_POSITIVE" if zero_point == -128 else ""))
 
     def use(self, stage: str, function: str) -> None:
         self.fields[stage] = function
@@ -39,7 +45,7 @@ class _Draft:
 
 @dataclass
 class _Kinds:
-    """dense, sparse2 or sparse4 for each convolution; empty: the block has none."""
+    """dense, sparse3 or sparse4 for each convolution; empty: the block has none."""
 
     expand: str = ""
     project: str = ""
@@ -68,6 +74,7 @@ def lower_block(graph: Graph, block: Block, tag: str, sparse: bool = True) -> St
         block.output,
         call,
         draft.functions,
+        draft.pieces,
         draft.tables,
         draft.structs,
         scratch=2 * sizes,
@@ -191,6 +198,7 @@ def _tail(draft: _Draft) -> None:
         names.append("lookup")
     if block.add is not None:
         draft.structs.append(add_struct(draft.graph, block.add, f"{tag}_add"))
+        draft.pieces.add(add_piece(draft.graph, block.add))
         draft.fields["add"] = f"&{tag}_add"
         names.append("add")
     if names:
@@ -215,14 +223,17 @@ def _weights(draft: _Draft, op: Conv, stage: str, kind: str) -> None:
     channels = _channels(f"{tag}_channels", fast.folded_bias(op, source.zero_point), *rescaling)
     fields: dict[str, str | int] = {"channels": channels.name, "inputs": matrix.shape[1], "outputs": len(matrix)}
     fields["zero_point"] = op.zero_point
+    unit = "DENSE" if kind == "dense" else "SPARSE"
+    draft.need(f"{unit}_ROWS" if stage == "expand" else f"{unit}_IMAGE", op.zero_point)
     if kind == "dense":
         draft.tables.append(Table("int8_t", f"{tag}_weights", fast.pack_dense(matrix), words=True))
         fields["weights"] = f"{tag}_weights"
     else:
-        entries, counts = fast.pack_sparse(matrix, kind)
-        item = "uint8_t" if kind == "sparse2" else "uint32_t"
-        draft.tables += [Table(item, f"{tag}_entries", entries), Table("uint16_t", f"{tag}_counts", counts)]
-        fields |= {"entries": f"{tag}_entries", "counts": f"{tag}_counts"}
+        entries, counts = pack_sparse(matrix, kind)
+        draft.tables.append(Table(f"{entries.dtype}_t", f"{tag}_entries", entries))
+        fields |= {"entries": f"{tag}_entries", "counts": f"{tag}_counts" if counts.size else 0}
+        if counts.size:
+            draft.tables.append(Table("uint16_t", f"{tag}_counts", counts))
     draft.tables.append(channels)
     draft.structs.append(Struct("dense_t" if kind == "dense" else "sparse_t", tag, fields))
     draft.fields[stage] = f"&{tag}"
@@ -253,11 +264,13 @@ def _depthwise(draft: _Draft, op: Depthwise, driver: str) -> None:
     fields: dict[str, str | int] = {"weights": f"{tag}_weights", "channels": f"{tag}_channels"}
     fields |= {"count": op.weights.shape[2], "zero_point": op.zero_point}
     if driver == "block_map4":
-        weights, kind = fast.pack_map4(graph, op), "map4_t"
+        weights, kind = fast.pack_map4(op), "map4_t"
     else:
         weights, kind = fast.pack_depthwise(op), "depthwise_t"
         fields |= {"width": graph.tensors[op.output].image[1], "row_stride": draft.fields["row_stride"]}
         fields |= {"size": op.weights.shape[0], "stride": op.stride[0], "pad_left": op.pad[1]}
+        draft.need("DEPTHWISE_STRIPS" if driver == "block_strips" else "DEPTHWISE_TILES", op.zero_point)
+        draft.pieces.add(fast.depthwise_core(op))
     draft.tables.append(Table(f"{weights.dtype}_t", f"{tag}_weights", weights, words=True))
     draft.structs.append(Struct(kind, tag, fields))
     draft.fields["depthwise"] = f"&{tag}"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 KERNELS = Path(__file__).parent / "kernels"
 _LOCAL = re.compile(r'#include "(?:\.\./)?(\w+)\.h"')
-_FUNCTION = re.compile(r"^(?:KERNEL|ASSEMBLY|static inline)\b[^(]*?(\w+)\(", re.MULTILINE)
+_FUNCTION = re.compile(r"^(?:KERNEL|ASSEMBLY|ONE_COPY|static inline)\b[^(]*?(\w+)\(", re.MULTILINE)
 _CALL = re.compile(r"\b(\w+)\(")
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _WORD = re.compile(r"\w+")
+_PIECE = re.compile(r"^#ifndef (\w+)\n#define \1 1\n#endif$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,19 @@ class _Part:
     text: str
 
 
-def kernel_source(functions: set[str]) -> str:
-    """C text that defines these kernel functions, and what they need, in an order that compiles."""
+def kernel_source(functions: set[str], pieces: set[str] | None = None) -> str:
+    """C text that defines these kernel functions, and what they need, in an order that compiles.
+
+    pieces: those of their pieces that are wanted (see KEEP of kernels/common.h); None: all.
+    """
     functions = needed_functions(functions)
     units = [unit for unit in _units() if functions & _defined(unit)]
     ordered: list[str] = []
     for unit in units:
         _add_with_needs(unit, ordered)
-    return "\n\n".join(_unit_text(unit, functions) for unit in ordered)
+    text = "\n\n".join(_unit_text(unit, functions) for unit in ordered)
+    spared = [] if pieces is None else [piece for piece in _PIECE.findall(text) if piece not in pieces]
+    return "\n".join([*(f"#define {piece} 0" for piece in spared), "", text]).lstrip("\n")
 
 
 def needed_functions(functions: set[str]) -> set[str]:

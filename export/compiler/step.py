@@ -56,6 +56,8 @@ class Step:
     """The C statement; {scratch} is the scratch buffer."""
     functions: set[str]
     """Kernel functions that it needs."""
+    pieces: set[str] = field(default_factory=set)
+    """Pieces of these functions that it needs, see KEEP of kernels/common.h."""
     tables: list[Table] = field(default_factory=list)
     structs: list[Struct] = field(default_factory=list)
     scratch: int = 0

@@ -14,7 +14,7 @@ def block_work(graph: Graph, block: Block, driver: str, kinds: tuple[str, str], 
     """Pieces of work by kind.
 
     Args:
-        kinds: dense, sparse2 or sparse4 of the block's first and second 1x1 convolution; empty where it has none.
+        kinds: dense, sparse3 or sparse4 of the block's first and second 1x1 convolution; empty where it has none.
         tables: values that are looked up within the block.
     """
     source, target = graph.tensors[block.inputs[0]], graph.tensors[block.output]

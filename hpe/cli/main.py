@@ -19,10 +19,11 @@ Commands = Mapping[str, Any]
 
 def commands() -> dict[str, Any]:
     """Every subcommand, in the order of the flow."""
-    from hpe.cli import data, device, models, training
+    from hpe.cli import data, device, models, study, training
 
-    everything = {"data": data.COMMANDS} | training.COMMANDS | models.COMMANDS | device.COMMANDS
-    first = ("demo", "data", *training.COMMANDS, "export", "evaluate", "report")
+    everything = {"data": data.COMMANDS, "study": study.COMMANDS}
+    everything |= training.COMMANDS | models.COMMANDS | device.COMMANDS
+    first = ("demo", "data", *training.COMMANDS, "export", "evaluate", "report", "study")
     return {name: everything[name] for name in (*first, *(name for name in everything if name not in first))}
 
 

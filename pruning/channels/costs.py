@@ -10,8 +10,8 @@ untrained net: all biases are zero). Which operators there will be is read from 
 autograd graph; for those that the table below does not know it is a guess.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -57,9 +57,11 @@ class Cost:
     """Multiply-accumulates of convolutions and dense layers."""
     int8_bytes: int = 0
     """Predicted size of the int8 TFLite file, seldom exceeded (see above)."""
+    latency: int = 0
+    """Time in the unit of the `Price` that was given (cycles, nanoseconds); 0 without one."""
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.params + other.params, self.macs + other.macs, self.int8_bytes + other.int8_bytes)
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ class Layer:
     affine: bool = True
     pads: bool = False
     """Whether TensorFlow's padding differs, so that the file pads by an operator of its own."""
+    image_in: tuple[int, int] = (1, 1)
+    """Height and width of its input; (1, 1) where it has none, as in a dense layer."""
+    image_out: tuple[int, int] = (1, 1)
+    """Height and width of its output."""
 
     def cost(self, out: int, inputs: int) -> Cost:
         """The cost with other numbers of output and input channels."""
@@ -92,9 +98,14 @@ class Layer:
         return Cost(weights + out * self.bias, weights * self.positions, int8_bytes)
 
 
+Price = Callable[[str, Layer, int, int], float]
+"""(name, layer, outputs, inputs) -> the time that the layer would take with so many output and input channels."""
+
+
 def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
     """Every convolution, dense and batch-norm layer that the model runs, by name; the model must be in eval mode."""
     positions: dict[str, int] = {}
+    images: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
     padded: set[str] = set()
     handles = []
     batch = example_input.shape[0]
@@ -106,6 +117,7 @@ def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
                     padded.add(name)
                 spatial = output.numel() // (output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1])
                 positions[name] = positions.get(name, 0) + spatial // batch
+                images[name] = _image(inputs[0]), _image(output)
 
             handles.append(module.register_forward_hook(count))
     try:
@@ -115,7 +127,13 @@ def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
         for handle in handles:
             handle.remove()
     modules = dict(model.named_modules())
-    return {name: _describe(modules[name], count, name in padded) for name, count in positions.items()}
+    layers = {name: _describe(modules[name], count, name in padded) for name, count in positions.items()}
+    return {name: replace(layer, image_in=images[name][0], image_out=images[name][1]) for name, layer in layers.items()}
+
+
+def _image(x: Tensor) -> tuple[int, int]:
+    """Height and width of (B, C, H, W); (1, 1) of anything else."""
+    return (x.shape[2], x.shape[3]) if x.dim() == 4 else (1, 1)
 
 
 def _pads(conv: nn.modules.conv._ConvNd, x: Tensor, output: Tensor) -> bool:

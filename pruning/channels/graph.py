@@ -1,18 +1,18 @@
 """Which channels belong together, and what each costs: Torch-Pruning's dependency graph, read once into plain data.
 
 DepGraph: Fang et al. 2023, arXiv:2301.12900. It answers what else must go when an output channel of a layer goes; the
-choice of channels (plan.py) and the surgery (surgery.py) are done here, so that counts are exact and predictable.
+choice of channels (allocation.py) and the surgery (surgery.py) are done here, so that counts are exact and predictable.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pruning.channels.costs import Cost, Layer, count_layers, fixed_cost
+from pruning.channels.costs import Cost, Layer, Price, count_layers, fixed_cost
 from pruning.errors import PruningError
 from pruning.weights.masks import name_matches
 
@@ -59,6 +59,8 @@ class ChannelGraph:
     fixed: Cost
     """What costs the same whatever is removed."""
     output_shapes: list[torch.Size] = field(default_factory=list)
+    price: Price | None = None
+    """What a layer takes, for limits of latency."""
 
     def cost(self, removed: Sequence[int] | None = None) -> Cost:
         """What stays once `removed[i]` channels of `groups[i]` are gone; exact but for the bytes, an estimate."""
@@ -66,13 +68,17 @@ class ChannelGraph:
         for group, count in zip(self.groups, removed or [0] * len(self.groups), strict=True):
             for slot in group.slots:
                 widths[slot.layer][slot.axis] -= group.per_channel(slot) * count
-        total = self.fixed
+        total, latency = self.fixed, 0.0
         for name, layer in self.layers.items():
-            total = total + layer.cost(widths[name]["out"], widths[name]["in"])
-        return total
+            out, inputs = widths[name]["out"], widths[name]["in"]
+            total = total + layer.cost(out, inputs)
+            latency += self.price(name, layer, out, inputs) if self.price is not None else 0
+        return replace(total, latency=round(latency))
 
 
-def trace(model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Module] = ()) -> ChannelGraph:
+def trace(
+    model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Module] = (), price: Price | None = None
+) -> ChannelGraph:
     """Find the groups of channels of a model.
 
     Args:
@@ -80,6 +86,7 @@ def trace(model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Mo
         example_input: (B, C, H, W) or whatever the model takes, on any device.
         ignored: modules, or patterns of module names, whose output channels must stay. Layers that make the model's
             output are always left alone.
+        price: what a layer takes, where costs are to have a latency.
 
     Raises:
         PruningError: if a pattern matches nothing.
@@ -117,7 +124,7 @@ def trace(model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Mo
         else:
             claimed |= positions
             groups.append(group)
-    return ChannelGraph(groups, left_out, layers, fixed, [tensor.shape for tensor in outputs])
+    return ChannelGraph(groups, left_out, layers, fixed, [tensor.shape for tensor in outputs], price)
 
 
 def traced_cost(model: nn.Module, example_input: Tensor) -> tuple[Cost, dict[str, Layer]]:

@@ -53,7 +53,7 @@ KERNEL void block_tiles(const block_t *p, const int8_t *in, const int8_t *shortc
 
 KERNEL void block_strips(const block_t *p, const int8_t *in, const int8_t *shortcut, int8_t *out, int16_t *scratch);
 
-/* The same for a whole image of at most 4 pixels. */
+/* The same for a whole image of 2 x 2 pixels. */
 KERNEL void block_map4(const block_t *p, const int8_t *in, const int8_t *shortcut, int8_t *out, int16_t *scratch);
 
 /* project alone: a 1x1 convolution, dense or sparse, and any convolution on gathered windows. */

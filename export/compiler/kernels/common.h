@@ -19,14 +19,24 @@
 #define DSP_KERNELS 0
 #endif
 
-/* Weights that are read as words start on a word. A helper below may be one that a model does not need. */
+/* Weights that are read as words start on a word. A helper below may be one that a model does not need. ONE_COPY begins a
+   helper that is called from several places, none of them worth a copy of its own. */
 #if defined(__GNUC__)
 #define ALIGN4 __attribute__((aligned(4)))
 #define MAYBE_UNUSED __attribute__((unused))
+#define ONE_COPY static __attribute__((noinline, unused))
 #else
 #define ALIGN4
 #define MAYBE_UNUSED
+#define ONE_COPY static
 #endif
+
+/* Pieces of kernels that a model may do without: a macro is 0 where it does, which the compiler knows for each model. */
+#define WITH_0(text, without) without
+#define WITH_1(text, without) text
+#define WITH_AS(kept, text, without) WITH_##kept(text, without)
+#define WITH(piece, text, without) WITH_AS(piece, text, without)
+#define KEEP(piece, text) WITH(piece, text, "")
 
 /* Halfwords before pixel 0 in the layout `rows`. */
 #define ROW_LEAD 2

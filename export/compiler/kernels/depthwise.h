@@ -5,7 +5,7 @@
 #include "common.h"
 
 typedef struct {
-    const void *weights;            /* [channel][kernel row][8 bytes], see README.md */
+    const void *weights;            /* [channel][kernel row][8 bytes, size 5: 5], see README.md */
     const fast_channel_t *channels; /* size 3: biases doubled */
     int16_t count;      /* channels */
     int16_t width;      /* outputs in a row */
@@ -15,7 +15,7 @@ typedef struct {
 } depthwise_t;
 
 typedef struct {
-    const int8_t *weights; /* [channel][4 outputs][inputs 0, 2, 1, 3] */
+    const int8_t *weights; /* [channel][pixels above, level, below][on the left, on the right, in the middle], and a byte more */
     const fast_channel_t *channels;
     int16_t count;
     int32_t zero_point;
@@ -29,7 +29,7 @@ KERNEL void depthwise_to_tiles(const depthwise_t *p, const int16_t *const *rows,
 KERNEL void depthwise_to_strips(const depthwise_t *p, const int16_t *const *rows, int first, int rows_in, int16_t *strips,
                                 int group);
 
-/* A whole image of at most 4 pixels, [channel][4] -> one tile. */
+/* A whole image of 2 x 2 pixels, [channel][4] -> one tile of 2 x 2 pixels. */
 KERNEL void depthwise_map4(const map4_t *p, const int16_t *map4, int16_t *tile);
 
 #endif

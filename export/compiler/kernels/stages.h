@@ -12,7 +12,7 @@ KERNEL void fill_gather(const block_t *p, const int8_t *in, int y, int16_t *row,
 
 KERNEL void fill_spread(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch);
 
-KERNEL void fill_sparse2(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch);
+KERNEL void fill_sparse3(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch);
 
 KERNEL void fill_sparse4(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch);
 
@@ -26,11 +26,11 @@ KERNEL void finish_dense(const block_t *p, const int16_t *tiles, int pixels, int
 
 KERNEL void finish_narrow(const block_t *p, const int16_t *tiles, int pixels, int8_t *out, int16_t *scratch);
 
-KERNEL void finish_sparse2(const block_t *p, const int16_t *strips, int pixels, int8_t *out, int16_t *scratch);
+KERNEL void finish_sparse3(const block_t *p, const int16_t *strips, int pixels, int8_t *out, int16_t *scratch);
 
 KERNEL void finish_sparse4(const block_t *p, const int16_t *strips, int pixels, int8_t *out, int16_t *scratch);
 
-KERNEL void finish_tile_sparse2(const block_t *p, const int16_t *tile, int pixels, int8_t *out, int16_t *scratch);
+KERNEL void finish_tile_sparse3(const block_t *p, const int16_t *tile, int pixels, int8_t *out, int16_t *scratch);
 
 KERNEL void finish_tile_sparse4(const block_t *p, const int16_t *tile, int pixels, int8_t *out, int16_t *scratch);
 

@@ -9,7 +9,8 @@ from benchmarks.sparse_curve import with_zeros
 from export.compiler import compile_model, profile_model
 from export.compiler.cost import Layer, call_instructions, depthwise_instructions, run_instructions, weight_bytes
 from export.compiler.emulator.calls import Board
-from export.compiler.fast import pack_dense, pack_sparse
+from export.compiler.fast import pack_dense
+from export.compiler.sparse_weights import pack_sparse, sparse3_entries
 from tests.export.compiler.emulated import needs_emulator
 from tests.export.compiler.host import RELEASES, ROOT, SHARED, build, needs, random_inputs, reference
 from tests.export.compiler.nets import Net
@@ -32,14 +33,15 @@ SHAPES = [(20, 32), (68, 75), (135, 64)]
 
 
 @needs_emulator
-@pytest.mark.parametrize("kind", ["dense", "sparse2", "sparse4"])
+@pytest.mark.parametrize("kind", ["dense", "sparse3", "sparse4"])
 def test_instructions_of_a_call(kind):
     dice = np.random.default_rng(3)
     board, layers = Board(["dense" if kind == "dense" else "sparse"]), []
     for (inputs, outputs), zero_point, to_rows in [(s, z, r) for s in SHAPES for z in (-128, 7) for r in (False, True)]:
         weights = dice.integers(1, 90, (outputs, inputs)).astype(np.int8)
         weights[dice.random(weights.shape) < 0.7] = 0
-        layer = Layer(inputs, outputs, int(np.count_nonzero(weights)), zero_point == -128, to_rows)
+        shape = inputs, outputs, int(np.count_nonzero(weights))
+        layer = Layer(*shape, zero_point == -128, to_rows, sparse3_entries(weights) or 0)
         channels = board.put(np.tile(np.array([[9, 1 << 30, 8]], np.int32), (outputs + 1, 1)))
         values = board.put(dice.integers(-128, 128, 8 * inputs + 8).astype(np.int16))
         if kind == "dense":
@@ -101,11 +103,12 @@ def test_whole_networks_against_stored_counts(name, tmp_path):
 
 def test_zeros_pay_from_about_half_on():
     def ratio(share: float) -> float:
-        layer = Layer(135, 64, round(135 * 64 * (1 - share)), False, False)
-        return run_instructions(layer, "sparse2", 64) / run_instructions(layer, "dense", 64)
+        entries = round(135 * 64 * (1 - share))
+        layer = Layer(135, 64, entries, False, False, entries)
+        return run_instructions(layer, "sparse3", 64) / run_instructions(layer, "dense", 64)
 
     assert ratio(0.4) > 1 > ratio(0.6)
-    assert weight_bytes(Layer(135, 64, 1080, False, False), "sparse2") < 0.3 * 136 * 64
+    assert weight_bytes(Layer(135, 64, 1080, False, False, 1140), "sparse3") < 0.22 * 136 * 64
 
 
 def sparse_net(zeros: float, side: int, seed: int = 0) -> bytes:
@@ -129,6 +132,6 @@ def test_sparse_networks_give_the_same_bytes(side, tmp_path):
         (tmp_path / "m.tflite").write_bytes(model)
         compiled = compile_model(tmp_path / "m.tflite", tmp_path, name=f"m{side}_{int(zeros * 100)}")
         kernels = " ".join(step.kernel for step in compiled.steps)
-        assert ("sparse2" in kernels) == (zeros > 0.5)
+        assert ("sparse3" in kernels) == (zeros > 0.5)
         inputs = random_inputs(compiled, model, 8)
         np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))

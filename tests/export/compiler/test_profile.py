@@ -65,3 +65,8 @@ def test_the_estimate_is_near_the_count(path, tmp_path):
     counted = run_model(compiled, [bytes(compiled.input_bytes)]).instructions[0]
     estimated = sum(row["instructions"] for row in compiled.to_json()["steps"])
     assert estimated == pytest.approx(counted, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["dense", "sparse4", "depthwise"])
+def test_a_model_that_is_named_as_a_kernel_gets_another_name(name, tmp_path):
+    assert compile_model(TINY[0], tmp_path, name).name == f"model_{name}"

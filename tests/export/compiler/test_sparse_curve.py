@@ -32,9 +32,9 @@ def test_zeros_are_the_least_weights_of_each_point_convolution_and_nothing_else_
 
 def test_break_even_is_between_the_measured_shares():
     dense = [{"kernel": "dense", "instructions": 100} for _ in SHARES]
-    sparse = [{"kernel": "sparse2", "instructions": 200 * (1 - share)} for share in SHARES]
+    sparse = [{"kernel": "sparse3", "instructions": 200 * (1 - share)} for share in SHARES]
     never = [{"kernel": "sparse4", "instructions": 101} for _ in SHARES]
-    end = break_even([*dense, *sparse, *never], "sparse2")
+    end = break_even([*dense, *sparse, *never], "sparse3")
     assert end is not None
     assert abs(end - 0.5) < 1e-9
     assert break_even([*dense, *never], "sparse4") is None

@@ -183,7 +183,7 @@ def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     assert "config.h: kept as it was" in run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")[1]
     common = {"sketch.ino", "model_settings.h", "README.md", "src"}
     names = {path.name for path in (tmp_path / "sketch").iterdir()}
-    assert names == common | {"head_pose_model.c", "head_pose_model.h"}
+    assert names == common | {"model.c", "model.h"}
     assert run(capsys, "deploy", tiny, "--out", tmp_path / "sketch", "--engine", "tflm")[0] == 0
     names = {path.name for path in (tmp_path / "sketch").iterdir()}
     assert names == common | {"model_data.cpp", "model_data.h", "op_resolver.h"}

@@ -10,6 +10,7 @@ from export.convert import tflite
 from export.convert.tflite import read_metadata
 from export.run import parity
 from export.run.parity import Deviation, ParityError
+from hpe.data.faces import load_faces
 from hpe.deploy import export
 from hpe.deploy.export import ExportJob, export_all, run_export
 from hpe.io.errors import ConfigError
@@ -63,6 +64,12 @@ def test_parity_is_measured_on_other_images_than_those_that_calibrate(run, seen)
     assert len(seen["parity"]) == 12
     assert not any(image.tobytes() in calibrate for image in seen["parity"])
     assert seen["tolerance"] == {"onnx": 0.05, "fp32": 0.05, "int8": 1.0}
+    low, high = conversion.output_range
+    poses = load_faces(TINY_DATA).pose_deg
+    assert low < poses.min()
+    assert high > poses.max()
+    assert high - low == pytest.approx(1.04 * (poses.max() - poses.min()))
+    assert read_json(run / "result.json")["parity"]["model_int8.tflite"]["sparse_kernels"]["engage"] is False
 
 
 def test_sizes_are_recorded_after_the_checks_and_only_of_what_passed(run, seen):

@@ -38,7 +38,7 @@ static inline void convert_four(uint32_t word, int16_t *to) {
 }
 
 /* `count` bytes (1 or more) of one pixel -> values k, k + 1, ... of a tile; `to` is where the pixel's value 0 is. */
-static inline void convert_run(const int8_t *from, int count, int16_t *to, int k) {
+ONE_COPY void convert_run(const int8_t *from, int count, int16_t *to, int k) {
     const int8_t *end = from + count;
     to += k / 2 * 8;
     if (k % 2) {
@@ -95,7 +95,7 @@ static inline void convert_runs(const int8_t *from, int pitch, int count, int16_
     }
 }
 
-static inline void convert_fill(int value, int count, int16_t *to, int k) {
+ONE_COPY void convert_fill(int value, int count, int16_t *to, int k) {
     const uint32_t pair = (uint32_t)(value & 0xffff) * 0x10001u;
     if (count == 0) {
         return;

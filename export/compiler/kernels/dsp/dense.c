@@ -25,6 +25,20 @@
    In C (twins/dense.c) the same takes 75 to 100 % more instructions, since GCC keeps some of the sums on the stack. */
 #include "../dense.h"
 
+/* The endings, see KEEP. */
+#ifndef DENSE_IMAGE
+#define DENSE_IMAGE 1
+#endif
+#ifndef DENSE_ROWS
+#define DENSE_ROWS 1
+#endif
+#ifndef DENSE_IMAGE_POSITIVE
+#define DENSE_IMAGE_POSITIVE 1
+#endif
+#ifndef DENSE_ROWS_POSITIVE
+#define DENSE_ROWS_POSITIVE 1
+#endif
+
 /* Where things are on the stack of dense_run; the order is that of dense_frame_t. */
 typedef struct {
     const int16_t *tile, *tile_end;
@@ -188,10 +202,10 @@ ASSEMBLY void dense_run(const dense_frame_t *frame __attribute__((unused))) {
         "  ldr pc, [sp, #40]\n"
         "  .balign 4\n"
         "7: .word 3f - 7b + 1, 4f - 7b + 1, 5f - 7b + 1, 6f - 7b + 1\n");
-    __asm__ volatile("3:\n" DENSE_EIGHT(DENSE_ROUND, "ssat") DENSE_STORE_IMAGE DENSE_NEXT);
-    __asm__ volatile("4:\n" DENSE_EIGHT(DENSE_ROUND, "ssat") DENSE_STORE_ROWS(DENSE_CENTRE) DENSE_NEXT);
-    __asm__ volatile("5:\n" DENSE_EIGHT(DENSE_ROUND_POSITIVE, "ssat") DENSE_STORE_IMAGE DENSE_NEXT);
-    __asm__ volatile("6:\n" DENSE_EIGHT(DENSE_ROUND_POSITIVE, "usat") DENSE_STORE_ROWS("") DENSE_NEXT);
+    __asm__ volatile("3:\n" KEEP(DENSE_IMAGE, DENSE_EIGHT(DENSE_ROUND, "ssat") DENSE_STORE_IMAGE DENSE_NEXT));
+    __asm__ volatile("4:\n" KEEP(DENSE_ROWS, DENSE_EIGHT(DENSE_ROUND, "ssat") DENSE_STORE_ROWS(DENSE_CENTRE) DENSE_NEXT));
+    __asm__ volatile("5:\n" KEEP(DENSE_IMAGE_POSITIVE, DENSE_EIGHT(DENSE_ROUND_POSITIVE, "ssat") DENSE_STORE_IMAGE DENSE_NEXT));
+    __asm__ volatile("6:\n" KEEP(DENSE_ROWS_POSITIVE, DENSE_EIGHT(DENSE_ROUND_POSITIVE, "usat") DENSE_STORE_ROWS("") DENSE_NEXT));
     __asm__ volatile(
         "9:\n" /* all pairs are done: a last channel alone? */
         "  ldr r0, [sp, #48]\n"

@@ -1,6 +1,17 @@
 /* Operators on single values, four at a time: an ADD takes 16 instructions per value. */
 #include "../elementwise.h"
 
+/* What there is for an ADD, see KEEP. */
+#ifndef ADD_FAST
+#define ADD_FAST 1
+#endif
+#ifndef ADD_ALIKE
+#define ADD_ALIKE 1
+#endif
+#ifndef ADD_ANY
+#define ADD_ANY 1
+#endif
+
 static inline int32_t elementwise_high(int32_t value, int32_t multiplier, int32_t addend) {
     int32_t result;
     __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(value), "r"(multiplier), "r"(addend));
@@ -79,15 +90,15 @@ KERNEL void add_images(const add_t *p, const int8_t *a, const int8_t *b, int8_t 
     const int half_a = p->multiplier_a == 1 << 30 && p->shift_a == 0, half_b = p->multiplier_b == 1 << 30 && p->shift_b == 0;
     const add_t turned = {p->zero_b,     p->multiplier_b, p->shift_b, p->zero_a, p->multiplier_a, p->shift_a,
                           p->zero_point, p->multiplier,   p->shift,   p->low,    p->high};
-    if (p->shift < 1 || p->shift > 22 || p->low != -128 || p->high != 127) {
+    if (ADD_ANY && (p->shift < 1 || p->shift > 22 || p->low != -128 || p->high != 127)) {
         elementwise_add_any(p, a, b, out, count);
-    } else if (half_a && half_b) {
+    } else if (ADD_ALIKE && half_a && half_b) {
         elementwise_add_alike(p, a, b, out, count);
-    } else if (elementwise_add_fits(p)) {
+    } else if (ADD_FAST && elementwise_add_fits(p)) {
         elementwise_add_fast(p, a, b, out, count);
-    } else if (elementwise_add_fits(&turned)) {
+    } else if (ADD_FAST && elementwise_add_fits(&turned)) {
         elementwise_add_fast(&turned, b, a, out, count);
-    } else {
+    } else if (ADD_ANY) {
         elementwise_add_any(p, a, b, out, count);
     }
 }

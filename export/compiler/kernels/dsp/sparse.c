@@ -3,52 +3,61 @@
    One output channel x 8 pixels at a time, or x 4 where a strip has no more (9 or 8 instructions for 4 multiplications):
 
        r0-r7    sums of the pixels
-       r8       the entry's value; SMLABB and SMLABT take it times the lower or upper of two pixels
+       r8       the entry's value; SMLABB and SMLABT take it times the lower or upper of two pixels. sparse3: the values of
+                two entries, from one load by SXTB16; SMLATB and SMLATT take the second
        r9, r10  pixels
-       r11      where the entry's input channel stands in the strip
-       r12, lr  the next entry; the strip
+       r11      where the entry's input channel stands in the strip; sparse3: where the next one after it does
+       r12      the next entry
+       lr       sparse4: the strip. sparse3: the three bytes of two entries
 
    The first entry starts the sums from the bias; the loop is unrolled by 4 and entered where the number of entries wants
    it. Requantisation as in dense.c. The stack holds the rest, in the order of sparse_frame_t. In C (twins/sparse.c) it
    takes 40 to 55 % more instructions. */
 #include "../sparse.h"
 
+/* The endings, see KEEP. */
+#ifndef SPARSE_IMAGE
+#define SPARSE_IMAGE 1
+#endif
+#ifndef SPARSE_ROWS
+#define SPARSE_ROWS 1
+#endif
+#ifndef SPARSE_IMAGE_POSITIVE
+#define SPARSE_IMAGE_POSITIVE 1
+#endif
+#ifndef SPARSE_ROWS_POSITIVE
+#define SPARSE_ROWS_POSITIVE 1
+#endif
+
 typedef struct {
     const int16_t *strip;
     const void *entries; /* on the stack: the end of this output's entries */
     void *out;
     const uint16_t *counts;
-    const char *channel;  /* 8 bytes before the record */
-    int32_t half;         /* 2 * zero point + 1 */
-    const uint16_t *counts_end;
-    int32_t ending;  /* 0 image, 1 rows; + 2 where the zero point is -128; + 4 for 4 pixels. Then its address */
+    const char *channel;     /* 8 bytes before the record */
+    int32_t half;            /* 2 * zero point + 1 */
+    const char *channel_end; /* of the last one */
+    int32_t ending;          /* 0 image, 1 rows; + 2 where the zero point is -128; + 4 for 4 pixels. Then its address */
     int32_t step[7]; /* image: bytes to pixels 1 to 7. Rows: bytes from output to output, bytes to pixel 4, two zero points */
 } sparse_frame_t;
 
-/* Value and place of the next entry. */
-#define SPARSE_2                                                                                                       \
-    "  ldrsb r8, [r12], #1\n"                                                                                          \
-    "  ldrb r9, [r12], #1\n"                                                                                           \
-    "  add r11, lr, r9, lsl #4\n"
-#define SPARSE_4                                                                                                       \
-    "  ldr r8, [r12], #4\n"                                                                                            \
-    "  add r11, lr, r8, lsr #16\n"
-
-#define SPARSE_LOW                                                                                                     \
-    "  ldrd r9, r10, [r11]\n"                                                                                          \
-    "  smlabb r0, r8, r9, r0\n"                                                                                        \
-    "  smlabt r1, r8, r9, r1\n"                                                                                        \
-    "  smlabb r2, r8, r10, r2\n"                                                                                       \
-    "  smlabt r3, r8, r10, r3\n"
-#define SPARSE_HIGH                                                                                                    \
+/* Pixels 0 to 3 and 4 to 7 of an entry; value: the half of r8, b or t; to: what becomes of r11. */
+#define SPARSE_LOW(value, to)                                                                                          \
+    "  ldrd r9, r10, [r11]" to "\n"                                                                                    \
+    "  smla" value "b r0, r8, r9, r0\n"                                                                                \
+    "  smla" value "t r1, r8, r9, r1\n"                                                                                \
+    "  smla" value "b r2, r8, r10, r2\n"                                                                               \
+    "  smla" value "t r3, r8, r10, r3\n"
+#define SPARSE_HIGH(value)                                                                                             \
     "  ldrd r9, r10, [r11, #8]\n"                                                                                      \
-    "  smlabb r4, r8, r9, r4\n"                                                                                        \
-    "  smlabt r5, r8, r9, r5\n"                                                                                        \
-    "  smlabb r6, r8, r10, r6\n"                                                                                       \
-    "  smlabt r7, r8, r10, r7\n"
+    "  smla" value "b r4, r8, r9, r4\n"                                                                                \
+    "  smla" value "t r5, r8, r9, r5\n"                                                                                \
+    "  smla" value "b r6, r8, r10, r6\n"                                                                               \
+    "  smla" value "t r7, r8, r10, r7\n"
+#define SPARSE_NO_HIGH(value) ""
 /* The same from the bias in r0. */
-#define SPARSE_FIRST_LOW                                                                                               \
-    "  ldrd r9, r10, [r11]\n"                                                                                          \
+#define SPARSE_FIRST_LOW(to)                                                                                           \
+    "  ldrd r9, r10, [r11]" to "\n"                                                                                    \
     "  smlabt r3, r8, r10, r0\n"                                                                                       \
     "  smlabb r2, r8, r10, r0\n"                                                                                       \
     "  smlabt r1, r8, r9, r0\n"                                                                                        \
@@ -60,26 +69,69 @@ typedef struct {
     "  smlabb r6, r8, r10, r0\n"                                                                                       \
     "  smlabt r7, r8, r10, r0\n"
 
-/* One output's sums. log: of an entry's bytes. */
-#define SPARSE_SUMS(entry, log, first_high, high)                                                                      \
+/* One output's sums, entries of one word. */
+#define SPARSE_4                                                                                                       \
+    "  ldr r8, [r12], #4\n"                                                                                            \
+    "  add r11, lr, r8, lsr #16\n"
+#define SPARSE_4_SUMS(first_high, high)                                                                                \
     "  ldr r9, [sp, #12]\n"                                                                                            \
     "  ldrh r8, [r9], #2\n"                                                                                            \
     "  str r9, [sp, #12]\n"                                                                                            \
     "  ldr r11, [sp, #16]\n"                                                                                           \
-    "  add r10, r12, r8, lsl #" log "\n"                                                                               \
+    "  add r10, r12, r8, lsl #2\n"                                                                                     \
     "  ldr r0, [r11, #12]\n"                                                                                           \
     "  asr r0, r0, #8\n"                                                                                               \
     "  str r10, [sp, #4]\n"                                                                                            \
-    entry first_high SPARSE_FIRST_LOW                                                                                  \
+    SPARSE_4 first_high SPARSE_FIRST_LOW("")                                                                           \
     "  ldr r9, [sp, #4]\n"                                                                                             \
     "  sub r8, r9, r12\n"                                                                                              \
-    "  ubfx r8, r8, #" log ", #2\n"                                                                                    \
+    "  ubfx r8, r8, #2, #2\n"                                                                                          \
     "  tbh [pc, r8, lsl #1]\n"                                                                                         \
     "5: .hword (9f - 5b) / 2, (8f - 5b) / 2, (7f - 5b) / 2, (6f - 5b) / 2\n"                                           \
-    "4:\n" entry high SPARSE_LOW                                                                                       \
-    "6:\n" entry high SPARSE_LOW                                                                                       \
-    "7:\n" entry high SPARSE_LOW                                                                                       \
-    "8:\n" entry high SPARSE_LOW                                                                                       \
+    "4:\n" SPARSE_4 high("b") SPARSE_LOW("b", "")                                                                      \
+    "6:\n" SPARSE_4 high("b") SPARSE_LOW("b", "")                                                                      \
+    "7:\n" SPARSE_4 high("b") SPARSE_LOW("b", "")                                                                      \
+    "8:\n" SPARSE_4 high("b") SPARSE_LOW("b", "")                                                                      \
+    "9:\n"                                                                                                             \
+    "  ldr r9, [sp, #4]\n"                                                                                             \
+    "  cmp r12, r9\n"                                                                                                  \
+    "  bne 4b\n"                                                                                                       \
+    "  ldr pc, [sp, #28]\n"
+
+/* One output's sums, two entries in three bytes: the first value, both gaps, the second value. */
+#define SPARSE_3_ONE(high)                                                                                             \
+    "  ldrb r9, [r12], #1\n"                                                                                           \
+    "  ldrsb r8, [r12], #1\n"                                                                                          \
+    "  add r11, r11, r9, lsl #4\n" high("b") SPARSE_LOW("b", ", #16")
+#define SPARSE_3_TWO(high)                                                                                             \
+    "  ldr lr, [r12], #3\n"                                                                                            \
+    "  and r9, lr, #0xf00\n"                                                                                           \
+    "  sxtb16 r8, lr\n"                                                                                                \
+    "  add r11, r11, r9, lsr #4\n" high("b") SPARSE_LOW("b", ", #16")                                                  \
+    "  and r9, lr, #0xf000\n"                                                                                          \
+    "  add r11, r11, r9, lsr #8\n" high("t") SPARSE_LOW("t", ", #16")
+#define SPARSE_3_SUMS(first_high, high)                                                                                \
+    "  ldrb lr, [r12], #1\n"                                                                                           \
+    "  ldr r11, [sp, #16]\n"                                                                                           \
+    "  ldrb r9, [r12], #1\n"                                                                                           \
+    "  ldrsb r8, [r12], #1\n"                                                                                          \
+    "  ldr r0, [r11, #12]\n"                                                                                           \
+    "  ldr r11, [sp]\n"                                                                                                \
+    "  add r10, lr, #1\n"                                                                                              \
+    "  add r10, lr, r10, lsr #1\n"                                                                                     \
+    "  asr r0, r0, #8\n"                                                                                               \
+    "  add r10, r10, r12\n"                                                                                            \
+    "  str r10, [sp, #4]\n"                                                                                            \
+    "  add r11, r11, r9, lsl #4\n" first_high SPARSE_FIRST_LOW(", #16")                                                \
+    "  and lr, lr, #3\n"                                                                                               \
+    "  tbh [pc, lr, lsl #1]\n"                                                                                         \
+    "5: .hword (9f - 5b) / 2, (7f - 5b) / 2, (8f - 5b) / 2, (6f - 5b) / 2\n"                                           \
+    "6:\n" SPARSE_3_ONE(high)                                                                                          \
+    "  b 8f\n"                                                                                                         \
+    "7:\n" SPARSE_3_ONE(high)                                                                                          \
+    "  b 9f\n"                                                                                                         \
+    "4:\n" SPARSE_3_TWO(high)                                                                                          \
+    "8:\n" SPARSE_3_TWO(high)                                                                                          \
     "9:\n"                                                                                                             \
     "  ldr r9, [sp, #4]\n"                                                                                             \
     "  cmp r12, r9\n"                                                                                                  \
@@ -149,7 +201,7 @@ typedef struct {
     "  str r8, [sp, #8]\n"
 
 #define SPARSE_NEXT(back)                                                                                              \
-    "  ldr r9, [sp, #12]\n"                                                                                            \
+    "  ldr r9, [sp, #16]\n"                                                                                            \
     "  ldr r8, [sp, #24]\n"                                                                                            \
     "  cmp r9, r8\n"                                                                                                   \
     "  bne.w " back "\n"                                                                                               \
@@ -180,30 +232,34 @@ typedef struct {
     "  pop {r4-r11, pc}\n"
 
 /* In pieces, since ISO C promises strings of 4095 characters only. */
-#define SPARSE_RUN(entry, log)                                                                                         \
+#define SPARSE_RUN(sums)                                                                                               \
     __asm__ volatile(SPARSE_BEGIN);                                                                                    \
-    __asm__ volatile("1:\n" SPARSE_SUMS(entry, log, SPARSE_FIRST_HIGH, SPARSE_HIGH) SPARSE_TABLE);                     \
-    __asm__ volatile("11:\n" SPARSE_ROUND_8(SPARSE_ROUND, "ssat") SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH)                   \
-                         SPARSE_NEXT("1b"));                                                                           \
-    __asm__ volatile("12:\n" SPARSE_ROUND_8(SPARSE_ROUND, "ssat")                                                      \
-                         SPARSE_TO_ROWS(SPARSE_CENTRE, SPARSE_ROWS_HIGH(SPARSE_CENTRE_HIGH)) SPARSE_NEXT("1b"));       \
-    __asm__ volatile("13:\n" SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "ssat") SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH)          \
-                         SPARSE_NEXT("1b"));                                                                           \
-    __asm__ volatile("14:\n" SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "usat") SPARSE_TO_ROWS("", SPARSE_ROWS_HIGH(""))    \
-                         SPARSE_NEXT("1b"));                                                                           \
-    __asm__ volatile("2:\n" SPARSE_SUMS(entry, log, "", ""));                                                          \
-    __asm__ volatile("15:\n" SPARSE_ROUND_4(SPARSE_ROUND, "ssat") SPARSE_TO_IMAGE("") SPARSE_NEXT("2b"));              \
-    __asm__ volatile("16:\n" SPARSE_ROUND_4(SPARSE_ROUND, "ssat") SPARSE_TO_ROWS(SPARSE_CENTRE, "") SPARSE_NEXT("2b")); \
-    __asm__ volatile("17:\n" SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "ssat") SPARSE_TO_IMAGE("") SPARSE_NEXT("2b"));     \
-    __asm__ volatile("18:\n" SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "usat") SPARSE_TO_ROWS("", "") SPARSE_NEXT("2b"));  \
+    __asm__ volatile("1:\n" sums(SPARSE_FIRST_HIGH, SPARSE_HIGH) SPARSE_TABLE);                                        \
+    __asm__ volatile("11:\n" KEEP(SPARSE_IMAGE, SPARSE_ROUND_8(SPARSE_ROUND, "ssat")                                   \
+                                 SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH) SPARSE_NEXT("1b")));                               \
+    __asm__ volatile("12:\n" KEEP(SPARSE_ROWS, SPARSE_ROUND_8(SPARSE_ROUND, "ssat")                                    \
+                                 SPARSE_TO_ROWS(SPARSE_CENTRE, SPARSE_ROWS_HIGH(SPARSE_CENTRE_HIGH)) SPARSE_NEXT("1b")));\
+    __asm__ volatile("13:\n" KEEP(SPARSE_IMAGE_POSITIVE, SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "ssat")                 \
+                                 SPARSE_TO_IMAGE(SPARSE_IMAGE_HIGH) SPARSE_NEXT("1b")));                               \
+    __asm__ volatile("14:\n" KEEP(SPARSE_ROWS_POSITIVE, SPARSE_ROUND_8(SPARSE_ROUND_POSITIVE, "usat")                  \
+                                 SPARSE_TO_ROWS("", SPARSE_ROWS_HIGH("")) SPARSE_NEXT("1b")));                         \
+    __asm__ volatile("2:\n" sums("", SPARSE_NO_HIGH));                                                                 \
+    __asm__ volatile("15:\n" KEEP(SPARSE_IMAGE, SPARSE_ROUND_4(SPARSE_ROUND, "ssat")                                   \
+                                 SPARSE_TO_IMAGE("") SPARSE_NEXT("2b")));                                              \
+    __asm__ volatile("16:\n" KEEP(SPARSE_ROWS, SPARSE_ROUND_4(SPARSE_ROUND, "ssat")                                    \
+                                 SPARSE_TO_ROWS(SPARSE_CENTRE, "") SPARSE_NEXT("2b")));                                \
+    __asm__ volatile("17:\n" KEEP(SPARSE_IMAGE_POSITIVE, SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "ssat")                 \
+                                 SPARSE_TO_IMAGE("") SPARSE_NEXT("2b")));                                              \
+    __asm__ volatile("18:\n" KEEP(SPARSE_ROWS_POSITIVE, SPARSE_ROUND_4(SPARSE_ROUND_POSITIVE, "usat")                  \
+                                 SPARSE_TO_ROWS("", "") SPARSE_NEXT("2b")));                                           \
     __asm__ volatile(SPARSE_END)
 
-ASSEMBLY void sparse2_run(const sparse_frame_t *frame __attribute__((unused))) {
-    SPARSE_RUN(SPARSE_2, "1");
+ASSEMBLY void sparse3_run(const sparse_frame_t *frame __attribute__((unused))) {
+    SPARSE_RUN(SPARSE_3_SUMS);
 }
 
 ASSEMBLY void sparse4_run(const sparse_frame_t *frame __attribute__((unused))) {
-    SPARSE_RUN(SPARSE_4, "2");
+    SPARSE_RUN(SPARSE_4_SUMS);
 }
 
 static inline void sparse_image_frame(sparse_frame_t *frame, const sparse_t *p, const int16_t *strip, int pixels,
@@ -215,7 +271,7 @@ static inline void sparse_image_frame(sparse_frame_t *frame, const sparse_t *p, 
         p->counts,
         (const char *)p->channels - 8,
         2 * p->zero_point + 1,
-        p->counts + p->outputs,
+        (const char *)(p->channels + p->outputs) - 8,
         (p->zero_point == -128 ? 2 : 0) + (pixels <= 4 ? 4 : 0),
         {0, 0, 0, 0, 0, 0, 0},
     };
@@ -246,17 +302,17 @@ static inline void sparse_clear(const sparse_t *p, int pixels, int16_t *row, con
     }
 }
 
-KERNEL void sparse2_to_image(const sparse_t *p, const int16_t *strip, int pixels, int8_t *image) {
+KERNEL void sparse3_to_image(const sparse_t *p, const int16_t *strip, int pixels, int8_t *image) {
     sparse_frame_t frame;
     sparse_image_frame(&frame, p, strip, pixels, image);
-    sparse2_run(&frame);
+    sparse3_run(&frame);
 }
 
-KERNEL void sparse2_to_rows(const sparse_t *p, const int16_t *strip, int pixels, int16_t *row, int row_stride, int row_step) {
+KERNEL void sparse3_to_rows(const sparse_t *p, const int16_t *strip, int pixels, int16_t *row, int row_stride, int row_step) {
     const int32_t steps[2] = {row_stride, row_step};
     sparse_frame_t frame;
     sparse_rows_frame(&frame, p, strip, pixels, row, steps);
-    sparse2_run(&frame);
+    sparse3_run(&frame);
     sparse_clear(p, pixels, row, steps);
 }
 

@@ -1,21 +1,24 @@
 #include "../depthwise.h"
 
-/* Tap k of a kernel row of 8 bytes; of size 3 doubled. */
+/* Bytes of a kernel row. */
+static inline int depthwise_row_bytes(const depthwise_t *p) { return p->size == 3 ? 8 : 5; }
+
+/* Tap k of a kernel row; of size 3 doubled. */
 static inline int32_t depthwise_tap(const depthwise_t *p, const int8_t *row, int k) {
-    static const uint8_t places[] = {0, 2, 1, 3, 4, 6};
+    static const uint8_t places[] = {0, 2, 1, 3, 4};
     const int16_t *halfwords = (const int16_t *)(const void *)row;
-    const int place = p->stride == 2 ? k + (p->pad_left & 1) : k;
+    const int odd = p->stride == 2 && p->pad_left % 2;
     if (p->size == 3) {
-        return halfwords[p->stride == 1 && k == 2 ? 3 : place];
+        return halfwords[p->stride == 1 && k == 2 ? 3 : k + odd];
     }
-    return row[p->stride == 1 && k == 4 ? 7 : places[place]];
+    return row[places[(k + 4 * odd) % 5]];
 }
 
 static inline int16_t depthwise_output(const depthwise_t *p, const int16_t *const *rows, int first, int rows_in, int c, int x) {
     const fast_channel_t *channel = p->channels + c;
     int32_t sum = FAST_BIAS(channel);
     for (int r = 0; r < rows_in; ++r) {
-        const int8_t *w = (const int8_t *)p->weights + (c * p->size + first + r) * 8;
+        const int8_t *w = (const int8_t *)p->weights + (c * p->size + first + r) * depthwise_row_bytes(p);
         const int16_t *pixels = rows[r] + c * p->row_stride + ROW_LEAD - p->pad_left + x * p->stride;
         for (int k = 0; k < p->size; ++k) {
             sum += pixels[k] * depthwise_tap(p, w, k);
@@ -49,13 +52,21 @@ KERNEL void depthwise_to_strips(const depthwise_t *p, const int16_t *const *rows
     }
 }
 
+/* The sum of output (y, x) of an image of 2 x 2 pixels. */
+static inline int32_t depthwise_map4_sum(const int16_t *pixels, const int8_t *weights, int y, int x) {
+    static const uint8_t places[] = {0, 2, 1}; /* left, middle, right */
+    int32_t sum = 0;
+    for (int i = 0; i < 4; ++i) {
+        sum += pixels[i] * weights[(i / 2 - y + 1) * 3 + places[i % 2 - x + 1]];
+    }
+    return sum;
+}
+
 KERNEL void depthwise_map4(const map4_t *p, const int16_t *map4, int16_t *tile) {
     for (int c = 0; c < p->count; ++c) {
-        const int16_t *x = map4 + c * 4;
-        const int8_t *w = p->weights + c * 16;
         const fast_channel_t *channel = p->channels + c;
-        for (int i = 0; i < 4; ++i, w += 4) {
-            int32_t sum = FAST_BIAS(channel) + x[0] * w[0] + x[2] * w[1] + x[1] * w[2] + x[3] * w[3];
+        for (int i = 0; i < 4; ++i) {
+            int32_t sum = FAST_BIAS(channel) + depthwise_map4_sum(map4 + c * 4, p->weights + c * 9, i / 2, i % 2);
             int32_t value = rescale(sum, channel->multiplier, FAST_SHIFT(channel)) + p->zero_point;
             tile[(c >> 1) * 8 + i * 2 + (c & 1)] = clamp8(value);
             if (c + 1 == p->count && (c & 1) == 0) {

@@ -23,13 +23,13 @@ KERNEL void fill_spread(const block_t *p, const int8_t *in, int y, int16_t *row,
     spread_row(in, p->channels, p->middle_width, p->zero_point, row, p->row_stride);
 }
 
-KERNEL void fill_sparse2(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch) {
+KERNEL void fill_sparse3(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch) {
     int pixels = p->middle_width * p->fill_rows, step = p->fill_rows > 1 ? p->middle_channels * p->row_stride : 4;
     in += y * p->width * p->channels;
     for (int x = 0; x < pixels; x += 8) {
         int some = pixels - x < 8 ? pixels - x : 8;
         widen_strip(in + x * p->channels, p->channels, some, scratch);
-        sparse2_to_rows(p->expand, scratch, some, row + ROW_LEAD + x, p->row_stride, step);
+        sparse3_to_rows(p->expand, scratch, some, row + ROW_LEAD + x, p->row_stride, step);
     }
 }
 
@@ -72,11 +72,11 @@ KERNEL void finish_narrow(const block_t *p, const int16_t *tiles, int pixels, in
     }
 }
 
-KERNEL void finish_sparse2(const block_t *p, const int16_t *strips, int pixels, int8_t *out, int16_t *scratch) {
+KERNEL void finish_sparse3(const block_t *p, const int16_t *strips, int pixels, int8_t *out, int16_t *scratch) {
     const sparse_t *sparse = p->project;
     (void)scratch;
     for (int x = 0; x < pixels; x += 8, strips += sparse->inputs * 8) {
-        sparse2_to_image(sparse, strips, pixels - x < 8 ? pixels - x : 8, out + x * p->outputs);
+        sparse3_to_image(sparse, strips, pixels - x < 8 ? pixels - x : 8, out + x * p->outputs);
     }
 }
 
@@ -95,9 +95,9 @@ static inline void stages_strip(const sparse_t *sparse, const int16_t *tile, int
     widen_strip(image, sparse->inputs, pixels, strip);
 }
 
-KERNEL void finish_tile_sparse2(const block_t *p, const int16_t *tile, int pixels, int8_t *out, int16_t *scratch) {
+KERNEL void finish_tile_sparse3(const block_t *p, const int16_t *tile, int pixels, int8_t *out, int16_t *scratch) {
     stages_strip(p->project, tile, pixels, scratch);
-    sparse2_to_image(p->project, scratch, pixels, out);
+    sparse3_to_image(p->project, scratch, pixels, out);
 }
 
 KERNEL void finish_tile_sparse4(const block_t *p, const int16_t *tile, int pixels, int8_t *out, int16_t *scratch) {

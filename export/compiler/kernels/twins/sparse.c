@@ -7,25 +7,54 @@ static inline int32_t sparse_high(int32_t sum, int32_t multiplier, int32_t adden
     return result;
 }
 
+static inline void sparse_add(int32_t value, const void *at, int32_t sums[8]) {
+    const uint32_t *x = (const uint32_t *)at;
+    sums[0] = __smlabb(value, x[0], sums[0]);
+    sums[1] = __smlabt(value, x[0], sums[1]);
+    sums[2] = __smlabb(value, x[1], sums[2]);
+    sums[3] = __smlabt(value, x[1], sums[3]);
+    sums[4] = __smlabb(value, x[2], sums[4]);
+    sums[5] = __smlabt(value, x[2], sums[5]);
+    sums[6] = __smlabb(value, x[3], sums[6]);
+    sums[7] = __smlabt(value, x[3], sums[7]);
+}
+
+static inline const uint8_t *sparse3_sums(const uint8_t *entry, const int16_t *strip, int32_t sums[8]) {
+    const int left = entry[0];
+    strip += entry[1] * 8;
+    sparse_add((int8_t)entry[2], strip, sums);
+    entry += 3;
+    if (left % 2) {
+        strip += 8 + entry[0] * 8;
+        sparse_add((int8_t)entry[1], strip, sums);
+        entry += 2;
+    }
+    for (const uint8_t *end = entry + left / 2 * 3; entry != end; entry += 3) {
+        strip += 8 + (entry[1] & 15) * 8;
+        sparse_add((int8_t)entry[0], strip, sums);
+        strip += 8 + (entry[1] >> 4) * 8;
+        sparse_add((int8_t)entry[2], strip, sums);
+    }
+    return entry;
+}
+
+static inline const uint8_t *sparse4_sums(const uint8_t *entry, int count, const int16_t *strip, int32_t sums[8]) {
+    for (const uint8_t *end = entry + count * 4; entry != end; entry += 4) {
+        const uint16_t *halves = (const uint16_t *)(const void *)entry;
+        sparse_add((int16_t)halves[0], (const char *)strip + halves[1], sums);
+    }
+    return entry;
+}
+
 /* The outputs of channel c for 8 pixels; returns the entry after its last. */
 static inline const uint8_t *sparse_outputs(const sparse_t *p, const uint8_t *entry, int bytes, int c, const int16_t *strip,
                                             int32_t *out) {
     const fast_channel_t *channel = p->channels + c;
-    int32_t a0 = FAST_BIAS(channel), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
-    for (const uint8_t *end = entry + p->counts[c] * bytes; entry != end; entry += bytes) {
-        const int32_t value = bytes == 2 ? (int8_t)entry[0] : *(const int16_t *)(const void *)entry;
-        const int offset = bytes == 2 ? entry[1] * 16 : *(const uint16_t *)(const void *)(entry + 2);
-        const uint32_t *x = (const uint32_t *)(const void *)((const char *)strip + offset);
-        a0 = __smlabb(value, x[0], a0);
-        a1 = __smlabt(value, x[0], a1);
-        a2 = __smlabb(value, x[1], a2);
-        a3 = __smlabt(value, x[1], a3);
-        a4 = __smlabb(value, x[2], a4);
-        a5 = __smlabt(value, x[2], a5);
-        a6 = __smlabb(value, x[3], a6);
-        a7 = __smlabt(value, x[3], a7);
+    int32_t sums[8];
+    for (int i = 0; i < 8; ++i) {
+        sums[i] = FAST_BIAS(channel);
     }
-    const int32_t sums[8] = {a0, a1, a2, a3, a4, a5, a6, a7};
+    entry = bytes == 3 ? sparse3_sums(entry, strip, sums) : sparse4_sums(entry, p->counts[c], strip, sums);
     const int32_t addend = (int32_t)((uint32_t)(2 * p->zero_point + 1) << FAST_SHIFT(channel)) >> 1;
     for (int i = 0; i < 8; ++i) {
         const int32_t high = sparse_high(sums[i] * 2, channel->multiplier, addend + (sums[i] >> 31));
@@ -57,13 +86,13 @@ static inline void sparse_to_rows(const sparse_t *p, int bytes, const int16_t *s
     }
 }
 
-KERNEL void sparse2_to_image(const sparse_t *p, const int16_t *strip, int pixels, int8_t *image) {
-    sparse_to_image(p, 2, strip, pixels, image);
+KERNEL void sparse3_to_image(const sparse_t *p, const int16_t *strip, int pixels, int8_t *image) {
+    sparse_to_image(p, 3, strip, pixels, image);
 }
 
-KERNEL void sparse2_to_rows(const sparse_t *p, const int16_t *strip, int pixels, int16_t *row, int row_stride, int row_step) {
+KERNEL void sparse3_to_rows(const sparse_t *p, const int16_t *strip, int pixels, int16_t *row, int row_stride, int row_step) {
     const int32_t steps[2] = {row_stride, row_step};
-    sparse_to_rows(p, 2, strip, pixels, row, steps);
+    sparse_to_rows(p, 3, strip, pixels, row, steps);
 }
 
 KERNEL void sparse4_to_image(const sparse_t *p, const int16_t *strip, int pixels, int8_t *image) {

@@ -67,15 +67,14 @@ def random_channels(rng: np.random.Generator, count: int, inputs: int) -> tuple[
 
 
 def pack_depthwise(weights: np.ndarray, stride: int, pad_left: int) -> np.ndarray:
-    """int8 (channels, size, size) -> the 8 bytes a kernel row that depthwise reads: int16 doubled, or int8."""
-    size = weights.shape[1]
+    """int8 (channels, size, size) -> what depthwise reads: four int16 a kernel row, doubled, or five int8."""
     ahead = pad_left % 2
-    taps = np.pad(weights, ((0, 0), (0, 0), (ahead, 3 - ahead)))  # zeros around
-    if size == 3:
+    if weights.shape[1] == 3:
+        taps = np.pad(weights, ((0, 0), (0, 0), (ahead, 3 - ahead)))  # zeros around
         order = [0, 1, 2, 3] if stride == 2 else [ahead, ahead + 1, ahead + 1, ahead + 2]
         return (2 * taps[:, :, order]).astype(np.int16)
-    pairs = [0, 2, 1, 3, 4, 6, 5, 7] if stride == 2 else [ahead + k for k in (0, 2, 1, 3, 1, 3, 2, 4)]
-    return taps[:, :, pairs].astype(np.int8)
+    order = [1, 3, 2, 4, 0] if stride == 2 and ahead else [0, 2, 1, 3, 4]
+    return weights[:, :, order].astype(np.int8)
 
 
 def row_stride(width: int, outputs: int, size: int, stride: int, pad_left: int) -> int:
@@ -97,11 +96,34 @@ def depthwise_row(
 
 
 def pack_sparse(weights: np.ndarray, entry_bytes: int) -> tuple[np.ndarray, np.ndarray]:
-    """(outputs, inputs) -> entries and their counts; an output without weights has one entry of value 0."""
+    """(outputs, inputs) -> entries and their counts; an output without weights has one entry of value 0.
+
+    entry_bytes 3: two entries in three bytes, byte by byte as kernels/sparse.h says, without counts.
+    """
+    if entry_bytes == 3:
+        stream = [byte for row in weights for byte in pairs_of_row(row)]
+        return np.array([*stream, 0xAA], np.uint8), np.zeros(1, np.uint16)  # the byte after the last may be anything
     entries, counts = [], []
     for row in weights:
         inputs = np.flatnonzero(row) if row.any() else np.zeros(1, int)
         counts.append(len(inputs))
-        values = row[inputs].astype(np.int64)
-        entries.append((values & 0xFF) | inputs << 8 if entry_bytes == 2 else (values & 0xFFFF) | inputs << 20)
-    return np.concatenate(entries).astype("<u2" if entry_bytes == 2 else "<u4"), np.array(counts, np.uint16)
+        entries.append((row[inputs].astype(np.int64) & 0xFFFF) | inputs << 20)
+    return np.concatenate(entries).astype("<u4"), np.array(counts, np.uint16)
+
+
+def pairs_of_row(row: np.ndarray) -> list[int]:
+    """One output's bytes; the second entry stands alone where an even number is left after the first."""
+    here, entries = 0, []  # (gap, value); the first gap is the input itself
+    for place in np.flatnonzero(row).tolist() or [0]:
+        while place - here > (16 if entries else 255):
+            step = 16 if entries else 255
+            entries.append((step - 1 if entries else step, 0))
+            here += step
+        entries.append((place - here - 1 if entries else place, int(row[place]) & 0xFF))
+        here = place
+    first, *rest = entries
+    head = [len(rest), *first]
+    if len(rest) % 2:
+        head += rest.pop(0)
+    pairs = [(a[1], a[0] | b[0] << 4, b[1]) for a, b in zip(rest[::2], rest[1::2], strict=True)]
+    return head + [byte for pair in pairs for byte in pair]

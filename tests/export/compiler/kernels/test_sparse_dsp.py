@@ -8,7 +8,7 @@ from tests.export.compiler.emulated import needs_emulator
 from tests.export.compiler.kernels.oracle import fast_table, pack_sparse, random_channels, requantise
 
 GUARD = 8
-SHAPES = [(1, 1, 0), (3, 2, 0.5), (9, 5, 0.7), (40, 7, 0.8), (256, 4, 0.9), (33, 6, 1.0)]
+SHAPES = [(1, 1, 0), (3, 2, 0.5), (9, 5, 0.7), (40, 7, 0.8), (256, 4, 0.9), (33, 6, 1.0), (400, 3, 0.99), (180, 2, 0)]
 """inputs, outputs, share of zeros"""
 
 
@@ -29,7 +29,7 @@ def add_layer(board, rng, shape, zero_point, entry_bytes):
 @pytest.mark.parametrize(("flag", "kind"), [("-O3", "dsp"), ("-O0", "dsp"), ("-O2", "twins")])
 def test_sparse_equals_a_plain_loop(flag, kind):
     rng, board, expected = np.random.default_rng(4), Board(["sparse"], (flag,), kind), []
-    for entry_bytes in (2, 4):
+    for entry_bytes in (3, 4):
         for shape in SHAPES:
             for pixels, zero_point in [(1, -128), (3, 5), (4, -128), (4, -3), (5, 9), (7, -128), (8, -128), (8, 127)]:
                 outputs = shape[1]
@@ -58,8 +58,8 @@ def test_zeros_pay():
     rng, counts = np.random.default_rng(0), {}
     for zeros in (0.5, 0.75, 0.875):
         board = Board(["sparse"])
-        layer, strip, _ = add_layer(board, rng, (135, 64, zeros), 3, 2)
-        board.call("sparse2_to_image", layer, strip, 8, board.put(np.zeros(512, np.int8)))
+        layer, strip, _ = add_layer(board, rng, (135, 64, zeros), 3, 3)
+        board.call("sparse3_to_image", layer, strip, 8, board.put(np.zeros(512, np.int8)))
         counts[zeros] = board.run()[0] / (135 * 64 * 8)
     assert counts[0.5] < 0.95
     assert counts[0.75] < 0.53

@@ -1,7 +1,7 @@
 // LOGISTIC from a table of 256 values instead of fixed-point exponentials: same bytes, about 40 times faster.
 // The generated op_resolver.h uses it where the model has LOGISTIC (SiLU, or squeeze-excitation's gate).
-#ifndef HEAD_POSE_LOGISTIC_TABLE_H_
-#define HEAD_POSE_LOGISTIC_TABLE_H_
+#ifndef SKETCH_LOGISTIC_TABLE_H_
+#define SKETCH_LOGISTIC_TABLE_H_
 
 #include <stddef.h>
 #include <stdint.h>
@@ -12,7 +12,7 @@
 #include "tensorflow/lite/c/common.h"
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-namespace head_pose {
+namespace sketch {
 
 // out[i] = table[in[i] + 128]
 inline void LookUp(const int8_t* in, size_t size, const int8_t* table, int8_t* out) {
@@ -78,6 +78,6 @@ class TableLogisticResolver : public tflite::MicroMutableOpResolver<kOps> {
   Registration registration_ = {};
 };
 
-}  // namespace head_pose
+}  // namespace sketch
 
-#endif  // HEAD_POSE_LOGISTIC_TABLE_H_
+#endif  // SKETCH_LOGISTIC_TABLE_H_
