@@ -19,6 +19,7 @@ from export.convert.tflite import (
 from export.errors import ExportError
 from export.micro.arena import plan_arena
 from export.micro.boards import BOARDS
+from export.micro.engines import engine_costs
 from export.micro.flatbuffer import ModelFileError, read_model
 from export.micro.footprint import Footprint, footprint
 from export.micro.sketch import write_arduino, write_model_sketch
@@ -58,6 +59,7 @@ __all__ = [
     "conversion_answer",
     "convert",
     "convert_all",
+    "engine_costs",
     "export_onnx",
     "file_sizes",
     "first_deviating",

@@ -25,7 +25,7 @@ def data_cache(tmp_path_factory: pytest.TempPathFactory):
 def without_wheel():
     """The planner alone: asking the real interpreter (as tests/test_micro.py does) takes a process a call."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.micro.footprint.has_micro", lambda: False)
+        patch.setattr("export.micro.interpreter.has_micro", lambda: False)
         yield
 
 

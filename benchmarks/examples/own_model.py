@@ -3,8 +3,9 @@
     python benchmarks/examples/own_model.py OUT [--width 0.35] [--side 32] [--epochs 8] [--board nano33ble]
 
 It finds where in an image a bright spot lies. It is trained, then pruned in both ways (masks; channels), trained on
-with the rounding of int8, exported, weighed against a board, and evaluated as the file that would run there. It knows
-nothing of head poses: what it shows is how `pruning` and `export`, by their public names, serve any torch model.
+with the rounding of int8, exported, compiled to plain C (OUT/firmware), weighed against a board, and evaluated as the
+file that would run there. It knows nothing of head poses: what it shows is how `pruning` and `export`, by their public
+names, serve any torch model.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
-from export import BOARDS, Conversion, check_int8_graph, convert_all, export_onnx, footprint, load_runtime
+from export import (
+    BOARDS,
+    Conversion,
+    check_int8_graph,
+    compile_model,
+    convert_all,
+    export_onnx,
+    footprint,
+    load_runtime,
+)
 from pruning import (
     ChannelPruner,
     Criteria,
@@ -132,7 +142,9 @@ def main(out: Path, dense: nn.Module, side: int, epochs: int, board: str, count:
         answer, counts = footprint(files["int8"], board), stats(model, example)
         row = {"network": name, "error": error(model, test), "int8_error": error(on_device(files["int8"]), test)}
         row |= {"macs": counts.macs, "sparsity": counts.sparsity, "predicted_bytes": counts.int8_bytes}
-        row |= {"bytes": answer.model_bytes, "ram_bytes": answer.ram_bytes, "fits": answer.fits}
+        compiled = compile_model(files["int8"], out / "firmware", name)  # NAME.c and NAME.h: no library needed
+        row |= {"bytes": answer.model_bytes, "ram_bytes": compiled.ram_bytes, "fits": answer.fits}
+        row |= {"engine": answer.engine, "ms": answer.engines[answer.engine or "c"]["ms"]}
         print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
         rows.append(row)
     return rows

@@ -20,6 +20,10 @@ from export.compiler.read import read_graph
 from export.compiler.step import Step
 
 
+KERNEL_NAMES = {"block", "dense", "depthwise", "sparse", "sparse3", "sparse4", "vector"}
+"""NAME_run of these may be a function of the kernels."""
+
+
 @dataclass
 class Compiled:
     """What was written, and what it takes."""
@@ -84,7 +88,7 @@ def compile_model(
 def c_name(text: str) -> str:
     """A C identifier: b0-nano -> b0_nano"""
     name = re.sub(r"\W", "_", text, flags=re.ASCII)
-    return f"model_{name}" if not name or name[0].isdigit() or name[0] == "_" else name
+    return f"model_{name}" if not name or name[0].isdigit() or name[0] == "_" or name in KERNEL_NAMES else name
 
 
 def _write(out: Path, texts: dict[str, str]) -> list[Path]:

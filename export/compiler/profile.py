@@ -40,7 +40,12 @@ def profile_row(step: Step) -> dict[str, Any]:
 
 
 def explorer_data(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Model Explorer's custom node data: the instructions of each step at the first operator that it stands for."""
+    """Node data of Google's Model Explorer: the instructions of each step, at the first operator that it stands for.
+
+    The format is that of model_explorer.node_data_builder (ai-edge-model-explorer 0.1.34, whose reader takes it): graph
+    -> results by node, and colours for the least (stop 0) and the greatest value. Its TFLite adapter calls the graph
+    `main` and each node by the operator's number in the file.
+    """
     results = {re.findall(r"\d+", row["operators"])[0]: {"value": row["instructions"]} for row in rows}
     colours = [{"stop": 0.0, "bgColor": "#ffffff"}, {"stop": 1.0, "bgColor": "#d62728"}]
-    return {"main": {"results": results, "gradient": colours}}
+    return {"main": {"name": "instructions as compiled C", "results": results, "gradient": colours}}

@@ -29,7 +29,7 @@ def kernel_source(functions: set[str], pieces: set[str] | None = None) -> str:
 
     pieces: those of their pieces that are wanted (see KEEP of kernels/common.h); None: all.
     """
-    functions = _closure(functions)
+    functions = needed_functions(functions)
     units = [unit for unit in _units() if functions & _defined(unit)]
     ordered: list[str] = []
     for unit in units:
@@ -39,7 +39,7 @@ def kernel_source(functions: set[str], pieces: set[str] | None = None) -> str:
     return "\n".join([*(f"#define {piece} 0" for piece in spared), "", text]).lstrip("\n")
 
 
-def _closure(functions: set[str]) -> set[str]:
+def needed_functions(functions: set[str]) -> set[str]:
     """The functions, and those of other units that they call."""
     everything = {name: unit for unit in _units() for name in _defined(unit)}
     found, new = set(functions), set(functions)

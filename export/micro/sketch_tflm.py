@@ -7,7 +7,7 @@ import numpy as np
 from export.errors import ExportError
 from export.micro.boards import OPS, Board
 from export.micro.flatbuffer import Model
-from export.micro.footprint import footprint
+from export.micro.interpreter import interpreter_footprint
 from export.micro.logistic import logistic_table
 from export.micro.sketch_text import generated, rows
 
@@ -17,7 +17,7 @@ def tflm_files(model: Model, content: bytes, board: Board) -> dict[str, str]:
 
     Raises ExportError for a model that does not fit the board or that the library cannot run.
     """
-    verdict = footprint(model.path, board.name)
+    verdict = interpreter_footprint(model.path, board.name)
     if not verdict.fits:
         raise ExportError(f"{model.path} {verdict.verdict}. {' '.join(verdict.advice)}")
     return {

@@ -81,7 +81,10 @@ def predict(
 
 
 def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:
-    """Does a model fit a board? Flash, RAM, operators, multiply-accumulates, estimated time; exit 1 if it does not.
+    """Does a model fit a board, and with which engine? Flash, RAM, operators, estimated time; exit 1 if it does not.
+
+    Engines: c, the model compiled to plain C; tflm, TensorFlow Lite Micro; LiteRT on a Raspberry Pi. Times are those of
+    gcc -O2 and the newest kernels; their range goes on to the Arduino IDE's -Os and libraries.
 
     Args:
         model: A .tflite file, or the name of a released model; microcontrollers need full int8.
@@ -92,18 +95,27 @@ def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = N
     from hpe.model.zoo import resolve_model
 
     answer = board_footprint(resolve_model(model), board)
-    low, high = answer.latency_ms_range
     say(f"{model} {answer.verdict}")
-    say(f"flash {answer.flash_bytes:,} of {answer.flash_limit_bytes:,} bytes, {answer.model_bytes:,} of them the model")
-    arena = f"{answer.reserved_arena_bytes:,} of them the arena ({answer.arena_bytes:,} planned)"
-    say(f"RAM {answer.ram_bytes:,} of {answer.ram_limit_bytes:,} bytes, {arena}")
-    say(f"{answer.macs:,} multiply-accumulates, {sum(answer.ops.values())} operators, about {low:.0f} to {high:.0f} ms")
-    say(f"library: {answer.library}")
+    if answer.engine is not None:
+        say(f"engine {answer.engine}: {answer.why}")
+    say(f"{'engine':<7} {'flash':>13} {'RAM':>13} {'ms':>6} (range)")
+    say(f"{'room':<7} {answer.flash_limit_bytes:>13,} {answer.ram_limit_bytes:>13,}")
+    for name, cost in answer.engines.items():
+        say(_engine_line(name, cost))
+    say(f"{answer.macs:,} MACs, {sum(answer.ops.values())} operators, file {answer.model_bytes:,} bytes")
     for line in (*answer.notes, *answer.advice):
         say(f"- {line}")
     write_result(json, answer.to_json())
     if not answer.fits:
         sys.exit(1)
+
+
+def _engine_line(name: str, cost: dict[str, Any]) -> str:
+    fits = "fits" if cost["fits"] else f"does not fit: {', '.join(cost['reasons'])}"
+    if cost["flash_bytes"] is None:
+        return f"{name:<7} {fits}"
+    time = "{:.0f} to {:.0f}".format(*cost["ms_range"])
+    return f"{name:<7} {cost['flash_bytes']:>13,} {cost['ram_bytes']:>13,} {cost['ms']:>6.0f} ({time})  {fits}"
 
 
 def deploy(
@@ -186,8 +198,8 @@ def profile(
 ) -> None:
     """Show what each layer of a compiled model takes on a Cortex-M4. Example: hpe profile b0-nano
 
-    Instructions come from a cost model that was fitted to exact counts of an emulated processor (2 % off for a whole
-    network); cycles are about a third more, and flash wait states come on top.
+    Instructions come from a cost model that was fitted to exact counts of an emulated processor (1 % off for a whole
+    network); cycles are 1.4 times as many, and flash wait states come on top.
 
     Args:
         model: A full-int8 .tflite file of one input and one output, or the name of a released model.

@@ -85,46 +85,23 @@ def nonzero_macs(run: Path) -> int:
 
 def footprints(file: Path, board: str, report: Report) -> dict[str, dict[str, Any]]:
     """What an int8 file takes on a board by engine; an engine that does not take it is left out, with a line."""
-    from export.compiler import profile_model
     from export.errors import ExportError
-    from export.micro.boards import find_board
-    from export.micro.footprint import footprint
+    from export.micro.engines import engine_costs
 
-    known: dict[str, dict[str, Any]] = {}
-    place = find_board(board)
     try:
-        answer = footprint(file, board)
-        ms = sum(answer.latency_ms_range) / 2
-        known["tflm"] = {
-            "flash_bytes": answer.flash_bytes,
-            "ram_bytes": answer.ram_bytes,
-            "cycles": round(ms * 1000 * place.clock_mhz),
-            "ms": ms,
-            "fits": answer.fits,
-            "source": "estimated",
-        }
+        costs = engine_costs(file, board)
     except ExportError as error:
-        report(f"{file.name} with TensorFlow Lite Micro on {board}: {error}")
-    if place.is_linux:
-        return known
-    try:
-        rows = profile_model(file)
-    except ExportError as error:
-        report(f"{file.name} compiled for {board}: {error}")
-        return known
-    flash = sum(row["flash_bytes"] for row in rows) + place.core_flash_bytes
-    ram = max(row["ram_bytes"] for row in rows) + place.core_ram_bytes + place.frame_bytes
-    cycles = round(sum(row["instructions"] for row in rows) * CYCLES_AN_INSTRUCTION)
-    fits = flash <= place.flash_bytes and ram <= place.ram_bytes
-    ms = cycles / place.clock_mhz / 1000
-    known["c"] = {
-        "flash_bytes": flash, "ram_bytes": ram, "cycles": cycles, "ms": ms, "fits": fits, "source": "estimated"
-    }  # fmt: skip
-    return known
-
-
-CYCLES_AN_INSTRUCTION = 4 / 3
-"""Of compiled models on a Cortex-M4 without flash wait states, as `hpe profile` says."""
+        report(f"{file.name} on {board}: {error}")
+        return {}
+    for engine, cost in costs.items():
+        if cost["flash_bytes"] is None:
+            report(f"{file.name} with {engine} on {board}: {', '.join(cost['reasons'])}")
+    keys = ("fits", "flash_bytes", "ram_bytes", "cycles", "ms")
+    return {
+        engine: {"source": "estimated", **{key: cost[key] for key in keys}}
+        for engine, cost in costs.items()
+        if cost["flash_bytes"] is not None
+    }
 
 
 def _mean(facts: dict[str, Any], name: str, data: str) -> float:

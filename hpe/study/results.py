@@ -59,9 +59,9 @@ class EngineCost:
     source: str
     """estimated or counted (cycles: on an emulated processor)."""
     flash_bytes: int | None = None
-    """Model, code and core."""
+    """Model and code, without core and sketch."""
     ram_bytes: int | None = None
-    """Arena or static buffer, frame and core."""
+    """Arena or static buffer, without frame and core."""
     cycles: float | None = None
     """For an image."""
     ms: float | None = None

@@ -14,7 +14,7 @@ import pytest
 from export.compiler.emulator.sketch import run_sketch
 from export.convert.tflite import file_sizes
 from export.micro.flatbuffer import read_model
-from export.micro.footprint import footprint
+from export.micro.interpreter import interpreter_footprint
 from export.micro.sketch import write_arduino
 from export.micro.tflm import has_micro, run_micro
 from export.run.runtime import Runtime, load_runtime
@@ -102,9 +102,9 @@ def test_readme_states_what_the_emulator_counts():
 
 def test_readme_states_the_numbers_of_the_model(model: Path):
     (ram,) = re.findall(r"MODEL_RAM_BYTES (\d+)", (SHIPPED / "model.h").read_text())
-    verdict = footprint(model, "nano33ble")
+    verdict = interpreter_footprint(model, "nano33ble")
     assert verdict.fits
-    assert footprint(model, "nano33ble-rev2").fits
+    assert interpreter_footprint(model, "nano33ble-rev2").fits
     stated = [verdict.macs, verdict.arena_bytes, verdict.flash_bytes, verdict.ram_bytes, *file_sizes(model).values()]
     assert [f"{number:,}" for number in (int(ram), *stated) if f"{number:,}" not in README] == []
     operators = ", ".join(f"{name} {count}" for name, count in verdict.ops.items())

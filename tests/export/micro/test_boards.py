@@ -1,4 +1,4 @@
-"""`footprint`: what it adds up, what it refuses, and what it advises."""
+"""`interpreter_footprint`: what it adds up, what it refuses, and what it advises."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from export.errors import ExportError
 from export.micro.arena import CORTEX_M, plan_arena
 from export.micro.boards import BOARDS, OPS, find_board, planned_limits
 from export.micro.flatbuffer import read_model
-from export.micro.footprint import footprint, unsupported_ops
-from export.micro.latency import latency_ms_range, op_macs
+from export.micro.interpreter import interpreter_footprint, unsupported_ops
+from export.micro.latency import MARGIN, latency_ms_range, op_macs
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 REFERENCE = DATA / "micro"
+SHARED = Path(__file__).resolve().parents[4] / "shared"
 RELEASES = Path(__file__).resolve().parents[3] / "hpe" / "model" / "releases"
 RELU6 = DATA / "tiny_relu6_nose.tflite"
 SILU = DATA / "tiny_silu_se.tflite"
@@ -36,7 +37,7 @@ COUNTED_MS = {
 
 
 def test_sums_add_up():
-    result = footprint(RELU6, "nano33ble")
+    result = interpreter_footprint(RELU6, "nano33ble")
     board = BOARDS["nano33ble"]
     assert result.model_bytes == RELU6.stat().st_size
     assert result.flash_bytes == result.model_bytes + result.kernels_bytes + board.core_flash_bytes
@@ -46,7 +47,6 @@ def test_sums_add_up():
     assert result.advice == []
     assert result.verdict.startswith("fits the Arduino Nano 33 BLE Sense")
     assert result.ops == {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 2, "ADD": 1, "MEAN": 1, "FULLY_CONNECTED": 1}
-    json.dumps(result.to_json())
 
 
 def test_macs_by_hand():
@@ -55,43 +55,51 @@ def test_macs_by_hand():
     wanted = 221184 + 131072 + 409600 + 131072 + 18432 + 49152 + 72
     model = read_model(RELU6)
     assert sum(op_macs(model, op) for op in model.ops) == wanted
-    assert footprint(RELU6, "pi4").macs == wanted
+    assert interpreter_footprint(RELU6, "pi4").macs == wanted
+
+
+COUNTED_INSTRUCTIONS = {"pretrainedResnet_quant": 29.87e6, "vww_96_int8": 24.10e6}
+CYCLES = 1.235
+"""An instruction of TensorFlow Lite Micro, as counted for b0-nano."""
+
+
+def range_of(file: Path) -> tuple[float, float]:
+    if not file.exists():
+        pytest.skip(f"{file} is not here")
+    return latency_ms_range(read_model(file), BOARDS["nano33ble"])
 
 
 @pytest.mark.parametrize("name", COUNTED_MS)
-def test_times_are_near_the_counted_ones(name: str):
+def test_counted_times_lie_inside_the_range(name: str):
     folder = RELEASES if name.startswith("b0") else REFERENCE
-    least, most = latency_ms_range(read_model(folder / f"{name}.tflite"), BOARDS["nano33ble"])
-    counted = COUNTED_MS[name]
-    assert counted[0] is None or least == pytest.approx(counted[0], rel=0.03)
-    assert most == pytest.approx(counted[1], rel=0.15 if name == "relu6_nose" else 0.03)
+    least, most = range_of(folder / f"{name}.tflite")
+    newest, arduino = COUNTED_MS[name]
+    assert least < (newest or arduino) <= arduino < most
+    assert newest is None or newest / least < MARGIN * 1.04
+    assert most / arduino < MARGIN * (1.15 if name == "relu6_nose" else 1.04)
 
 
-@pytest.mark.parametrize(("name", "instructions"), [("pretrainedResnet_quant", 29.87e6), ("vww_96_int8", 24.10e6)])
-def test_least_time_of_networks_that_were_not_fitted(name: str, instructions: float):
-    """At 1.235 cycles an instruction, as for b0-nano."""
-    file = Path(__file__).resolve().parents[4] / "shared" / "reference" / "mlperf_tiny" / f"{name}.tflite"
-    if not file.exists():
-        pytest.skip("../shared/reference/mlperf_tiny is not here")
-    least, _ = latency_ms_range(read_model(file), BOARDS["nano33ble"])
-    assert least == pytest.approx(instructions * 1.235 / 64_000, rel=0.1)
+@pytest.mark.parametrize("name", COUNTED_INSTRUCTIONS)
+def test_so_do_those_of_networks_that_were_not_fitted(name: str):
+    least, most = range_of(SHARED / "reference" / "mlperf_tiny" / f"{name}.tflite")
+    assert least < COUNTED_INSTRUCTIONS[name] * CYCLES / 64_000 < most
 
 
 def test_the_margin_of_the_sketch_is_part_of_the_ram():
     """A model that fits as planned, and not with what the sketch sets aside."""
-    planned = footprint(RELU6, "nano33ble")
+    planned = interpreter_footprint(RELU6, "nano33ble")
     assert planned.reserved_arena_bytes == math.ceil(planned.arena_bytes * 1.03 / 16) * 16
     tight = replace(BOARDS["nano33ble"], ram_bytes=planned.ram_bytes - 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BOARDS, "nano33ble", tight)
-        answer = footprint(RELU6, "nano33ble")
+        answer = interpreter_footprint(RELU6, "nano33ble")
     assert tight.ram_bytes > planned.arena_bytes + tight.frame_bytes + tight.core_ram_bytes
     assert not answer.fits
     assert "RAM is 1 bytes short" in answer.verdict
 
 
 def test_the_margin_covers_what_the_arduino_library_takes_for_b0_nano():
-    answer = footprint(RELEASES / "b0-nano.tflite", "nano33ble")
+    answer = interpreter_footprint(RELEASES / "b0-nano.tflite", "nano33ble")
     assert answer.arena_bytes == 82_384
     assert answer.arena_bytes < 83_044 <= answer.reserved_arena_bytes == 84_864
 
@@ -100,9 +108,9 @@ def test_a_mean_that_rescales_is_noted_where_an_arduino_library_runs_it():
     model = read_model(SILU)
     (mean, *_) = [op for op in model.ops if op.name == "MEAN"]
     assert model.tensors[mean.inputs[0]].scale != model.tensors[mean.outputs[0]].scale
-    assert "MEAN rescales in float" in footprint(SILU, "nano33ble").notes[0]
-    assert footprint(SILU, "nano33ble").fits  # a note is no reason against it
-    assert footprint(SILU, "pi4").notes == footprint(SILU, "esp32-s3").notes == []
+    assert "MEAN rescales in float" in interpreter_footprint(SILU, "nano33ble").notes[0]
+    assert interpreter_footprint(SILU, "nano33ble").fits  # a note is no reason against it
+    assert interpreter_footprint(SILU, "pi4").notes == interpreter_footprint(SILU, "esp32-s3").notes == []
 
 
 def test_each_board_is_offered_a_library_that_compiles_for_it():
@@ -112,8 +120,8 @@ def test_each_board_is_offered_a_library_that_compiles_for_it():
 
 
 def test_reference_models_on_the_nano():
-    assert footprint(REFERENCE / "relu6_nose.tflite", "nano33ble").fits
-    result = footprint(REFERENCE / "silu_se.tflite", "nano33ble")
+    assert interpreter_footprint(REFERENCE / "relu6_nose.tflite", "nano33ble").fits
+    result = interpreter_footprint(REFERENCE / "silu_se.tflite", "nano33ble")
     assert not result.fits
     assert "RAM is" in result.verdict
     assert "prune channels" in result.advice[0]
@@ -125,7 +133,7 @@ def test_planned_limits_leave_room_for_what_a_file_turns_out_to_need():
     limits = planned_limits(BOARDS["nano33ble"])
     assert limits == {"int8_bytes": 983_040 - 110_000 - 167_000, "macs": 3_956_363}  # 0.34 s of 64 MHz, 5.5 cycles each
     for file in (RELU6, SILU):
-        result = footprint(file, "nano33ble")
+        result = interpreter_footprint(file, "nano33ble")
         assert result.flash_bytes - result.model_bytes + limits["int8_bytes"] <= result.flash_limit_bytes
 
 
@@ -133,7 +141,7 @@ def test_planned_limits_leave_room_for_what_a_file_turns_out_to_need():
     ("target", "words"),
     [
         ({"board": "nano33ble"}, ["fits the Arduino Nano 33 BLE Sense"]),
-        ({"board": "crowded"}, ["does not fit", "- Bring the arena from"]),
+        ({"board": "crowded"}, ["does not fit", "- Compiled C: bring its buffer from", "- Bring the arena from"]),
         ({"macs": 4_000_000}, []),
         ({}, []),
         ({"int8_bytes": RELU6.stat().st_size}, ["bytes, 0.0% below the target of"]),
@@ -157,7 +165,7 @@ def test_an_export_says_whether_it_meets_what_an_ancestor_was_pruned_for(tmp_pat
 def test_too_little_memory_is_told_with_the_bytes_that_would_do(monkeypatch: pytest.MonkeyPatch):
     small = replace(BOARDS["nano33ble"], flash_bytes=230_000, ram_bytes=150_000)
     monkeypatch.setitem(BOARDS, "nano33ble", small)
-    result = footprint(SILU, "nano33ble")
+    result = interpreter_footprint(SILU, "nano33ble")
     assert not result.fits
     room = result.model_bytes - (result.flash_bytes - small.flash_bytes)
     assert (f"to {room:,} bytes" in result.advice[0]) == (room > 0)
@@ -178,8 +186,8 @@ def test_per_channel_dense_layer_is_named(tmp_path: Path):
     path = tmp_path / "per_channel.tflite"
     path.write_bytes(graph.finish(x, y))
     assert "per-channel" in unsupported_ops(read_model(path))[0]
-    assert not footprint(path, "nano33ble").fits
-    assert footprint(path, "pi4").fits  # LiteRT computes it rightly
+    assert not interpreter_footprint(path, "nano33ble").fits
+    assert interpreter_footprint(path, "pi4").fits  # LiteRT computes it rightly
 
 
 def test_op_that_the_library_lacks_is_named(tmp_path: Path):
@@ -190,7 +198,7 @@ def test_op_that_the_library_lacks_is_named(tmp_path: Path):
     x = graph.tensor([1, 8], 0.1)
     path = tmp_path / "odd.tflite"
     path.write_bytes(graph.finish(x, graph.op("MATRIX_DIAG", [x], graph.tensor([1, 8], 0.1))))
-    result = footprint(path, "nano33ble")
+    result = interpreter_footprint(path, "nano33ble")
     assert result.unsupported_ops == ["MATRIX_DIAG (not in the board's library)"]
     assert "MATRIX_DIAG" in result.verdict
 
@@ -202,7 +210,7 @@ def test_unknown_board_lists_the_known():
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_board_takes_the_small_model(board: str):
-    result = footprint(RELU6, board)
+    result = interpreter_footprint(RELU6, board)
     assert result.fits
     least, most = result.latency_ms_range
     assert 0 < least < most

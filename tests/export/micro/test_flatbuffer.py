@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from export.errors import ExportError
 from export.micro.arena import plan_arena
 from export.micro.flatbuffer import ModelFileError, parse_model, read_model
-from export.micro.footprint import footprint
+from export.micro.interpreter import interpreter_footprint
 from export.micro.sketch import write_arduino, write_model_sketch
 from export.micro.tflm import check_int8
 
@@ -97,11 +97,11 @@ def test_fit_and_deploy_of_changed_bytes(changes: list[tuple[int, int]]):
     for position, value in changes:
         data[position] = value
     sketch = {"mean": [0.5] * 3, "std": [0.2] * 3, "pose_order": ["yaw", "pitch", "roll"], "units": "degrees"}
-    no_wheel = mock.patch("export.micro.footprint.has_micro", return_value=False)  # a second for each child process
+    no_wheel = mock.patch("export.micro.interpreter.has_micro", return_value=False)  # a second for each child process
     with tempfile.TemporaryDirectory() as folder, no_wheel, suppress(ExportError):
         path = Path(folder) / "damaged.tflite"
         path.write_bytes(data)
-        assert footprint(path, "nano33ble").flash_bytes > 0
+        assert interpreter_footprint(path, "nano33ble").flash_bytes > 0
         for engine in ("tflm", "c"):
             with suppress(ExportError):  # the compiler takes fewer models than the interpreter
                 write_arduino(path, Path(folder) / "sketch", "nano33ble", sketch, engine)
@@ -194,7 +194,7 @@ def test_float_model_is_refused_for_a_board(tmp_path: Path):
     path = tmp_path / "float.tflite"
     path.write_bytes(graph.finish(x, graph.op("LOGISTIC", [x], y)))
     with pytest.raises(ModelFileError, match="float32 input"):
-        footprint(path, "nano33ble")
+        interpreter_footprint(path, "nano33ble")
 
 
 def test_two_inputs_are_refused_for_a_board(tmp_path: Path):
@@ -213,4 +213,4 @@ def test_two_inputs_are_refused_for_a_board(tmp_path: Path):
     path = tmp_path / "two.tflite"
     path.write_bytes(bytes(builder.Output()))
     with pytest.raises(ModelFileError, match="2 inputs"):
-        footprint(path, "nano33ble")
+        interpreter_footprint(path, "nano33ble")

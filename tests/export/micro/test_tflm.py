@@ -12,7 +12,7 @@ from export.convert.rewrite import dense_as_convolutions
 from export.errors import ExportError
 from export.micro.arena import HOST, plan_arena
 from export.micro.flatbuffer import ModelFileError, read_model
-from export.micro.footprint import footprint
+from export.micro.interpreter import interpreter_footprint
 from export.micro.logistic import logistic_table
 from export.micro.tflm import has_micro, micro_arena, run_micro
 from export.run.runtime import load_runtime
@@ -107,16 +107,16 @@ def test_op_that_the_interpreter_lacks_is_one_message(tmp_path: Path):
 def test_fit_asks_the_real_interpreter_where_it_is(tmp_path: Path):
     from tests.tiny_models import Graph
 
-    found = footprint(TINY[0], "nano33ble").host_arena_bytes
+    found = interpreter_footprint(TINY[0], "nano33ble").host_arena_bytes
     assert found == pytest.approx(plan_arena(read_model(TINY[0]), HOST).arena_bytes, rel=0.03)
-    assert footprint(TINY[0], "pi4").host_arena_bytes is None
+    assert interpreter_footprint(TINY[0], "pi4").host_arena_bytes is None
 
     graph = Graph(0)  # TANH is in the library, but not for INT32
     x, y = graph.tensor([1, 8], 0.1), graph.tensor([1, 8], 0.1)
     middle = graph.op("TANH", [x], graph.tensor([1, 8], kind="INT32"))
     path = tmp_path / "odd_types.tflite"
     path.write_bytes(graph.finish(x, graph.op("TANH", [middle], y)))
-    result = footprint(path, "nano33ble")
+    result = interpreter_footprint(path, "nano33ble")
     assert not result.fits
     assert "TensorFlow Lite Micro refuses" in result.unsupported_ops[0]
 

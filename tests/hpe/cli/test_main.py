@@ -165,7 +165,9 @@ def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     assert code == 0
     assert "fits" in out
     answer = json.loads((tmp_path / "fit.json").read_text())
-    assert {"flash_bytes", "arena_bytes", "activations_bytes", "macs", "ops", "fits"} <= answer.keys()
+    assert {"engine", "why", "engines", "macs", "ops", "fits"} <= answer.keys()
+    assert {"flash_bytes", "arena_bytes", "activations_bytes"} <= answer["interpreter"].keys()
+    assert "engine c: about" in out
     metadata = {"normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
     metadata["output"] = {"order": ["pitch", "yaw", "roll"], "unit": "radians"}
     tiny.with_suffix(".json").write_text(json.dumps(metadata))
