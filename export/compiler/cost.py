@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from export.compiler.step import Step
 
 KINDS = ("dense", "sparse3", "sparse4")
+"""Kernels that a layer may have; clustered, too, where less flash is worth more time."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class _Call:
 
 _CALLS = {
     ("dense", 4): _Call(12.4, 68.7, 78.7, 92, 6),
+    ("clustered", 4): _Call(36.3, 194, 204, -29, 67),
     ("sparse3", 4): _Call(8.74, 47.0, 52.4, 131, 23),
     ("sparse3", 8): _Call(13.74, 68.0, 78.4, 131, 23),
     ("sparse4", 4): _Call(7.74, 47.0, 52.4, 130, 23),
@@ -60,7 +62,7 @@ def call_instructions(layer: Layer, kind: str, pixels: int) -> float:
     call = _CALLS[kind, 8 if pixels > 4 else 4]
     output = call.output if layer.clamps_at_zero else call.signed
     fixed = call.fixed + (call.rows if layer.to_rows else 0)
-    if kind == "dense":
+    if kind in ("dense", "clustered"):
         pairs_in, pairs_out = -(-layer.inputs // 2), -(-layer.outputs // 2)
         return pairs_out * (call.step * pairs_in + output) + fixed
     entries = max(layer.nonzeros, layer.outputs, layer.entries if kind == "sparse3" else 0)
@@ -69,7 +71,7 @@ def call_instructions(layer: Layer, kind: str, pixels: int) -> float:
 
 def run_instructions(layer: Layer, kind: str, pixels: int) -> float:
     """Of a run of pixels, 4 or 8 at a time."""
-    most = 4 if kind == "dense" else 8
+    most = 8 if kind.startswith("sparse") else 4
     whole, rest = divmod(pixels, most)
     return whole * call_instructions(layer, kind, most) + (call_instructions(layer, kind, rest) if rest else 0)
 
@@ -78,6 +80,8 @@ def weight_bytes(layer: Layer, kind: str) -> int:
     """Flash for the weights alone; the channels' constants are the same for all kinds."""
     if kind == "dense":
         return -(-layer.inputs // 2) * 2 * -(-layer.outputs // 2) * 2
+    if kind == "clustered":
+        return -(-layer.outputs // 2) * (32 + -(-layer.inputs // 2) * 2)
     if kind == "sparse3":
         return round(1.5 * max(layer.entries, layer.outputs) + 1.75 * layer.outputs)
     return 4 * max(layer.nonzeros, layer.outputs) + 2 * layer.outputs
