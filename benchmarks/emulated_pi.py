@@ -6,18 +6,17 @@
 Debian's arm64 packages of Python are unpacked into a cache folder, the project with its dependencies for aarch64 is
 installed beside them by uv, and `hpe predict` and `hpe bench` run there. Then both machines compute the int8 output of
 the same random inputs: with the reference kernels they must agree byte for byte. It shows that the install works and
-computes right on a Pi 4; its times mean nothing. Linux on x86-64 only; nothing is installed into the system.
+computes right on a Pi 4; its times mean nothing. Speeds: emulated_pi_speed.py. Linux on x86-64 only; nothing is
+installed into the system.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,33 +24,11 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.arm64 import CPU, DEFAULT_CACHE, ROOT, arm_python, check_tools, install_project, run
 from hpe.io.environment import environment
 from hpe.io.files import read_json, write_text
 from hpe.model.zoo import digest, resolve_model
 
-ROOT = Path(__file__).resolve().parents[1]
-CPU = "cortex-a72"
-PACKAGES = [
-    "libpython3.11-minimal",
-    "python3.11-minimal",
-    "libpython3.11-stdlib",
-    "libc6",
-    "libgcc-s1",
-    "libstdc++6",
-    "zlib1g",
-    "libexpat1",
-    "libssl3",
-    "libffi8",
-    "libbz2-1.0",
-    "liblzma5",
-    "libuuid1",
-    "libcrypt1",
-    "libsqlite3-0",
-    "libdb5.3",
-    "libtinfo6",
-    "libncursesw6",
-]
-"""What Python and the wheels need of Debian."""
 SAMPLES = 16
 """Random inputs for the comparison."""
 RAW_OUTPUTS = """
@@ -75,63 +52,12 @@ class Options:
     """A full-int8 .tflite file, or the name of a released one."""
     picture: Path
     """A picture with a face."""
-    cache: Path = field(default_factory=lambda: Path.home() / ".cache" / "hpe" / "emulated_pi")
+    cache: Path = DEFAULT_CACHE
     """Folder for Debian's packages and the wheels, 400 MB; kept for the next time."""
     seconds: float = 2.0
     """How long `hpe bench` measures."""
     out: Path | None = None
     """Folder for the outcome as emulated_pi_cortex-a72_<yyyymm>.md."""
-
-
-def run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """The standard output of a command; a failure ends the program with what it said."""
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command[:6])} ... failed with {done.returncode}:\n{done.stdout}{done.stderr}"[-4000:])
-    return done.stdout
-
-
-def unpack_python(cache: Path) -> Path:
-    """Debian's arm64 Python in a folder of its own, fetched with an apt that knows of no other machine."""
-    system, packages, state = cache / "root", cache / "packages", cache / "apt"
-    if (system / "usr/bin/python3.11").exists():
-        return system
-    for folder in (packages / "partial", state / "lists" / "partial", state / "cache" / "archives" / "partial"):
-        folder.mkdir(parents=True, exist_ok=True)
-    (state / "status").touch()
-    options = {"APT::Architecture": "arm64", "APT::Architectures": "arm64", "APT::Sandbox::User": "root"}
-    options |= {
-        "Dir::State": str(state),
-        "Dir::State::status": str(state / "status"),
-        "Dir::Cache": str(state / "cache"),
-    }
-    apt = ["apt-get", *(f"-o{key}={value}" for key, value in options.items())]
-    run([*apt, "update"])
-    run([*apt, "download", *PACKAGES], cwd=packages)
-    for package in sorted(packages.glob("*.deb")):
-        run(["dpkg-deb", "-x", str(package), str(system)])
-    return system
-
-
-def install_project(cache: Path) -> Path:
-    """The project and the wheels for aarch64, as `pip install '.[vision]'` would bring them to a Pi."""
-    site, built = cache / "site", cache / "dist"
-    for folder in (site, built):
-        shutil.rmtree(folder, ignore_errors=True)
-    run(["uv", "build", "--wheel", "--out-dir", str(built), str(ROOT)])
-    (wheel,) = built.glob("*.whl")
-    machine = ["--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.11", "--only-binary", ":all:"]
-    run(["uv", "pip", "install", "--target", str(site), *machine, f"{wheel}[vision]"])
-    return site
-
-
-def arm_python(system: Path, site: Path, cache: Path) -> list[str]:
-    """The command that runs the emulated Python."""
-    interpreter = str(system / "usr/bin/python3.11")
-    home = {"PYTHONHOME": str(system / "usr"), "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
-    home |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LD_LIBRARY_PATH": ""}
-    settings = [part for key, value in home.items() for part in ("-E", f"{key}={value}")]
-    return ["qemu-aarch64-static", "-cpu", CPU, "-L", str(system), *settings, interpreter]
 
 
 def compare(python: list[str], model: str, cache: Path) -> list[str]:
@@ -153,12 +79,10 @@ def compare(python: list[str], model: str, cache: Path) -> list[str]:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    for program, remedy in (("qemu-aarch64-static", "apt-get install qemu-user-static"), ("uv", "pip install uv")):
-        if shutil.which(program) is None:
-            sys.exit(f"emulated_pi.py: {program} is missing; {remedy}")
+    check_tools(("qemu-aarch64-static", "apt-get install qemu-user-static"), ("uv", "pip install uv"))
     cache = options.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
-    python = arm_python(unpack_python(cache), install_project(cache), cache)
+    python = arm_python(cache, install_project(cache))
     hpe = [*python, "-m", "hpe.cli"]
     facts = run([*python, "-c", "import platform; print(platform.machine(), platform.python_version())"]).strip()
 

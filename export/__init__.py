@@ -9,6 +9,7 @@ from export.convert.tflite import (
     FORMATS,
     Conversion,
     ConversionError,
+    conversion_answer,
     convert,
     convert_all,
     file_sizes,
@@ -20,7 +21,7 @@ from export.micro.arena import plan_arena
 from export.micro.boards import BOARDS
 from export.micro.flatbuffer import ModelFileError, read_model
 from export.micro.footprint import Footprint, footprint
-from export.micro.sketch import write_arduino
+from export.micro.sketch import write_arduino, write_model_sketch
 from export.micro.tflm import micro_arena, run_micro
 from export.run.parity import (
     Deviation,
@@ -34,6 +35,7 @@ from export.run.parity import (
     operators,
 )
 from export.run.runtime import Runtime, load_runtime, measure_latency
+from export.run.xnnpack import SparseSpeed, sparse_speed
 
 __all__ = [
     "BOARDS",
@@ -49,9 +51,11 @@ __all__ = [
     "ModelFileError",
     "ParityError",
     "Runtime",
+    "SparseSpeed",
     "check_int8_graph",
     "check_parity",
     "compile_model",
+    "conversion_answer",
     "convert",
     "convert_all",
     "export_onnx",
@@ -68,6 +72,8 @@ __all__ = [
     "read_metadata",
     "read_model",
     "run_micro",
+    "sparse_speed",
     "write_arduino",
     "write_metadata",
+    "write_model_sketch",
 ]

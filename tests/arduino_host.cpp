@@ -13,7 +13,7 @@
 #include "op_resolver.h"
 #endif
 
-using namespace head_pose;
+using namespace sketch;
 
 static std::vector<uint8_t> ReadAll() {
   std::vector<uint8_t> all;
@@ -41,7 +41,7 @@ static void Quantize() {
   ReadTable(in, table);
   uint8_t* rgb = in.data() + sizeof(table);
   const size_t pixels = (in.size() - sizeof(table)) / 3;
-  QuantizeRgb(rgb, pixels, table);
+  QuantizePixels(rgb, pixels, 3, table);
   fwrite(rgb, 1, 3 * pixels, stdout);
 }
 
@@ -63,13 +63,13 @@ static void Parse(size_t payload_bytes) {
 
 // decode SCALE ZERO_POINT DEGREES YAW PITCH ROLL < int8 triples > lines
 static void Decode(char** argv) {
-  const PoseCode code = {strtof(argv[2], nullptr), atoi(argv[3]), strtof(argv[4], nullptr),
-                         atoi(argv[5]),            atoi(argv[6]), atoi(argv[7])};
+  const PoseCode code = {strtof(argv[4], nullptr), atoi(argv[5]), atoi(argv[6]), atoi(argv[7])};
   const std::vector<uint8_t> in = ReadAll();
   for (size_t i = 0; i + 3 <= in.size(); i += 3) {
     char line[64];
-    const Pose pose = DecodePose(reinterpret_cast<const int8_t*>(&in[i]), code);
-    FormatPose(pose, static_cast<uint32_t>(i), static_cast<uint8_t>(i), line, sizeof(line));
+    float outputs[3];
+    Dequantize(reinterpret_cast<const int8_t*>(&in[i]), 3, strtof(argv[2], nullptr), atoi(argv[3]), outputs);
+    FormatPose(ToPose(outputs, code), static_cast<uint32_t>(i), static_cast<uint8_t>(i), line, sizeof(line));
     puts(line);
   }
 }

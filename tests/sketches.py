@@ -6,8 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from export.compiler.emulator.sketch import BOARD
 from export.micro.flatbuffer import read_model
 from hpe.model.preprocess import MEAN, STD
 
@@ -31,37 +33,47 @@ def run(program: Path, *arguments: object, stdin: bytes = b"") -> bytes:
     return subprocess.run(command, input=stdin, capture_output=True, check=True, timeout=60).stdout
 
 
+def braces(shape: tuple[int, ...]) -> str:
+    """A shape as the stand-in for TensorFlow Lite has it: {rank, {sizes}}"""
+    return f"{len(shape)}, {{{','.join(map(str, shape))}}}"
+
+
 def build_sketch(folder: Path, model: Path, camera: bool) -> Path:
     """The whole sketch as a program, on stand-ins for Arduino and TensorFlow Lite Micro (tests/arduino_stubs)."""
     found = read_model(model)
     defines = [
         f"-DHEAD_POSE_CAMERA={int(camera)}",
-        f"-DSTUB_IMAGE={found.input.shape[1]}",
+        f"-DSTUB_INPUT_BYTES={found.input.elements}",
+        f"-DSTUB_INPUT_SHAPE={braces(found.input.shape)}",
+        f"-DSTUB_OUTPUTS={found.output.elements}",
+        f"-DSTUB_OUTPUT_SHAPE={braces(found.output.shape)}",
         f"-DSTUB_LOGISTICS={sum(op.name == 'LOGISTIC' for op in found.ops)}",
-        f"-DSTUB_INPUT_SCALE={found.input.scale}f",
+        f"-DSTUB_INPUT_SCALE={np.float32(found.input.scale)!s}f",
         f"-DSTUB_INPUT_ZERO_POINT={found.input.zero_point}",
-        f"-DSTUB_OUTPUT_SCALE={found.output.scale}f",
+        f"-DSTUB_OUTPUT_SCALE={np.float32(found.output.scale)!s}f",
         f"-DSTUB_OUTPUT_ZERO_POINT={found.output.zero_point}",
     ]
     program = folder.parent / f"{model.stem}_{'camera' if camera else 'serial'}"
     stubs = TESTS / "arduino_stubs"
-    sources = [
-        folder / f"{folder.name}.ino",
-        *folder.glob("*.cpp"),
-        *(folder / "src").glob("*.cpp"),
-        stubs / "main.cpp",
-    ]
-    command = ["g++", *WARNINGS, "-O1", *defines, f"-I{folder}", f"-I{stubs}", "-include", "Arduino.h", "-x", "c++"]
-    subprocess.run([*command, *map(str, sources), "-o", str(program)], check=True)
+    includes = [f"-I{folder}", f"-I{stubs}", f"-I{BOARD}", "-include", "Arduino.h"]
+    command = ["g++", *WARNINGS, "-O1", *defines, *includes, "-x", "c++", *map(str, cpp_sources(folder))]
+    subprocess.run([*command, "-o", str(program)], check=True)
     return program
 
 
-def build_c_sketch(folder: Path, camera: bool = False) -> Path:
+def cpp_sources(folder: Path) -> list[Path]:
+    """The sketch's own C++ files, and the stand-in for Arduino's core on a PC."""
+    own = [folder / f"{folder.name}.ino", *folder.glob("*.cpp"), *(folder / "src").glob("*.cpp")]
+    return [*own, TESTS / "arduino_stubs" / "main.cpp"]
+
+
+def build_c_sketch(folder: Path, *defines: str) -> Path:
     """The sketch of the engine c as a program: of all stand-ins only Arduino's own headers are within reach."""
-    stubs, work = TESTS / "arduino_stubs", folder.parent / f"{folder.name}_build"
+    work = folder.parent / f"{folder.name}_build"
     work.mkdir(exist_ok=True)
-    for header in ("Arduino.h", *(["Arduino_OV767X.h"] if camera else [])):
-        shutil.copy(stubs / header, work)
+    shutil.copy(BOARD / "Arduino.h", work)
+    if "-DHEAD_POSE_CAMERA=1" in defines:
+        shutil.copy(TESTS / "arduino_stubs" / "Arduino_OV767X.h", work)
     checks = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     (source,) = folder.glob("*.c")
     compiled, program = work / "model.o", work / "program"
@@ -69,13 +81,7 @@ def build_c_sketch(folder: Path, camera: bool = False) -> Path:
         ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *checks, "-c", str(source), "-o", str(compiled)],
         check=True,
     )
-    sources = [
-        folder / f"{folder.name}.ino",
-        *folder.glob("*.cpp"),
-        *(folder / "src").glob("*.cpp"),
-        stubs / "main.cpp",
-    ]
-    includes = [f"-DHEAD_POSE_CAMERA={int(camera)}", f"-I{folder}", f"-I{work}", "-include", "Arduino.h"]
-    command = ["g++", *WARNINGS, *checks, *includes, "-x", "c++", *map(str, sources), "-x", "none", str(compiled)]
-    subprocess.run([*command, "-o", str(program)], check=True)
+    includes = [*defines, f"-I{folder}", f"-I{work}", "-include", "Arduino.h"]
+    sources = ["-x", "c++", *map(str, cpp_sources(folder)), "-x", "none", str(compiled)]
+    subprocess.run(["g++", *WARNINGS, *checks, *includes, *sources, "-o", str(program)], check=True)
     return program

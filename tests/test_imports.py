@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {"hpe": {"hpe", "pruning", "export"}, "pruning": {"pruning"}, "export": {"export"}}
 FLOW = ["pose", "io", "synthetic", "data", "model", "training", "deploy", "study", "cli"]
 """The folders of hpe in the order of the flow: a folder may import itself and what stands before it."""
-NEEDED = {"pose", "io", "inference", "model.preprocess", "model.zoo", "model.net"}
+NEEDED = {"pose", "io", "inference", "model.preprocess", "model.outputs", "model.zoo", "model.net"}
 """What hpe.inference may import of hpe; model.net (torch) for run folders alone, inside the function that opens one."""
 HEAVY = {"torch", "tensorflow", "timm", "scipy", "matplotlib", "onnx", "onnxruntime", "torch_pruning", "safetensors"}
 

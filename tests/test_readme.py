@@ -19,7 +19,7 @@ LINES = [line.strip() for line in README.splitlines() if line.startswith("    hp
 @pytest.mark.parametrize("line", LINES)
 def test_commands_and_flags_exist(line, capsys):
     words = line.split("#")[0].split()[1:]
-    command = words[:2] if words[0] == "data" else words[:1]
+    command = words[:2] if words[0] in ("data", "study") else words[:1]
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--help"])
     known = capsys.readouterr().out

@@ -136,7 +136,7 @@ class Graph:
         return bytes(builder.Output())
 
 
-def image_net(seed: int, activation: str, squeeze: bool, channels: int = 8, image: int = 64) -> bytes:
+def image_net(seed: int, activation: str, squeeze: bool, channels: int = 8, image: int = 64, outputs: int = 3) -> bytes:
     """One inverted residual block between a stem and a dense head; `activation` is silu or relu6."""
     g = Graph(seed)
     relu6 = activation == "relu6"
@@ -155,7 +155,7 @@ def image_net(seed: int, activation: str, squeeze: bool, channels: int = 8, imag
     x = g.add(g.conv(x, channels), shortcut)
     x = act(g.depthwise(x, 3, 2, relu6))
     x = act(g.conv(x, 3 * channels, 1, 1, relu6))
-    return g.finish(image_input, g.dense(g.mean(x, keep_dims=False), 3))
+    return g.finish(image_input, g.dense(g.mean(x, keep_dims=False), outputs))
 
 
 def logistic_net(scale: float, zero_point: int) -> bytes:

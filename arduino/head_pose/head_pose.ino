@@ -4,51 +4,41 @@
 
 #include "src/config.h"
 
-#if HEAD_POSE_CAMERA
+#ifndef HEAD_POSE_CAMERA
+#error "src/config.h belongs to another sketch: delete it and run `hpe deploy` again"
+#elif HEAD_POSE_CAMERA
 #include <Arduino_OV767X.h>  // here too, so that the Arduino IDE finds the library
 #endif
 
 #include "model_settings.h"
 #include "src/engine.h"
+#include "src/fail.h"
 #include "src/image_source.h"
 #include "src/pose.h"
 
-namespace {
-
-// Says what is wrong again and again: the serial monitor may be opened late.
-void Fail(const char* reason) {
-  while (true) {
-    Serial.print("# error: ");
-    Serial.println(reason);
-    delay(2000);
-  }
-}
-
-}  // namespace
-
 void setup() {
-  Serial.begin(head_pose::kBaud);
+  Serial.begin(sketch::kBaud);
   while (!Serial) {
   }
-  const char* problem = head_pose::BeginEngine();
-  if (problem == nullptr) problem = head_pose::BeginImages();
-  if (problem != nullptr) Fail(problem);
+  const char* problem = sketch::BeginEngine();
+  if (problem == nullptr) problem = sketch::BeginImages();
+  if (problem != nullptr) sketch::Fail(problem);
   Serial.print("# head_pose ready: image ");
-  Serial.print(head_pose::kImageSize);
-  head_pose::PrintMemory();
+  Serial.print(sketch::kImageSize);
+  sketch::PrintMemory();
 }
 
 void loop() {
   uint8_t frame = 0;
-  if (!head_pose::ReadImage(head_pose::ModelInput(), head_pose::kImageSize, head_pose::kQuantizeTable, &frame)) return;
-  head_pose::Pose pose;
+  if (!sketch::ReadImage(sketch::ModelInput(), sketch::kImageSize, sketch::kQuantizeTable, &frame)) return;
+  float outputs[sketch::kOutputs];
   const unsigned long start_us = micros();
-  if (!head_pose::RunModel(&pose)) {
+  if (!sketch::RunModel(outputs)) {
     Serial.println("# error: the model did not run");
     return;
   }
   const uint32_t latency_us = static_cast<uint32_t>(micros() - start_us);
   char line[64];
-  head_pose::FormatPose(pose, latency_us, frame, line, sizeof(line));
+  sketch::FormatPose(sketch::ToPose(outputs, sketch::kPoseCode), latency_us, frame, line, sizeof(line));
   Serial.println(line);
 }

@@ -28,16 +28,19 @@ def check_limits(graph: Graph, steps: list[Step], plan: Plan, limits: Limits) ->
     """CompileError where a limit is exceeded: by how much, and by which layers."""
     flash = sum(step.flash for step in steps) + CODE_BYTES
     if limits.flash is not None and flash > limits.flash:
-        largest = sorted(steps, key=lambda step: -step.flash)[:_NAMED]
         raise CompileError(
             f"{graph.path} takes {flash:,} bytes of flash, {CODE_BYTES:,} of them for code: {flash - limits.flash:,} "
-            f"more than the {limits.flash:,} allowed. Most of it: "
-            f"{'; '.join(f'{step.name} ({step.flash:,})' for step in largest)}. Prune the model, or raise --flash."
+            f"more than the {limits.flash:,} allowed. Most of it: {largest(steps, 'flash')}. Prune the model, or raise "
+            "--flash."
         )
     if limits.ram is not None and plan.size > limits.ram:
-        worst = sorted(steps, key=lambda step: -step.ram)[:_NAMED]
         raise CompileError(
             f"{graph.path} takes {plan.size:,} bytes of RAM: {plan.size - limits.ram:,} more than the {limits.ram:,} "
-            f"allowed. Most of it: {'; '.join(f'{step.name} ({step.ram:,})' for step in worst)}. "
-            "Take narrower layers or a smaller image, or raise --ram."
+            f"allowed. Most of it: {largest(steps, 'ram')}. Take narrower layers or a smaller image, or raise --ram."
         )
+
+
+def largest(steps: list[Step], memory: str) -> str:
+    """The steps that take most of a memory ("flash" or "ram"), and how much: for messages."""
+    worst = sorted(steps, key=lambda step: -getattr(step, memory))[:_NAMED]
+    return "; ".join(f"{step.name} ({getattr(step, memory):,})" for step in worst)

@@ -185,7 +185,9 @@ def _pairwise(graph: g.Graph, op: g.Add | g.Multiply, tag: str) -> Step:
     if not is_add and a.size == target.size and b.size > 1 and b.size == target.shape[-1] == b.shape[-1]:
         pixels = target.size // b.size
         call = f"gate_image(&{tag}, {{0}}, {{1}}, {{out}}, {pixels}, {b.size})"
-        return _step(op, call, {"gate_image"}, structs=[struct], slack=slack, work={"gated": target.size})
+        return _step(
+            op, call, {"gate_image"}, structs=[struct], slack=slack, work={"gated": target.size, "gate": b.size}
+        )
     sides = [1] * (4 - len(target.shape)) + list(target.shape)
     steps = [_broadcast_steps(t.shape, sides) for t in (a, b)]
     text = ["{" + ", ".join(map(str, values)) + "}" for values in (sides, *steps)]

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from export.compiler import fast
-from export.compiler.choose import choose, instructions
+from export.compiler.choose import choose
 from export.compiler.graph import Block, Conv, Depthwise, Graph, Rescaling
 from export.compiler.lower import add_piece, add_struct
 from export.compiler.sparse_weights import pack_sparse
 from export.compiler.step import Step, Struct, Table
+from export.compiler.work import block_work
 
 _ANYWHERE = -(1 << 30)
 _GATHER = (
@@ -78,7 +79,7 @@ def lower_block(graph: Graph, block: Block, tag: str, passes: tuple[str, ...]) -
         draft.structs,
         scratch=2 * sizes,
         slack=_slack(graph, block, driver, draft),
-        work=_work(graph, block, driver, kinds),
+        work=block_work(graph, block, driver, (kinds.expand, kinds.project), _looked_up(graph, block)),
         channels=(sum(len(stage.bias) for stage in block.stages), sum(stage.in_file for stage in block.stages)),
         macs=sum(_macs(graph, stage) for stage in block.stages),
         kernel=str(kinds),
@@ -90,34 +91,9 @@ def _macs(graph: Graph, stage: Conv | Depthwise) -> int:
     return stage.weights.size * rows * columns
 
 
-def _work(graph: Graph, block: Block, driver: str, kinds: _Kinds) -> dict[str, float]:
-    """For the cost model."""
-    source, target = graph.tensors[block.inputs[0]], graph.tensors[block.output]
-    work = dict.fromkeys(("convolution", "widened", "gathered", "taps", "window", "table"), 0.0) | {
-        "call": 1,
-        "block": 1,
-    }
-    for op, kind in ((block.expand, kinds.expand), (block.project, kinds.project)):
-        if op is not None:
-            work["convolution"] += instructions(graph, block, op, kind)
-            first = op is block.expand or block.depthwise is None
-            pixels = math.prod(graph.tensors[op.output].image[:2])
-            work["widened" if fast.is_point(op) else "gathered"] += first * pixels * op.weights[0].size
-    op = block.depthwise
-    if op is not None:
-        rows, columns, channels = graph.tensors[op.output].image
-        if driver == "block_map4":
-            work["map4"] = channels
-        else:
-            work["window"] = rows * -(-columns // 4) * channels
-            work["taps"] = work["window"] * 4 * op.weights.shape[0] * op.weights.shape[1]
-            work["row"] = rows + graph.tensors[op.inputs[0]].image[0]
-        work["spread"] = source.size if block.expand is None else 0
-        work["narrowed"] = target.size if block.project is None else 0
-    for stage in block.stages:
-        work["table"] += graph.tensors[stage.output].size if full_table(stage) is not None else 0
-    work["added"] = target.size if block.add is not None else 0
-    return work
+def _looked_up(graph: Graph, block: Block) -> int:
+    """Values that go through a table."""
+    return sum(graph.tensors[stage.output].size for stage in block.stages if full_table(stage) is not None)
 
 
 def _driver(graph: Graph, block: Block, kinds: _Kinds) -> str:

@@ -22,8 +22,6 @@ from export.process import command
 
 FORMATS = ("fp32", "fp16", "sparse", "dynamic", "dynamic_sparse", "int8", "int8_sparse")
 INT8_FORMATS = ("int8", "int8_sparse")
-RANGE_QUANTILE = 0.95
-"""The share of the calibration samples that an int8 activation holds without saturating; 1 is plain min-max."""
 KnownRange = tuple[np.ndarray, float, float]
 """Of one activation: float32 (n, ...) values that the float network has there for the first n calibration samples, by
 which a tensor of the file is recognised whatever its name and layout; and the lowest and highest that int8 holds."""
@@ -50,9 +48,13 @@ class Conversion:
     """Some of FORMATS."""
     calibration: np.ndarray | None = None
     """float32 (N, H, W, C), normalised as in training; needed for int8. 100 or more samples."""
-    range_quantile: float = RANGE_QUANTILE
+    range_quantile: float | None = None
     """int8 ranges reach to this quantile, over the samples, of each sample's lowest and highest value; those of input
-    and output to all. 1.0 is min-max, which a few odd samples can spoil."""
+    and output to all. 1.0 is min-max, which a few odd samples can spoil. None: the one of four whose int8 output is
+    nearest to the float one on samples that set no range."""
+    output_range: tuple[float, float] | None = None
+    """Lowest and highest value that the int8 output holds, from what is known of it (its labels); None: of the
+    calibration samples. Values beyond saturate; a wider range has coarser steps."""
     ranges: Sequence[KnownRange] | None = None
     """int8 ranges that training has learnt (`pruning.learnt_activations`), instead of calibrated ones."""
     log_dir: Path | None = None
@@ -69,7 +71,7 @@ def convert(
     formats: Sequence[str] = ("fp32", "int8"),
     calibration: np.ndarray | None = None,
     timeout_s: float = 600.0,
-    range_quantile: float = RANGE_QUANTILE,
+    range_quantile: float | None = None,
     ranges: Sequence[KnownRange] | None = None,
 ) -> dict[str, Path]:
     """Convert ONNX (one float (1, C, H, W) input) to TensorFlow Lite (1, H, W, C) files out_dir/STEM_FORMAT.tflite.
@@ -88,7 +90,8 @@ def convert(
         ValueError: an unknown format, no calibration for int8, or a quantile outside 0.5 to 1.
         ConversionError: the conversion failed or took too long; the message names the log.
     """
-    conversion = Conversion(Path(onnx_path), Path(out_dir), tuple(formats), calibration, range_quantile, ranges)
+    out, fmts = Path(out_dir), tuple(formats)
+    conversion = Conversion(Path(onnx_path), out, fmts, calibration, range_quantile, ranges=ranges)
     (files,) = convert_all([conversion], timeout_s)
     return files
 
@@ -132,7 +135,10 @@ def _check_request(conversion: Conversion) -> None:
     known = conversion.ranges
     if known is not None and (calibration is None or any(len(v) > len(calibration) for v, _, _ in known)):
         raise ValueError("ranges need the calibration samples that their values were computed from, as the first ones.")
-    if not 0.5 <= conversion.range_quantile <= 1:
+    output = conversion.output_range
+    if output is not None and not -np.inf < output[0] < output[1] < np.inf:
+        raise ValueError(f"output_range is {output}; it must be the lowest and the highest value of the output.")
+    if conversion.range_quantile is not None and not 0.5 <= conversion.range_quantile <= 1:
         raise ValueError(f"range_quantile is {conversion.range_quantile}; it must lie between 0.5 and 1.")
     shape = load_runtime(conversion.onnx).input_shape  # raises on what is no ONNX file with one input and one output
     if calibration is not None and (calibration.ndim != 4 or calibration.shape[1:] != shape or not len(calibration)):
@@ -167,6 +173,7 @@ def _request(conversion: Conversion, folder: Path) -> dict[str, Any]:
         "calibration": samples,
         "range_quantile": conversion.range_quantile,
         "ranges": ranges,
+        "output_range": conversion.output_range,
     }
 
 
@@ -207,6 +214,14 @@ def _keep_files(conversion: Conversion, folder: Path) -> dict[str, Path]:
     files = {fmt: conversion.out_dir / f"{conversion.onnx.stem}_{fmt}.tflite" for fmt in conversion.formats}
     write_all({files[fmt]: strip_names(content) for fmt, content in contents.items()})
     return files
+
+
+def conversion_answer(conversion: Conversion) -> dict[str, Any]:
+    """What the converter noted of a conversion that succeeded: seconds of each step, and what int8 ranges are from.
+
+    Empty where its log is gone.
+    """
+    return json.loads(conversion.log.read_text().splitlines()[-1]) if conversion.log.is_file() else {}
 
 
 def file_sizes(path: str | Path) -> dict[str, int]:

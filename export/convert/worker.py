@@ -1,16 +1,17 @@
 """The child process of export.convert.tflite: ONNX files in, TensorFlow Lite files out.
 
 It runs as a program of its own (`python -P export/convert/worker.py request.json`), because onnx2tf reseeds every
-random generator, TensorFlow and timm abort in one process, and the memory goes back to the system when it ends. It
-imports nothing of this package. The request is a JSON list, since TensorFlow takes longer to start than to convert:
+random generator, TensorFlow and timm abort in one process, and the memory goes back to the system when it ends. The
+request is a JSON list, since TensorFlow takes longer to start than to convert:
 
     [{"onnx": PATH, "out_dir": DIR, "log": PATH, "formats": ["fp32", ...], "calibration": PATH.npy or null,
-      "range_quantile": 0.95, "ranges": PATH.npz or null}, ...]
+      "range_quantile": 0.99 or null, "ranges": PATH.npz or null, "output_range": [low, high] or null}, ...]
 
 The files are out_dir/FORMAT.tflite. The answer to each is out_dir/answer.json: {"seconds": {step: s},
 "peak_rss_bytes": n, "converter_bytes": {format: n}} (sizes with tensor names) and, where there is an int8 file,
-"calibration": {"samples": n, "range_quantile": q, "known": n, "unknown": n} (the last two count activations by where
-their range is from); or {"error": message}. Where one fails, the others are converted.
+"calibration": {"samples": n, "range_quantile": q, "output_range": [low, high], "deviation": {q: of the output},
+"known": n, "unknown": n} (the last two count activations by where their range is from); or {"error": message}. Where
+one fails, the others are converted.
 What is printed meanwhile goes to `log`. The import is counted for the first one.
 """
 
@@ -28,11 +29,15 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
+
+from export.convert.int8_ranges import activation_ranges, deviation_by_quantile, known_ranges, look, quantize
+
 ONNX2TF_SAMPLE = "calibration_image_sample_data_20x128x128x3_float32.npy"
-MOVING = ("PAD", "RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "SQUEEZE", "SLICE", "STRIDED_SLICE")
-"""Operators whose result has the scale of what they are given."""
-SAME = 1e-3
-"""Fingerprints nearer than this are of one tensor: float32 sums in another order differ by 1e-5."""
+QUANTILE = 0.99
+"""Where nothing can be measured: close to the best rule with SiLU and with ReLU6."""
+FEWEST_TO_CHOOSE = 16
+"""With fewer samples the choice would be a throw of dice."""
 DENSE_BASE = {"sparse": "fp32", "dynamic_sparse": "dynamic", "int8_sparse": "int8"}
 
 
@@ -114,10 +119,9 @@ def float_converter(saved_model: str, fmt: str) -> Any:
     return converter
 
 
-def convert_int8(saved_model: str, request: dict[str, Any]) -> tuple[bytes, dict[str, int]]:
-    """The full int8 TFLite file, and how many of its activations had known ranges."""
+def convert_int8(saved_model: str, request: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """The full int8 TFLite file, and what its ranges are from."""
     import tensorflow as tf
-    from tensorflow.lite.python.convert import mlir_quantize
 
     converter = float_converter(saved_model, "int8")
     samples = np.load(request["calibration"])  # float32 (N, H, W, C)
@@ -125,125 +129,30 @@ def convert_int8(saved_model: str, request: dict[str, Any]) -> tuple[bytes, dict
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter._experimental_calibrate_only = True
     model = converter.convert()
-    ranges = activation_ranges(model, samples, request["range_quantile"])
+    seen = look(model, samples)
     known = known_ranges(model, samples, request["ranges"]) if request["ranges"] else {}
-    calibrated = with_ranges(model, ranges | known)
-    # Per-tensor weights in dense layers: the Arduino libraries compute per-channel ones wrongly; as accurate.
-    content = mlir_quantize(  # pyright: ignore
-        calibrated,
-        input_data_type=tf.int8,  # pyright: ignore
-        output_data_type=tf.int8,  # pyright: ignore
-        disable_per_channel_for_dense_layers=True,  # pyright: ignore
-    )
-    return content, {"known": len(known), "unknown": len(ranges) - len(known)}  # pyright: ignore[reportReturnType]
+    output = {} if request["output_range"] is None else {seen.tensors[1]: tuple(request["output_range"])}
+    quantile, facts = request["range_quantile"], {}
+    if quantile is None and (known or len(samples) < FEWEST_TO_CHOOSE):
+        quantile = QUANTILE
+    elif quantile is None:
+        facts["deviation"] = deviation_by_quantile(model, samples, seen, output)
+        quantile = float(min(facts["deviation"], key=facts["deviation"].__getitem__))
+    ranges = activation_ranges(seen, quantile) | known | output
+    facts |= {"samples": len(samples), "range_quantile": quantile, "output_range": ranges[seen.tensors[1]]}
+    if known:
+        facts |= {"known": len(known), "unknown": len(ranges) - len(known)}
+    return quantize(model, ranges), facts
 
 
-def with_ranges(model: bytes, ranges: dict[int, tuple[float, float]]) -> bytes:
-    """A float model with the range of every activation in its quantisation fields, where the quantiser looks."""
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    tree = flatbuffer_utils.convert_bytearray_to_object(model)
-    for index, (low, high) in ranges.items():
-        quantization: Any = tree.subgraphs[0].tensors[index].quantization  # pyright: ignore
-        quantization.min, quantization.max = [low], [high]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
-
-
-def activation_ranges(model: bytes, samples: np.ndarray, quantile: float) -> dict[int, tuple[float, float]]:
-    """Tensor -> (lowest, highest) value of it that int8 has to hold.
-
-    The highest value in each sample is taken first, and of these the quantile over the samples, so that a few samples
-    with values far beyond all others (some nets have them, 50 times the usual) saturate instead of making the steps
-    coarse for all. The lowest likewise. The model's input and output keep the extremes of all samples.
-
-    TensorFlow's own calibration takes the extremes of all samples, and sees the result of an addition in the memory of
-    its input, since kernels add in place. Here every tensor is kept in a memory of its own.
-    """
-    interpreter, tensors = watched(model)
-    lows, highs = np.empty((len(samples), len(tensors))), np.empty((len(samples), len(tensors)))
-    for row, sample in enumerate(samples):
-        for column, values in enumerate(tensor_values(interpreter, tensors, sample)):
-            lows[row, column], highs[row, column] = values.min(), values.max()
-    low, high = np.quantile(lows, 1 - quantile, axis=0), np.quantile(highs, quantile, axis=0)
-    low[:2], high[:2] = lows[:, :2].min(axis=0), highs[:, :2].max(axis=0)  # input and output
-    return {index: (float(low[i]), float(high[i])) for i, index in enumerate(tensors)}
-
-
-def known_ranges(model: bytes, samples: np.ndarray, path: str) -> dict[int, tuple[float, float]]:
-    """Tensor -> the range given for the activation that has its values, and of what only moves such a tensor's values.
-
-    Nothing but the values tells which tensor is which: the graph was rebuilt twice, in another layout. Their extremes,
-    mean and root mean square for each sample are independent of the layout.
-    """
-    with np.load(path) as file:
-        limits = file["limits"]
-        given = [file[str(i)] for i in range(len(limits))]
-    interpreter, tensors = watched(model)
-    count = len(given[0])
-    values = [tensor_values(interpreter, tensors, sample) for sample in samples[:count]]
-    prints = [fingerprint(np.stack([row[i].ravel() for row in values])) for i in range(len(tensors))]
-    wanted = [fingerprint(value.reshape(count, -1)) for value in given]
-    pairs = [(distance(a, b), i, j) for i, a in enumerate(prints) for j, b in enumerate(wanted)]
-    found: dict[int, tuple[float, float]] = {}
-    taken: set[int] = set()
-    for apart, i, j in sorted(pairs):
-        if apart < SAME and tensors[i] not in found and j not in taken:
-            found[tensors[i]] = (float(limits[j, 0]), float(limits[j, 1]))
-            taken.add(j)
-    if len(taken) < len(given) / 2:
-        raise ValueError(f"{len(given) - len(taken)} of the {len(given)} given ranges belong to no tensor of this net")
-    for op in interpreter._get_ops_details():
-        source, result = int(op["inputs"][0]), int(op["outputs"][0])
-        if op["op_name"] in MOVING and source in found:
-            found[result] = found[source]
-    return found
-
-
-def fingerprint(values: np.ndarray) -> np.ndarray:
-    """(n, size) values -> (n, 5): what tells a tensor from others, in any layout."""
-    x = values.astype(np.float64)
-    size = np.full(len(x), x.shape[1])
-    return np.stack([size, x.min(1), x.max(1), x.mean(1), np.sqrt((x * x).mean(1))], 1)
-
-
-def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """How far two fingerprints are apart, in units of the largest value; infinite where the sizes differ."""
-    if (a[:, 0] != b[:, 0]).any():
-        return float("inf")
-    return float(np.abs(a[:, 1:] - b[:, 1:]).max() / max(np.abs(b[:, 1:]).max(), 1e-12))
-
-
-def watched(model: bytes) -> tuple[Any, list[int]]:
-    """An interpreter that keeps every tensor, and the tensors that hold activations: input, output, then the others."""
-    import tensorflow as tf
-
-    interpreter = tf.lite.Interpreter(
-        model_content=model,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-    ends = [source["index"], result["index"]]
-    made = [int(index) for op in interpreter._get_ops_details() for index in op["outputs"]]
-    return interpreter, list(dict.fromkeys([*ends, *made]))
-
-
-def tensor_values(interpreter: Any, tensors: list[int], sample: np.ndarray) -> list[np.ndarray]:
-    """What each tensor holds for one sample (H, W, C)."""
-    interpreter.set_tensor(tensors[0], sample[None])
-    interpreter.invoke()
-    return [interpreter.get_tensor(index) for index in tensors]
-
-
-def convert_formats(saved_model: str, request: dict[str, Any], lap: Any) -> dict[str, int]:
-    """Write every format asked for; where int8 ranges are from. A sparse one is its dense base re-encoded, as
+def convert_formats(saved_model: str, request: dict[str, Any], lap: Any) -> dict[str, Any]:
+    """Write every format asked for; what int8 ranges are from. A sparse one is its dense base re-encoded, as
     EXPERIMENTAL_SPARSITY does."""
     from tensorflow.lite.python.convert import mlir_sparsify
 
     formats: list[str] = request["formats"]
     dense: dict[str, bytes] = {}
-    origins: dict[str, int] = {}
+    origins: dict[str, Any] = {}
     for fmt in formats:
         base = DENSE_BASE.get(fmt, fmt)
         if base not in dense:
@@ -280,11 +189,7 @@ def convert_one(request: dict[str, Any], clock: Clock) -> dict[str, Any]:
     answer["peak_rss_bytes"] = peak if sys.platform == "darwin" else peak * 1024
     sizes = {fmt: Path(request["out_dir"], f"{fmt}.tflite").stat().st_size for fmt in request["formats"]}
     answer["converter_bytes"] = sizes
-    if any(fmt.startswith("int8") for fmt in request["formats"]):
-        samples = len(np.load(request["calibration"], mmap_mode="r"))
-        answer["calibration"] = {"samples": samples, "range_quantile": request["range_quantile"]}
-        answer["calibration"] |= origins if request["ranges"] else {}
-    return answer
+    return answer | ({"calibration": origins} if origins else {})
 
 
 def print_to(log: str) -> None:

@@ -13,6 +13,7 @@ from export.micro.boards import INTERPRETER_CODE_BYTES, OPS, Board, OpSupport, f
 from export.micro.flatbuffer import Model, Op, read_model
 from export.micro.latency import latency_ms_range, op_macs
 from export.micro.tflm import check_int8, has_micro, micro_arena
+from export.run.xnnpack import sparse_speed
 
 LOGISTIC_TABLE_BYTES = 256
 _OTHER_OP = OpSupport("", 6_000)
@@ -146,6 +147,8 @@ def _notes(model: Model, board: Board) -> list[str]:
     rescaled = [op for op in model.ops if op.name == "MEAN" and _rescales(model, op)]
     if rescaled and board.uses_arduino_library:
         notes.append(_MEAN_NOTE)
+    if board.is_linux and (line := sparse_speed(model).line):
+        notes.append(line + ".")
     return notes
 
 

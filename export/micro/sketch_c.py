@@ -1,4 +1,4 @@
-"""The generated files of a sketch that runs its model as plain C: head_pose_model.c and head_pose_model.h."""
+"""The generated files of a sketch that runs its model as plain C: model.c and model.h."""
 
 from __future__ import annotations
 
@@ -6,36 +6,45 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from export.compiler.compile import Compiled, compile_model
-from export.compiler.limits import CODE_BYTES
+from export.compiler.limits import CODE_BYTES, NO_LIMITS, Limits, largest
 from export.errors import ExportError
 from export.micro.boards import Board
 from export.micro.flatbuffer import Model
 from export.micro.sketch_text import generated
 
-NAME = "head_pose_model"
+NAME = "model"
 """Begins the names of the files and of the functions in them."""
 
 
-def c_files(model: Model, board: Board) -> dict[str, str]:
-    """The compiled model. Raises ExportError for one that the compiler does not take or that does not fit the board."""
+def c_files(model: Model, board: Board, camera: bool = True, limits: Limits = NO_LIMITS) -> dict[str, str]:
+    """The compiled model.
+
+    Args:
+        camera: whether the sketch has room for a camera's frame, too.
+        limits: what the model itself may take at most.
+
+    Raises:
+        ExportError: for a model that the compiler does not take or that does not fit the board or the limits.
+    """
     with TemporaryDirectory() as folder:
-        compiled = compile_model(model.path, folder, NAME)
+        compiled = compile_model(model.path, folder, NAME, limits)
         texts = {file.name: file.read_text(encoding="utf-8") for file in compiled.files}
-    _check_fits(Path(model.path), compiled, board)
+    _check_fits(Path(model.path), compiled, board, board.frame_bytes if camera else 0)
     return {name: f"{generated(model)}\n{text}" for name, text in texts.items()}
 
 
-def _check_fits(path: Path, compiled: Compiled, board: Board) -> None:
+def _check_fits(path: Path, compiled: Compiled, board: Board, frame_bytes: int) -> None:
     flash = compiled.flash_bytes + CODE_BYTES
     ram = compiled.ram_bytes
     rows = (
         ("flash", flash, board.core_flash_bytes, board.flash_bytes, "Prune the model"),
-        ("RAM", ram, board.core_ram_bytes + board.frame_bytes, board.ram_bytes, "Take narrower layers"),
+        ("ram", ram, board.core_ram_bytes + frame_bytes, board.ram_bytes, "Take narrower layers"),
     )
     for memory, needed, others, limit, remedy in rows:
         if needed + others > limit:
             raise ExportError(
-                f"{path} does not fit the {board.title}: {memory} is {needed + others - limit:,} bytes short (the "
-                f"model takes {needed:,}, the Arduino core and the sketch {others:,}, of {limit:,}). {remedy}: "
-                "`hpe profile` shows what each layer takes."
+                f"{path} does not fit the {board.title}: {memory if memory == 'flash' else 'RAM'} is "
+                f"{needed + others - limit:,} bytes short (the model takes {needed:,}, the Arduino core and the sketch "
+                f"{others:,}, of {limit:,}). Most of it: {largest(compiled.steps, memory)}. {remedy}: `hpe profile` "
+                "shows what each layer takes."
             )

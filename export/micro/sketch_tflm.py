@@ -29,13 +29,13 @@ def tflm_files(model: Model, content: bytes, board: Board) -> dict[str, str]:
 
 def _model_data_h(model: Model) -> str:
     return f"""{generated(model)}
-#ifndef HEAD_POSE_MODEL_DATA_H_
-#define HEAD_POSE_MODEL_DATA_H_
+#ifndef SKETCH_MODEL_DATA_H_
+#define SKETCH_MODEL_DATA_H_
 
-extern const unsigned char g_head_pose_model[];
-extern const unsigned int g_head_pose_model_bytes;
+extern const unsigned char g_model[];
+extern const unsigned int g_model_bytes;
 
-#endif  // HEAD_POSE_MODEL_DATA_H_
+#endif  // SKETCH_MODEL_DATA_H_
 """
 
 
@@ -44,10 +44,10 @@ def _model_data_cpp(model: Model, content: bytes) -> str:
     return f"""{generated(model)}
 #include "model_data.h"
 
-alignas(16) const unsigned char g_head_pose_model[] = {{
+alignas(16) const unsigned char g_model[] = {{
 {values}
 }};
-const unsigned int g_head_pose_model_bytes = {len(content)};
+const unsigned int g_model_bytes = {len(content)};
 """
 
 
@@ -71,12 +71,12 @@ struct OpResolver : TableLogisticResolver<{len(names)}> {{
 }};"""
         ready = "OpResolver::AllTaken()"
     return f"""{generated(model)}
-#ifndef HEAD_POSE_OP_RESOLVER_H_
-#define HEAD_POSE_OP_RESOLVER_H_
+#ifndef SKETCH_OP_RESOLVER_H_
+#define SKETCH_OP_RESOLVER_H_
 {include}
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-namespace head_pose {{
+namespace sketch {{
 
 {resolver}
 
@@ -88,7 +88,7 @@ inline TfLiteStatus RegisterOps(OpResolver& resolver) {{
 // After AllocateTensors(): whether the operators are those of this model.
 inline bool OpsAreReady() {{ return {ready}; }}
 
-}}  // namespace head_pose
+}}  // namespace sketch
 
-#endif  // HEAD_POSE_OP_RESOLVER_H_
+#endif  // SKETCH_OP_RESOLVER_H_
 """

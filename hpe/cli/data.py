@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hpe.cli.output import Data, Json, say, write_result
+from hpe.data.turning import TurnConfig
 
 
 def check(
@@ -74,4 +75,19 @@ def prepare(spec: Positional[Data], json: Json = None) -> None:
     say("next: hpe train --data SPEC --out RUN, with the same SPEC")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"check": check, "preview": preview, "prepare": prepare}
+def turn(spec: Positional[Data], out: Path, turn: OmitArgPrefixes[TurnConfig] = TurnConfig()) -> None:  # noqa: B008
+    """Turn faces further to the side, up or down: a data set of wide poses from real photographs, labels following.
+
+    Example: hpe data turn csv:faces@train --out turned, then hpe train --data csv:faces@train+csv:turned ...
+
+    Args:
+        spec: The data (as in hpe train).
+        out: Folder for the new data set; it must be new.
+    """
+    from hpe.data.turning import write_turned
+
+    write_turned(spec, out, turn, report=say)
+    say(f"next: hpe data preview csv:{out} --out sheet.png, hpe train --data {spec}+csv:{out} --out RUN")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"check": check, "preview": preview, "prepare": prepare, "turn": turn}

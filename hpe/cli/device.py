@@ -106,8 +106,19 @@ def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = N
         sys.exit(1)
 
 
-def deploy(model: Positional[Model], out: Path, board: str = "nano33ble", engine: Literal["c", "tflm"] = "c") -> None:
+def deploy(
+    model: Positional[Model],
+    out: Path,
+    board: str = "nano33ble",
+    engine: Literal["c", "tflm"] = "c",
+    labels: Annotated[Path | None, arg(metavar="FILE")] = None,
+    flash: Annotated[int | None, arg(metavar="BYTES")] = None,
+    ram: Annotated[int | None, arg(metavar="BYTES")] = None,
+) -> None:
     """Write a complete Arduino sketch that runs a model. Example: hpe deploy b0-nano --out head_pose_nano
+
+    A released model, or one whose metadata (MODEL.json beside it) name yaw, pitch and roll, gets a sketch that prints
+    angles; any other int8 model gets one that takes its input over serial and prints its outputs.
 
     Args:
         model: A full-int8 .tflite file, or the name of a released model.
@@ -115,15 +126,22 @@ def deploy(model: Positional[Model], out: Path, board: str = "nano33ble", engine
         board: The board, for instance nano33ble; a wrong name lists them all.
         engine: What runs the model: c, the model as plain C as `hpe compile` writes it, which needs no library and
             prints angles without steps; or tflm, TensorFlow Lite Micro, an Arduino library.
+        labels: What the outputs of a classifier mean, one label a line: the sketch prints the highest output's label
+            and value.
+        flash: Refuse a model that takes more flash than this, code included, though the board has it (engine c).
+        ram: Refuse a model that takes more RAM than this, its input included, though the board has it (engine c).
     """
+    from export.compiler import Limits
     from hpe.deploy.sketch import run_deploy
 
-    written = run_deploy(model, out, board, engine)
-    for file in written:
+    deployed = run_deploy(model, out, board, engine, labels, Limits(flash, ram))
+    for file in deployed.files:
         say(str(file))
     for kept in (out / "src" / "config.h", out / "README.md"):
-        if kept not in written:
+        if kept not in deployed.files:
             say(f"{kept}: kept as it was; delete it first to have it written")
+    for note in deployed.notes:
+        say(f"- {note}")
     say(f"next: open {out} in the Arduino IDE, choose the board, upload; {out / 'README.md'} says more")
 
 
@@ -199,20 +217,30 @@ def serial(
     port: str,
     data: Annotated[str | None, arg(metavar="SPEC")] = None,
     camera: int | None = None,
+    inputs: Annotated[Path | None, arg(metavar="FILE")] = None,
     count: int = 100,
     json: Json = None,
 ) -> None:
-    """Send faces to a board that runs the sketch, and print the poses that it answers.
+    """Send faces, or any model's inputs, to a board that runs a sketch of hpe deploy, and print what it answers.
 
     Args:
         port: The serial port, for instance /dev/ttyACM0 or COM3.
         data: Faces to send (as in hpe train); the error over them is printed at the end.
         camera: Send the middle of this camera's pictures instead (0 is the first camera); needs OpenCV.
-        count: How many faces to send.
-        json: Write the error here.
+        inputs: Send these inputs of a model that is none for head poses: an int8 or uint8 array (N, ...) in a .npy
+            file; the outputs are printed as the board gives them, then the microseconds.
+        count: How many to send.
+        json: Write the error here (with --data).
     """
-    from hpe.deploy.board_run import run_serial
+    from hpe.deploy.board_run import run_inputs, run_serial
+    from hpe.io.errors import ConfigError
 
+    if json is not None and data is None:
+        raise ConfigError("--json holds the error over --data SPEC; leave it out")
+    if inputs is not None and data is None and camera is None:
+        return run_inputs(port, inputs, count, report=say)
+    if inputs is not None:
+        raise ConfigError("--inputs goes alone, without --data and --camera")
     metrics = run_serial(port, data, camera, count, report=say)
     if metrics is not None:
         say(f"MAE {metrics.mean_deg:.2f} deg over {metrics.n} faces, computed on the board")

@@ -11,7 +11,7 @@ from hpe.io.errors import HpeError
 
 DESCRIPTION = "Head pose on tiny devices: train, prune, quantise, measure. Start with `hpe demo`."
 TRAIN = "torch torchvision timm torch_pruning scipy safetensors matplotlib tensorboard numba"
-EXTRAS = {"train": TRAIN.split(), "vision": ["cv2"], "serial": ["serial", "cobs"]}
+EXTRAS = {"train": TRAIN.split(), "vision": ["cv2"], "serial": ["serial", "cobs"], "ray": ["ray"]}
 """The modules of each optional extra; every other one that may be missing comes with `export`."""
 Commands = Mapping[str, Any]
 """Subcommands by name: functions, or further groups of them."""
@@ -19,10 +19,11 @@ Commands = Mapping[str, Any]
 
 def commands() -> dict[str, Any]:
     """Every subcommand, in the order of the flow."""
-    from hpe.cli import data, device, models, training
+    from hpe.cli import data, device, models, study, training
 
-    everything = {"data": data.COMMANDS} | training.COMMANDS | models.COMMANDS | device.COMMANDS
-    first = ("demo", "data", *training.COMMANDS, "export", "evaluate", "report")
+    everything = {"data": data.COMMANDS, "study": study.COMMANDS}
+    everything |= training.COMMANDS | models.COMMANDS | device.COMMANDS
+    first = ("demo", "data", *training.COMMANDS, "export", "evaluate", "report", "study")
     return {name: everything[name] for name in (*first, *(name for name in everything if name not in first))}
 
 

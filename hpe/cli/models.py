@@ -89,7 +89,7 @@ def evaluate(
 
 
 def report(runs: Positional[Annotated[list[Path], arg(metavar="RUN")]], out: Path, json: Json = None) -> None:
-    """Compare runs: table.md, table.csv, Pareto plots and report.html from what was exported, evaluated and timed.
+    """Compare runs on one page: report.html (also report.md, report.tex, CSV, plots) from what was measured of them.
 
     Args:
         runs: Run folders.
@@ -123,10 +123,11 @@ def models(json: Json = None) -> None:
 
 
 def bench(
-    models: Positional[Annotated[list[str], arg(metavar="MODEL")]],
+    models: Positional[Annotated[tuple[str, ...], arg(metavar="MODEL")]] = (),
     seconds: float = 10.0,
     threads: int = 1,
     xnnpack: bool = True,
+    layers: bool = False,
     out: Annotated[Path | None, arg(metavar="CSV|FOLDER")] = None,
     json: Json = None,
 ) -> None:
@@ -137,11 +138,22 @@ def bench(
         seconds: How long each is measured; from 10 on the figures count.
         threads: Threads of the interpreter; no more are used than there are cores.
         xnnpack: Compute .tflite files with XNNPACK where it can; --no-xnnpack leaves them to the built-in kernels.
+        layers: Time single int8 layers of B0's shapes instead, some 2 minutes, and write the table that
+            hpe prune --target-ms X --latency-table TABLE.json needs to --out.
         out: Write the figures and the machine here: a .csv file, or a folder, where the file is named by hardware.
         json: Write the figures here.
     """
-    from hpe.deploy.bench import run_bench, write_bench
+    from hpe.deploy.bench import run_bench, run_layers, write_bench
+    from hpe.io.errors import require
 
+    if layers:
+        ignored = bool(models) or seconds != 10.0 or not xnnpack or json is not None
+        require(not ignored, "--layers times layers, no MODEL: of the other flags it takes --threads and --out only")
+        require(out is not None and out.suffix == ".json", "--layers needs --out TABLE.json")
+        assert out is not None
+        say(f"written: {run_layers(out, threads)}; next: hpe prune --target-ms X --latency-table {out}")
+        return
+    require(bool(models), "give at least one MODEL, or --layers")
     table = run_bench(models, seconds, threads, report=say, xnnpack=xnnpack)
     for model, row in table.items():
         short = "" if row["valid"] else "; short: does not count"

@@ -73,7 +73,7 @@ def prune(
     """Prune a trained network while it trains on. Example: hpe prune RUN --method channel --data SPEC --out SMALL
 
     Args:
-        run: Folder of the network to prune, or a released model that can be trained (b0); it stays as it is.
+        run: Folder of the network to prune, or a released model (b0, b0-nano); it stays as it is.
         out: Folder for the pruned run; it must be new, or an unfinished run with --resume.
         data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an
             optional @split after a folder, several joined by +.
@@ -86,7 +86,8 @@ def prune(
     recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
     run_prune(run, out, prune, recipe, resume, report=say)
     fits = f" (says whether it fits the {prune.target_board})" if prune.target_board else ""
-    say(f"done: {out}\nnext: hpe export {out}{fits}, hpe evaluate {out} --data SPEC,")
+    sparse = " --formats fp32,sparse,int8" if prune.masks.zeros_for == "pi" else ""
+    say(f"done: {out}\nnext: hpe export {out}{sparse}{fits}, hpe evaluate {out} --data SPEC,")
     say(f"hpe report {run} {out} --out report")
 
 
@@ -104,7 +105,7 @@ def finetune(
     """Train a finished run further, pruned or not. Example: hpe finetune SMALL --qat --data SPEC --out SMALL-QAT
 
     Args:
-        run: Folder of the network to start from, or a released model that can be trained (b0); it stays as it is. What
+        run: Folder of the network to start from, or a released model (b0, b0-nano); it stays as it is. What
             is zero in it stays zero.
         out: Folder for the new run; it must be new, or an unfinished run with --resume.
         data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an

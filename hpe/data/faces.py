@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,8 @@ def load_faces(
     loaded: list[Cached] = []
     for part in parse_spec(spec):
         source = list_source(part)
-        loaded.append(open_or_build(directory, _cache_name(part), source, max_angle_deg))
+        cached = open_or_build(directory, _cache_name(part), source, max_angle_deg)
+        loaded.append(subset(cached, part) if part.subset else cached)
     faults = [fault for cached in loaded for fault in cached.faults]
     if faults and not skip_bad:
         raise DataError(_refusal(spec, faults))
@@ -75,6 +77,25 @@ def load_faces(
             f"'{spec}': no usable sample is left ({len(faults)} bad, {faces.dropped} beyond the angle limit)."
         )
     return faces
+
+
+def subset(cached: Cached, part: Part) -> Cached:
+    """`part.subset` of the usable samples, in their order: those whose name has the least SHA-256.
+
+    So the choice is the same on every machine, whatever the order of the files; a smaller subset lies in a larger one,
+    and most of it stays where samples are added.
+    """
+    if part.subset > len(cached.ids):
+        raise DataError(f"'{part}': there are {len(cached.ids)} usable samples; take as many or fewer.")
+    digests = [hashlib.sha256(name.encode()).digest() for name in cached.ids]
+    rows = np.sort(sorted(range(len(digests)), key=lambda row: digests[row])[: part.subset])
+    return replace(
+        cached,
+        images=cached.images[rows],
+        pose_deg=cached.pose_deg[rows],
+        ids=[cached.ids[row] for row in rows],
+        extra={name: values[rows] for name, values in cached.extra.items()},
+    )
 
 
 @dataclass(frozen=True)

@@ -46,20 +46,22 @@ class Part:
     """synthetic: how many images."""
     seed: int = 0
     """synthetic: the seed they are drawn from."""
+    subset: int = 0
+    """Only this many of the samples, or all where 0."""
 
     def __str__(self) -> str:
         if self.kind == "synthetic":
             return f"synthetic:{self.preset}:{self.count}:{self.seed}"
-        if self.split:
-            return f"{self.kind}:{self.path}@{self.split}"
-        return f"{self.kind}:{self.path}" + ("/" if "@" in self.path.name else "")
+        split = f"@{self.split}" if self.split else "/" if {"@", "#"} & set(self.path.name) else ""
+        return f"{self.kind}:{self.path}{split}" + (f"#{self.subset}" if self.subset else "")
 
 
 def parse_spec(spec: str) -> list[Part]:
-    """The parts of `KIND:DIR[@split]` or `synthetic:PRESET:COUNT[:SEED]`, joined by `+`.
+    """The parts of `KIND:DIR[@split][#COUNT]` or `synthetic:PRESET:COUNT[:SEED]`, joined by `+`.
 
-    A `+` separates only before a kind and its colon. `DIR@NAME` is the split NAME of DIR, unless a folder DIR@NAME is
-    there and no folder DIR; `DIR@NAME/` is the folder in any case.
+    `#COUNT` takes a subset, always the same (`hpe.data.faces.subset`). A `+` separates only before a kind and its
+    colon. `DIR@NAME` is the split NAME of DIR, unless a folder DIR@NAME is there and no folder DIR; `DIR@NAME/` is the
+    folder in any case.
     """
     texts = re.split(rf"\+(?=(?:{'|'.join(KINDS)}):)", spec.strip())
     return [_parse_part(text) for text in texts]
@@ -72,6 +74,7 @@ def _parse_part(text: str) -> Part:
         raise DataError(f"'{text}' is no data specification; write {forms}[:SEED], several joined by '+'.")
     if kind == "synthetic":
         return _parse_synthetic(text, rest)
+    rest, subset = _split_subset(text, rest)
     folder, at, split = rest.rpartition("@")
     if not at or "/" in split or not folder or (_is_folder(rest) and not _is_folder(folder)):
         folder, split = rest, ""
@@ -80,9 +83,19 @@ def _parse_part(text: str) -> Part:
             f"'{text}' ends in '@'; name the split after it, end the name of a folder with '/', or leave the '@' out."
         )
     try:
-        return Part(kind, Path(folder).expanduser(), split)
+        return Part(kind, Path(folder).expanduser(), split, subset=subset)
     except RuntimeError:
         raise DataError(f"'{text}': there is no user of the name after '~'; write the whole path.") from None
+
+
+def _split_subset(text: str, rest: str) -> tuple[str, int]:
+    """What stands before `#COUNT`, and the count; 0 where there is none, or where it belongs to a folder's name."""
+    before, mark, count = rest.rpartition("#")
+    if not mark or "/" in count or _is_folder(rest):
+        return rest, 0
+    if not count.isdecimal() or not int(count):
+        raise DataError(f"'{text}': after '#' comes the number of samples to take, or end the folder's name with '/'.")
+    return before, int(count)
 
 
 def _is_folder(text: str) -> bool:

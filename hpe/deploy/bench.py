@@ -18,6 +18,7 @@ import numpy as np
 from export.run.runtime import Runtime, load_runtime, usable_threads
 from hpe.io.environment import environment
 from hpe.io.files import merge_result, write_csv
+from hpe.io.progress import progress_bar
 from hpe.model.zoo import ModelNameError, is_released, resolve_model
 
 VALID_S = 10.0
@@ -69,6 +70,17 @@ def run_bench(
     if report is not None and seconds < VALID_S:
         report(f"{seconds:g} s a model is short: from {VALID_S:g} s on a figure counts")
     return {str(model): row for model, row in zip(models, table, strict=True)}
+
+
+def run_layers(out: Path, threads: int = 1) -> Path:
+    """Time single int8 layers of B0's shapes on this machine; the table is written to `out`, JSON."""
+    from export.run.layer_table import efficientnet_operators, measure_layers, write_table
+
+    threads, operators = usable_threads(threads), efficientnet_operators()
+    with progress_bar("layers", len(operators)) as advance:
+        machine = environment() | machine_state() | {"threads": threads}
+        table = measure_layers(operators, machine, threads, report=lambda done: advance())
+    return write_table(table, out)
 
 
 def write_bench(table: dict[str, dict[str, Any]], out: Path) -> Path:

@@ -1,9 +1,9 @@
-"""The PC's side of a serial line to a board that runs arduino/head_pose: images go out, poses come back.
+"""The PC's side of a serial line to a board that runs a sketch of `hpe deploy`: inputs go out, answers come back.
 
-A frame is the RGB bytes row by row, one sequence byte, and the CRC-32 of both (little endian), in COBS (Cheshire &
-Baker 1999): zeros stand between frames only. The board answers each with a line "yaw,pitch,roll,latency_us,frame",
-which repeats the sequence byte, so that an answer that comes too late is known as such; lines that begin with '#' are
-messages. A frame that arrives damaged is sent again.
+A frame is the bytes of an input (for head poses RGB, row by row), one sequence byte, and the CRC-32 of both (little
+endian), in COBS (Cheshire & Baker 1999): zeros stand between frames only. The board answers each with a line
+"yaw,pitch,roll,latency_us,frame", or "outputs,latency_us,frame", which repeats the sequence byte, so that an answer
+that comes too late is known as such; lines that begin with '#' are messages. A damaged frame is sent again.
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ from hpe.io.errors import HpeError
 BAUD = 115200
 """Boards with native USB ignore it."""
 _READING = re.compile(rb"(-?\d{1,5}\.\d\d),(-?\d{1,5}\.\d\d),(-?\d{1,5}\.\d\d),(\d{1,10}),(\d{1,3})")
+_ANSWER = re.compile(r"([^#].*),(\d{1,10}),(\d{1,3})")
 LONGEST_LINE = 512
 """More bytes than this without a line end are noise."""
+LONGEST_ANSWER = 1 << 16
+"""The same where a line has all outputs of a model."""
 
 
 T = TypeVar("T")
+A = TypeVar("A", "Reading", "Answer")
 
 
 class LinkError(HpeError, RuntimeError):
-    """The board cannot be reached, or does not answer as arduino/head_pose does; the message says what to check."""
+    """The board cannot be reached, or does not answer as a sketch of `hpe deploy`; the message says what to check."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,17 @@ class Reading:
     latency_us: int
     frame: int
     """The sequence byte of the image."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of a board that runs any model."""
+
+    outputs: str
+    """As printed: numbers with commas between them, or label and value."""
+    latency_us: int
+    frame: int
+    """The sequence byte of the input."""
 
 
 class Port(Protocol):
@@ -68,11 +83,16 @@ class Port(Protocol):
 
 def encode_frame(image: np.ndarray, sequence: int) -> bytes:
     """The frame that carries an RGB image, uint8 (S, S, 3), and its sequence byte."""
-    from cobs import cobs
-
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
         raise ValueError(f"A frame carries a square RGB image, uint8 (S, S, 3), not {image.dtype} {image.shape}.")
-    content = np.ascontiguousarray(image).tobytes() + bytes([sequence])
+    return encode_bytes(np.ascontiguousarray(image).tobytes(), sequence)
+
+
+def encode_bytes(payload: bytes, sequence: int) -> bytes:
+    """The frame that carries any bytes, and its sequence byte."""
+    from cobs import cobs
+
+    content = payload + bytes([sequence])
     return b"\0" + cobs.encode(content + zlib.crc32(content).to_bytes(4, "little")) + b"\0"
 
 
@@ -83,6 +103,14 @@ def parse_line(line: bytes) -> Reading | None:
         return None
     yaw, pitch, roll = (float(group) for group in match.groups()[:3])
     return Reading(yaw, pitch, roll, int(match.group(4)), int(match.group(5)))
+
+
+def parse_answer(line: bytes) -> Answer | None:
+    """The answer in a line from a board that runs any model; None for a message, noise or a line cut short."""
+    match = _ANSWER.fullmatch(line.decode("utf-8", "replace").strip("\r\n"))
+    if match is None or not line.endswith(b"\n"):
+        return None
+    return Answer(match.group(1), int(match.group(2)), int(match.group(3)))
 
 
 def open_port(name: str, timeout_s: float = 0.5) -> Port:
@@ -117,16 +145,24 @@ class SerialLink:
         Raises:
             LinkError: no answer after `attempts` tries of `answer_timeout_s` each; the board's last message is quoted.
         """
+        return self._exchange(lambda sequence: encode_frame(image, sequence), parse_line, LONGEST_LINE)
+
+    def ask(self, payload: bytes) -> Answer:
+        """What the board answers to an input of any model, as the bytes that its sketch wants. Raises as `predict`."""
+        return self._exchange(lambda sequence: encode_bytes(payload, sequence), parse_answer, LONGEST_ANSWER)
+
+    def _exchange(self, encode: Callable[[int], bytes], parse: Callable[[bytes], A | None], longest: int) -> A:
         self._sequence = (self._sequence + 1) % 256
-        frame = encode_frame(image, self._sequence)
+        frame = encode(self._sequence)
         for _ in range(self.attempts):
             self._on_port(self.port.write, frame)
-            reading = self._await_reading()
-            if reading is not None:
-                return reading
+            answer = self._await_answer(parse, longest)
+            if answer is not None:
+                return answer
         said = f" Its last message: {self.messages[-1]}." if self.messages else ""
         raise LinkError(
-            f"The board did not answer {self.attempts} frames; does it run arduino/head_pose with serial frames?{said}"
+            f"The board did not answer {self.attempts} frames; does it run a sketch of `hpe deploy` for such "
+            f"inputs, with serial frames?{said}"
         )
 
     def predict_all(self, images: Iterable[np.ndarray]) -> Iterator[Reading]:
@@ -143,12 +179,12 @@ class SerialLink:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _await_reading(self) -> Reading | None:
+    def _await_answer(self, parse: Callable[[bytes], A | None], longest: int) -> A | None:
         """The answer to the last frame; None when the time is up or the board reports an error: it is resent then."""
-        for line in self._lines(time.monotonic() + self.answer_timeout_s):
-            reading = parse_line(line)
-            if reading is not None and reading.frame == self._sequence:
-                return reading
+        for line in self._lines(time.monotonic() + self.answer_timeout_s, longest):
+            answer = parse(line)
+            if answer is not None and answer.frame == self._sequence:
+                return answer
             if line.startswith(b"#"):
                 message = line[1:].decode("ascii", "replace").strip()
                 self.messages.append(message)
@@ -156,15 +192,15 @@ class SerialLink:
                     return None
         return None
 
-    def _lines(self, end: float) -> Iterator[bytes]:
-        """Whole lines as they arrive, until the clock says `end`; what has no line end is dropped when it gets long."""
+    def _lines(self, end: float, longest: int) -> Iterator[bytes]:
+        """Whole lines as they arrive, until the clock says `end`; what has no line end is cut to `longest` bytes."""
         while time.monotonic() < end:
             while b"\n" in self._received:
                 line, _, self._received = self._received.partition(b"\n")
                 yield line + b"\n"
             self._received += self._on_port(lambda: self.port.read(self.port.in_waiting or 1))
             if b"\n" not in self._received:
-                self._received = self._received[-LONGEST_LINE:]
+                self._received = self._received[-longest:]
 
     def _on_port(self, call: Callable[..., T], *arguments: object) -> T:
         try:

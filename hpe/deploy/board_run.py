@@ -1,8 +1,9 @@
-"""`hpe serial`: feed a board over the serial line with faces from a data set or a camera."""
+"""`hpe serial`: feed a board over the serial line with faces from a data set or a camera, or with inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def run_serial(
     Returns the errors in degrees for `data`, None for a camera. Raises LinkError where the board or camera fails.
     """
     if (data is None) == (camera is None):
-        raise LinkError("give either --data SPEC or --camera N, so that there is something to send")
+        raise LinkError("give one of --data SPEC, --camera N and --inputs FILE, so that there is something to send")
     poses = []
     with SerialLink(open_port(port) if isinstance(port, str) else port) as link:
         if data is not None:
@@ -36,6 +37,24 @@ def run_serial(
             poses.append((answer.yaw_deg, answer.pitch_deg, answer.roll_deg))
             report(f"{answer.yaw_deg:.2f},{answer.pitch_deg:.2f},{answer.roll_deg:.2f},{answer.latency_us}")
     return pose_metrics(np.array(poses), faces.pose_deg[:count], faces.dropped) if data is not None else None
+
+
+def run_inputs(port: str | Port, path: Path, count: int, report: Callable[[str], None] = print) -> None:
+    """Send up to `count` arrays of a NumPy file to a board that runs any model, and report each answer.
+
+    Raises:
+        LinkError: the file holds no int8 or uint8 arrays, or the board fails.
+    """
+    try:
+        inputs = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise LinkError(f"--inputs {path} cannot be read as a .npy file: {error}") from error
+    if not isinstance(inputs, np.ndarray) or inputs.dtype not in (np.int8, np.uint8) or inputs.ndim < 2:
+        raise LinkError(f"--inputs {path}: give an int8 or uint8 array (N, ...), the model's inputs one by one")
+    with SerialLink(open_port(port) if isinstance(port, str) else port) as link:
+        for values in inputs[:count]:
+            answer = link.ask(np.ascontiguousarray(values).tobytes())
+            report(f"{answer.outputs},{answer.latency_us}")
 
 
 def camera_crops(index: int, count: int) -> Iterator[np.ndarray]:

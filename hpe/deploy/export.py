@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result, read_json, write_json
 from hpe.io.records import read_record
 from hpe.model.lineage import RunConfig, RunOrigin
+from hpe.model.outputs import POSE, output_names
 from hpe.model.preprocess import MEAN, STD, preprocess
 from hpe.model.zoo import released_card
 from hpe.pose.crop import IMAGE_SIZE
@@ -30,6 +31,8 @@ QUANTISED_TOLERANCE_DEG = 1.0
 """Mean deviation from torch at which a quantised file is refused; nets with ReLU6 deviate by 0.6 to 0.8 in int8."""
 EXACT_TOLERANCE_DEG = 0.05
 """Mean deviation from torch that is allowed where nothing is quantised: ONNX, fp32, sparse."""
+OUTPUT_ROOM = 0.02
+"""The int8 output reaches beyond all labels and outputs that were seen by this share of their range, on both sides."""
 EXACT_FORMATS = ("onnx", "fp32", "sparse")
 
 
@@ -107,23 +110,31 @@ class _Traced:
     spec: str
     samples: Samples
     expected: np.ndarray
-    """torch's poses of the parity samples, (M, 3)."""
+    """torch's outputs of the parity samples, (M, K)."""
     act: str
     ranges: list[KnownRange] | None
     """int8 ranges from quantisation-aware training; None: the calibration sets them."""
+    output_range: tuple[float, float] | None
+    """What the int8 output holds."""
 
     def conversion(self, formats: Sequence[str]) -> Conversion:
         from export.convert.tflite import Conversion
 
-        calibration = preprocess(self.samples.calibration)
-        folder = self.onnx.parent
-        return Conversion(self.onnx, folder, tuple(formats), calibration, ranges=self.ranges, log_dir=self.target)
+        return Conversion(
+            self.onnx,
+            self.onnx.parent,
+            tuple(formats),
+            preprocess(self.samples.calibration),
+            output_range=self.output_range,
+            ranges=self.ranges,
+            log_dir=self.target,
+        )
 
 
 def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
     """Write the ONNX file, in a folder that goes with `stack`."""
     from export.convert.onnx import export_onnx
-    from hpe.model.net import example_input, fold_output_scale, load_model, predict_all
+    from hpe.model.net import example_input, fold_output_scale, load_model, outputs_of
 
     run = job.run
     network = fold_output_scale(load_model(run))
@@ -139,16 +150,27 @@ def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
     samples = export_samples(spec)
     if not len(samples.parity):
         report(f"warning: {spec} has too few faces to keep some apart; files are compared on those that calibrate them")
-        samples = Samples(samples.calibration, samples.calibration)
+        samples = replace(samples, parity=samples.calibration)
     folder = stack.enter_context(work_folder(target, "export"))
     onnx = export_onnx(network, example_input(), folder / "model.onnx")
-    expected, ranges = predict_all(network, samples.parity), learnt_ranges(run, samples.calibration)
-    return _Traced(target, onnx, spec, samples, expected, network.config.act, ranges)
+    expected, ranges = outputs_of(network, samples.parity), learnt_ranges(run, samples.calibration)
+    output_range = _output_range(samples.pose_range_deg, outputs_of(network, samples.calibration))
+    return _Traced(target, onnx, spec, samples, expected, network.config.act, ranges, output_range)
+
+
+def _output_range(pose_range_deg: tuple[float, float], outputs: np.ndarray) -> tuple[float, float] | None:
+    """What the int8 output holds: the angles of all labels, so that rare poses do not saturate, and torch's outputs
+    (N, K) of the faces that calibrate, with some room. None where there is nothing between."""
+    low, high = min(pose_range_deg[0], float(outputs.min())), max(pose_range_deg[1], float(outputs.max()))
+    room = OUTPUT_ROOM * (high - low)
+    return (low - room, high + room) if high > low else None
 
 
 def _finish(one: _Traced, converted: Mapping[str, Path], tolerance_deg: float, report: Report) -> dict[str, Path]:
     """Check the files of one network, move those that pass to their place and note them in its result.json."""
+    from export.convert.tflite import conversion_answer
     from export.run.parity import ParityError, check_int8_graph, check_parity
+    from export.run.xnnpack import sparse_speed
 
     made = {"onnx": one.onnx, **converted}
     if "int8" in made:
@@ -161,6 +183,13 @@ def _finish(one: _Traced, converted: Mapping[str, Path], tolerance_deg: float, r
         refused, parity = error, {name: d for name, d in error.deviations.items() if name not in error.failed}
     files = _keep({name: made[name] for name in parity}, one)
     entries = {files[name].name: {"mean_deg": d.mean, "max_deg": d.max, "n": d.n} for name, d in parity.items()}
+    speeds = {name: sparse_speed(path) for name, path in files.items() if path.suffix == ".tflite"}
+    for name, speed in speeds.items():
+        entries[files[name].name]["sparse_kernels"] = {"engage": speed.engages, "reason": speed.reason}
+    note = conversion_answer(one.conversion(["int8"])).get("calibration") if "int8" in files else None
+    if note is not None:
+        entries[files["int8"].name]["ranges"] = note
+        report(f"{files['int8'].name}: {_told(note)}")
     merge_result(one.target, "parity", entries)
     if refused is not None:
         kept = f" Kept: {', '.join(files)}." if files else ""
@@ -169,9 +198,22 @@ def _finish(one: _Traced, converted: Mapping[str, Path], tolerance_deg: float, r
     for name, deviation in parity.items():
         if deviation.mean > QUANTISED_TOLERANCE_DEG:
             report(f"warning: {name} deviates from torch by {deviation.mean:.1f} deg in the mean")
+    told = next((name for name in ("sparse", "fp32", "int8") if name in speeds), None)
+    if told is not None and speeds[told].line:
+        report(f"{files[told].name}: {speeds[told].line}")
     if "int8" in files:
         report_target(one.target, files["int8"], report)
     return files
+
+
+def _told(ranges: Mapping[str, Any]) -> str:
+    """In words, what the int8 ranges are from."""
+    low, high = ranges["output_range"]
+    text = f"activations hold the quantile {ranges['range_quantile']:g} of {ranges['samples']} faces"
+    if "deviation" in ranges:
+        tried = ", ".join(f"{float(rule):g}: {deg:.2f}" for rule, deg in ranges["deviation"].items())
+        text += f" (deg from float on faces that set no range, by quantile: {tried})"
+    return f"{text}; its output {low:.0f} to {high:.0f} deg in steps of {(high - low) / 255:.2f}"
 
 
 def _keep(made: Mapping[str, Path], one: _Traced) -> dict[str, Path]:
@@ -181,7 +223,7 @@ def _keep(made: Mapping[str, Path], one: _Traced) -> dict[str, Path]:
     files = {name: one.target / path.name for name, path in made.items()}
     for name, path in files.items():
         os.replace(made[name], path)
-        write_metadata(path, model_metadata(one.spec))
+        write_metadata(path, model_metadata(one.spec, one.expected.shape[1]))
     sizes = {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()}
     merge_result(one.target, "files", sizes)
     return files
@@ -230,11 +272,12 @@ def _note_origin(run: Path, out: Path) -> None:
     write_json(out / "result.json", begun | {"config": config} | {k: facts[k] for k in ("params", "nonzeros", "macs")})
 
 
-def model_metadata(calibration: str) -> dict[str, Any]:
-    """What a program needs to know to feed a model file and to read its output."""
+def model_metadata(calibration: str, outputs: int = POSE) -> dict[str, Any]:
+    """What a program needs to know to feed a model file and to read its outputs, of which the first are the angles."""
+    further = {} if outputs == POSE else {"further": output_names(outputs)[POSE:]}
     return {
         "input": {"height": IMAGE_SIZE, "width": IMAGE_SIZE, "channels": "RGB", "crop": "k = 0.2 around the face box"},
         "normalisation": {"pixels": "0..1", "mean": MEAN.tolist(), "std": STD.tolist()},
-        "output": {"order": ["yaw", "pitch", "roll"], "unit": "degrees", "convention": "300W-LP Pose_Para"},
+        "output": {"order": ["yaw", "pitch", "roll"], "unit": "degrees", "convention": "300W-LP Pose_Para", **further},
         "calibration": calibration,
     }

@@ -40,6 +40,8 @@ LIMITS = (
     "yaw the labels are mostly those of synthetic heads. Not examined for differences between groups of people; not "
     "for identification or for decisions about people."
 )
+PACKAGE_BYTES = 20_000_000
+"""All released models together, weights for training included, are no larger."""
 CHECKPOINT_TOLERANCE_DEG = 0.02
 """How far half-precision weights may move a pose, in the mean."""
 
@@ -60,8 +62,9 @@ class ReleaseOptions:
     """The training data in words."""
     format: Literal["int8", "fp16", "fp32", "dynamic", "int8_sparse"] = "int8"
     """The file that is released: RUN/model_FORMAT.tflite, which is exported where it is absent."""
-    checkpoint: bool = False
-    """Also release the weights for training (half precision): prune, finetune and distillation can start from it."""
+    checkpoint: bool = True
+    """Also release the weights for training (half precision), where the package has room for them: prune, finetune and
+    distillation can start from it."""
     packed: bool = False
     """Release the file gzipped; it is unpacked into the cache on first use. For files with many zeros."""
     tested_on: str = TESTED_ON
@@ -111,10 +114,13 @@ def release(options: ReleaseOptions, folder: Path | None = None, report: Report 
     card |= {"id": result["id"], "config": config, "parents": parents, "lineage": to_dict(lineage)}
     card |= {"environment": environment(), "checkpoint": None}
     check_recipe(card)
-    if options.checkpoint:
-        card["checkpoint"] = release_checkpoint(run, folder, name, options.data)
     content = file.read_bytes()
     packed = gzip.compress(content, 9, mtime=0) if options.packed else content
+    if options.checkpoint:
+        room = PACKAGE_BYTES - len(packed) - released_bytes(folder, besides=name)
+        card["checkpoint"] = release_checkpoint(run, folder, name, options.data, room)
+        if card["checkpoint"] is None:
+            report(f"{name}: released without its weights, with which all models would exceed {PACKAGE_BYTES:,} bytes")
     write_whole(folder / card["file"], lambda temporary: temporary.write_bytes(packed))
     write_json(folder / f"{name}.json", card)
     write_text(folder / "README.md", page(cards(folder)))
@@ -150,17 +156,26 @@ def errors(measured: PoseMetrics, float_net: PoseMetrics | None, tested_on: str)
     return told if float_net is None else told | {"float_mae_deg": float_net.mae_deg, "float_data": data}
 
 
-def release_checkpoint(run: Path, folder: Path, name: str, data: str) -> dict[str, Any]:
+def released_bytes(folder: Path, besides: str) -> int:
+    """Bytes of all released models in a folder, cards and page included, but for one model."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    own = (f"{besides}.tflite", f"{besides}.tflite.gz", f"{besides}.json")
+    others = [path for path in files if path.name not in own and path.parent != folder / besides]
+    return sum(path.stat().st_size for path in others)
+
+
+def release_checkpoint(run: Path, folder: Path, name: str, data: str, room_bytes: int) -> dict[str, Any] | None:
     """Copy arch.json and the weights in half precision to FOLDER/NAME; statistics and biases stay in single.
 
-    ModelNameError where half precision would move the poses of faces in `data`.
+    None, and nothing is there, where they are larger than `room_bytes`. ModelNameError where half precision would move
+    the poses of faces in `data`.
     """
     import numpy as np
     from safetensors.torch import load_file, save_file
 
     from hpe.data.faces import load_faces
     from hpe.deploy.samples import PARITY_SAMPLES, random_crops
-    from hpe.model.net import load_model, predict_all
+    from hpe.model.net import load_model, outputs_of
 
     weights = {key: tensor.half() if tensor.dim() > 1 else tensor for key, tensor in load_file(run / WEIGHTS).items()}
     crops = random_crops(load_faces(data), PARITY_SAMPLES)
@@ -168,7 +183,10 @@ def release_checkpoint(run: Path, folder: Path, name: str, data: str) -> dict[st
     with tempfile.TemporaryDirectory() as temporary:
         shutil.copyfile(run / "arch.json", Path(temporary, "arch.json"))
         save_file(weights, Path(temporary, WEIGHTS))
-        moved = np.abs(predict_all(load_model(temporary), crops) - predict_all(load_model(run), crops)).mean()
+        moved = np.abs(outputs_of(load_model(temporary), crops) - outputs_of(load_model(run), crops)).mean()
+        if sum(path.stat().st_size for path in Path(temporary).iterdir()) > room_bytes:
+            shutil.rmtree(target, ignore_errors=True)  # of an earlier release
+            return None
         if moved > CHECKPOINT_TOLERANCE_DEG:
             raise ModelNameError(f"{run}: half precision moves its poses by {moved:.3f} deg")
         for file in ("arch.json", WEIGHTS):

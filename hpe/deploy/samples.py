@@ -27,6 +27,8 @@ class Samples:
     """Set the int8 ranges; rare poses are likelier among them."""
     parity: np.ndarray
     """Files are compared with torch on these: as many from each source where it has them. Empty below 4 faces."""
+    pose_range_deg: tuple[float, float] = (-99.0, 99.0)
+    """The lowest and the highest angle of any face of the data."""
 
 
 def export_samples(spec: str) -> Samples:
@@ -47,7 +49,11 @@ def export_samples(spec: str) -> Samples:
         mine = chosen[(chosen >= start) & (chosen < start + len(rest))] - start
         calibration.append(centre_crop(faces.images[rest[mine]]))
         start += len(rest)
-    return Samples(np.concatenate(calibration), np.concatenate(parity))
+    all_deg = [faces.pose_deg for faces in sources if len(faces)]
+    lowest, highest = (
+        float(edge(poses.min() if edge is min else poses.max() for poses in all_deg)) for edge in (min, max)
+    )
+    return Samples(np.concatenate(calibration), np.concatenate(parity), (lowest, highest))
 
 
 def parity_shares(sizes: Sequence[int], count: int) -> list[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpe.deploy.export import model_metadata
 from hpe.io.errors import ConfigError
@@ -13,24 +15,62 @@ from hpe.model.preprocess import MEAN, STD
 from hpe.model.zoo import released_card, resolve_model
 from hpe.pose.metrics import ANGLES
 
+if TYPE_CHECKING:
+    from export.compiler import Limits
 
-def run_deploy(model: str | Path, out: Path, board: str, engine: str) -> list[Path]:
+
+@dataclass(frozen=True)
+class Deployed:
+    """What `hpe deploy` wrote."""
+
+    files: list[Path]
+    notes: list[str]
+    """What to know of the sketch."""
+
+
+def run_deploy(
+    model: str | Path, out: Path, board: str, engine: str, labels: Path | None = None, limits: Limits | None = None
+) -> Deployed:
     """Write the Arduino sketch of an int8 file into `out`; its measured errors go into the sketch as a note.
 
-    Raises:
-        ConfigError: for a file that was not released here and has no metadata beside it.
-    """
-    from export.micro.sketch import write_arduino
+    A head-pose net is a released one, or one whose metadata name yaw, pitch and roll; any other gets a sketch that
+    prints its outputs, or the label of the highest one where a file of `labels` is given.
 
+    Raises:
+        ConfigError: for labels of a head-pose net, and for metadata that say too little.
+    """
+    from export.compiler import Limits
+    from export.convert.tflite import read_metadata
+    from export.micro.sketch import write_arduino, write_model_sketch
+
+    limits = limits or Limits()
     card, model = released_card(model), resolve_model(model)
-    settings = _released_settings() if card is not None else _settings_of(model)
+    metadata = {} if card is not None else read_metadata(model)
+    if card is None and not _names_angles(metadata):
+        settings = _plain_settings(model, metadata) | ({} if labels is None else {"labels": labels})
+        note = f"{_metadata_name(model)} names no yaw, pitch and roll as outputs: the sketch is none for head poses"
+        return Deployed(write_model_sketch(model, out, board, settings, engine, limits), [note])
+    if labels is not None:
+        raise ConfigError(f"--labels {labels}: {model} is a head-pose net, whose sketch prints angles; leave it out")
+    settings = _released_settings() if card is not None else _settings_of(model, metadata)
     result = model.parent / "result.json"
     evaluations = read_json(result).get("evaluations", {}) if result.exists() else {}
     measured = [e for e in evaluations.values() if e["file"] == model.name] + ([] if card is None else [card])
     notes = [f"{e['mae_deg']['mean']:.2f} deg on {e['data']}" for e in measured]
     if notes:
         settings["note"] = "Mean absolute error: " + "; ".join(notes)
-    return write_arduino(model, out, board, settings, engine)
+    return Deployed(write_arduino(model, out, board, settings, engine, limits), [])
+
+
+def _names_angles(metadata: Mapping[str, Any]) -> bool:
+    """Whether a model's metadata say that its outputs are yaw, pitch and roll."""
+    output = metadata.get("output")
+    order = output.get("order") if isinstance(output, dict) else None
+    return isinstance(order, list) and sorted(map(str, order)) == sorted(ANGLES)
+
+
+def _metadata_name(model: Path) -> Path:
+    return model.with_suffix(".json")
 
 
 def _released_settings() -> dict[str, Any]:
@@ -38,18 +78,31 @@ def _released_settings() -> dict[str, Any]:
     return {"mean": MEAN.tolist(), "std": STD.tolist(), "pose_order": list(ANGLES), "units": "degrees"}
 
 
-def _settings_of(model: Path) -> dict[str, Any]:
-    """How the metadata beside a model file say that it is fed and read."""
-    from export.convert.tflite import read_metadata
-
-    metadata = read_metadata(model)
+def _settings_of(model: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """How the metadata beside a head-pose net say that it is fed and read."""
     try:
-        normalisation, output = metadata["normalisation"], metadata["output"]
-        settings = {"mean": normalisation["mean"], "std": normalisation["std"]}
-        return settings | {"pose_order": output["order"], "units": output["unit"]}
+        output = metadata["output"]
+        return _normalisation(metadata) | {"pose_order": output["order"], "units": output["unit"]}
     except (KeyError, TypeError):
         kept = {key: value for key, value in model_metadata("").items() if key in ("normalisation", "output")}
         raise ConfigError(
-            f"{model}: no {model.with_suffix('.json').name} beside it that says how the model is fed and read. "
-            f"`hpe export` writes one; for a network of your own write such a file, for instance: {json.dumps(kept)}"
+            f"{_metadata_name(model)}: does not say how the model is fed and read. `hpe export` writes such a file; "
+            f"for a network of your own write one, for instance: {json.dumps(kept)}"
         ) from None
+
+
+def _plain_settings(model: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """How any other net is fed: as an image where its metadata have a normalisation."""
+    if "normalisation" not in metadata:
+        return {}
+    try:
+        return _normalisation(metadata)
+    except (KeyError, TypeError):
+        raise ConfigError(
+            f"{_metadata_name(model)}: its normalisation needs mean and std, a number for each channel"
+        ) from None
+
+
+def _normalisation(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    normalisation = metadata["normalisation"]
+    return {"mean": normalisation["mean"], "std": normalisation["std"]}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from hpe.inference.annotation import VideoFile, draw_faces
 from hpe.inference.detector import VIDEO_PX, FaceDetector, FaceFollower, Found, VisionError
+from hpe.inference.following import NetworkFollower
 from hpe.inference.outputs import COLUMNS, DrawnNames, OutputError, save_drawn, shown
 from hpe.inference.predictor import Face, HeadPosePredictor, PredictError, read_image
 from hpe.inference.sources import SourceError, Stream, expand, is_video, open_stream
@@ -142,7 +144,11 @@ def predict_picture(job: Job, file: Path) -> None:
 
 def predict_stream(job: Job, stream: Stream) -> None:
     """A video or camera, frame by frame; a frame that cannot be read is counted and passed over."""
-    search = FaceFollower(FaceDetector(VIDEO_PX))
+    detector = FaceDetector(VIDEO_PX)
+    search = FaceFollower(detector)
+    finding: list[float] = []  # milliseconds of the detector in this frame
+    searched = partial(_searched, job, detector, finding)
+    follow = NetworkFollower(job.predictor, searched) if job.predictor.locates else None
     tracks, name = Tracks(), stream.name
     seen, bad, rows_before, start = 0, 0, job.outcome.rows, time.perf_counter()
     times: deque[tuple[float, float]] = deque(maxlen=TIMES_KEPT)  # milliseconds of finding and of the network
@@ -157,13 +163,20 @@ def predict_stream(job: Job, stream: Stream) -> None:
                     continue
                 begin = time.perf_counter()
                 given = given_boxes(name, frame.pixels, job.options)
-                places = search(frame.pixels) if given is None else given
-                find_ms = (time.perf_counter() - begin) * 1e3
-                faces, spent = poses(job, frame.pixels, places, tracks)
+                if given is None and follow is not None:
+                    finding.clear()
+                    faces = follow(frame.pixels)
+                    find_ms = sum(finding)
+                    each = ((time.perf_counter() - begin) * 1e3 - find_ms) / max(1, len(faces))
+                    spent = [each] * len(faces)
+                else:
+                    places = search(frame.pixels) if given is None else given
+                    find_ms = (time.perf_counter() - begin) * 1e3
+                    faces, spent = poses(job, frame.pixels, places, tracks)
                 times.append((find_ms, sum(spent)))
                 numbered = tracks.update(frame.time_s, [face.box for face in faces], [face.pose_deg for face in faces])
                 if job.options.smooth:
-                    faces = [Face(face.box, pose) for face, (_, pose) in zip(faces, numbered, strict=True)]
+                    faces = [replace(face, pose_deg=pose) for face, (_, pose) in zip(faces, numbered, strict=True)]
                 for face, (number, _), model_ms in zip(faces, numbered, spent, strict=True):
                     write_row(job, (name, frame.index, frame.time_s, number), face, (find_ms, model_ms))
                     job.report(f"{shown(name)} {frame.time_s:.2f} s face {number}: {_angles(face.pose_deg)}; "
@@ -179,6 +192,14 @@ def predict_stream(job: Job, stream: Stream) -> None:
         job.report(f"{shown(name)}: drawn as {shown(target)}, since {shown(source.stem)}.mp4 is taken")
     if job.outcome.rows == rows_before:
         raise SourceError(f"{name}: no face found in any frame")
+
+
+def _searched(job: Job, detector: FaceDetector, finding: list[float], pixels: np.ndarray) -> list[Face]:
+    """The faces of a whole frame, for a model that locates; `finding` gets the milliseconds of the detector."""
+    start = time.perf_counter()
+    found = detector(pixels)
+    finding.append((time.perf_counter() - start) * 1e3)
+    return poses(job, pixels, found)[0]
 
 
 def given_boxes(name: str, pixels: np.ndarray, options: PredictOptions) -> Sequence[Box] | None:
@@ -207,7 +228,8 @@ def poses(
             except PredictError:  # at the picture's edge: the landmarks would lie mostly outside
                 continue
         else:
-            faces.append(Face(place, job.predictor(pixels, None if job.options.crops else place)))
+            face = job.predictor.known(pixels, None if job.options.crops else place)
+            faces.append(face)
         spent.append((time.perf_counter() - start) * 1e3)
     return faces, spent
 
@@ -219,7 +241,10 @@ def write_row(job: Job, where: tuple[str, int, float, int], face: Face, took_ms:
     box = [round(value, 1) for value in (left, top, right - left, bottom - top)]
     pose = [round(float(angle), 2) for angle in face.pose_deg]
     took = [round(value, 3) for value in took_ms]
-    job.write(dict(zip(COLUMNS, (source, frame, round(time_s, 4), number, *box, *pose, *took), strict=True)))
+    score = None if face.score is None else round(face.score, 3)
+    spread = [None] * 3 if face.spread_deg is None else [round(float(value), 2) for value in face.spread_deg]
+    values = (source, frame, round(time_s, 4), number, *box, *pose, *took, score, *spread)
+    job.write(dict(zip(COLUMNS, values, strict=True)))
     job.outcome.rows += 1
 
 

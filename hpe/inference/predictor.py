@@ -5,6 +5,8 @@ from hpe import HeadPosePredictor
 predictor = HeadPosePredictor("runs/small/model_int8.tflite")  # or the name of a released model
 for face in predictor.faces(image):                            # RGB uint8 (H, W, 3); needs the extra `vision`
     print(face.box, face.pose_deg)                             # pixels; yaw, pitch, roll in degrees
+    print(face.score, face.spread_deg)                         # how sure: None where the model does not say
+predictor.look(image, box=(110, 90, 300, 290))                 # a rough box: a model that locates corrects it
 predictor(image, box=(120, 80, 300, 290))                      # the face is known: no OpenCV needed
 predictor(crop)                                                # the whole picture is a face crop
 """
@@ -21,9 +23,10 @@ from PIL import Image
 
 from hpe.io.errors import HpeError
 from hpe.io.images import open_image
+from hpe.model.outputs import POSE, Reading, output_parts, read_outputs
 from hpe.model.preprocess import preprocess
 from hpe.model.zoo import SUFFIXES, is_released, resolve_model
-from hpe.pose.crop import IMAGE_SIZE, Box, as_picture, crop_face
+from hpe.pose.crop import IMAGE_SIZE, Box, as_picture, crop_face, narrow, widen
 
 if TYPE_CHECKING:
     from export.run.runtime import Runtime
@@ -50,14 +53,20 @@ def load_predictor(model: str | Path | None, threads: int = 1, engine: str = "li
     Anything else raises PredictError or ModelNameError, both ValueErrors; a file that does not run, ExportError, a
     RuntimeError.
     """
+    network = load_network(model, threads, engine)
+    return lambda crops: network(crops)[:, :POSE]
+
+
+def load_network(model: str | Path | None, threads: int = 1, engine: str = "litert") -> Predict:
+    """As `load_predictor`, but the function gives all outputs (N, K): `hpe.model.outputs.read_outputs` reads them."""
     path = resolve_model(model)
     if engine != "litert" and path.suffix != ".tflite":
         raise PredictError(f"{path}: engine {engine} is for .tflite files; name the int8 file that runs on the board")
     if path.is_dir():
-        from hpe.model.net import load_model, predict_all
+        from hpe.model.net import load_model, outputs_of
 
         network = load_model(path)
-        return lambda crops: predict_all(network, crops)
+        return lambda crops: outputs_of(network, crops)
     if not path.exists():
         raise PredictError(f"{path}: no such model; give a run folder, or a .onnx or .tflite file")
     if path.suffix not in SUFFIXES:
@@ -80,11 +89,16 @@ def _load_runtime(path: Path, threads: int, engine: str, trusted: bool) -> Runti
 
 
 def _check_head_pose(path: Path, runtime: Runtime) -> None:
-    if runtime.input_shape != (IMAGE_SIZE, IMAGE_SIZE, 3) or runtime.output_size != 3:
+    try:
+        output_parts(runtime.output_size)
+        fits = runtime.input_shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
+    except ValueError:
+        fits = False
+    if not fits:
         size = "x".join(str(side) for side in runtime.input_shape)
         raise PredictError(
             f"{path}: takes {size} and gives {runtime.output_size} numbers; a head-pose model takes "
-            f"{IMAGE_SIZE}x{IMAGE_SIZE}x3 and gives 3"
+            f"{IMAGE_SIZE}x{IMAGE_SIZE}x3 and gives 3, 6, 7 or 10"
         )
 
 
@@ -102,6 +116,10 @@ class Face:
     pose_deg: np.ndarray
     """Yaw, pitch, roll in degrees: (3,). Positive yaw turns the nose to the picture's left, positive pitch looks up,
     positive roll is clockwise as seen."""
+    score: float | None = None
+    """How likely this is a face, 0 to 1; None where the model does not say."""
+    spread_deg: np.ndarray | None = None
+    """The mean absolute error to be expected of yaw, pitch, roll: (3,); None where the model does not say."""
 
 
 class HeadPosePredictor:
@@ -112,7 +130,9 @@ class HeadPosePredictor:
     """
 
     def __init__(self, model: str | Path | None = None, threads: int = 1, engine: str = "litert") -> None:
-        self._predict = load_predictor(model, threads, engine)
+        self._network = load_network(model, threads, engine)
+        blank = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        self.locates, self.tells_spread = output_parts(self._network(blank).shape[1])
         self._detector: FaceDetector | None = None
 
     def __call__(self, image: np.ndarray, box: Box | None = None) -> np.ndarray:
@@ -121,12 +141,31 @@ class HeadPosePredictor:
         The crop rule of training (k = 0.2) is applied to the box; without one the whole image, RGB uint8 (H, W, 3),
         must be such a crop. An image of another kind, or a box that makes no sense, raises PredictError.
         """
+        return self._read(image, box).pose_deg[0]
+
+    def _read(self, image: np.ndarray, box: Box | None) -> Reading:
+        """What the model says of one crop; the errors are those of a call."""
         check_image(image)
         try:
             crop = face_crop(image, box)
         except ValueError as error:  # of check_box
             raise PredictError(str(error)) from None
-        return self._predict(crop[None])[0]
+        return read_outputs(self._network(crop[None]))
+
+    def known(self, image: np.ndarray, box: Box | None) -> Face:
+        """The face in `box`, which is trusted; None means that the whole picture is a face crop."""
+        reading = self._read(image, box)
+        return _as_face(box or (0.0, 0.0, float(image.shape[1]), float(image.shape[0])), reading)
+
+    def look(self, image: np.ndarray, box: Box, looks: int = 2) -> Face:
+        """The face near `box`, which may be rough: a model that locates corrects the box before each further look.
+
+        Its score is that of the last look. A model that does not locate takes the box as it is. PredictError where the
+        box, or the corrected one, lies outside the picture.
+        """
+        for _ in range(looks - 1 if self.locates else 0):
+            box = corrected(box, self._read(image, box))
+        return self.known(image, box)
 
     def faces(self, image: np.ndarray) -> list[Face]:
         """The faces in an RGB uint8 (H, W, 3) picture, largest first; an empty list where there is none.
@@ -143,12 +182,29 @@ class HeadPosePredictor:
         """The pose of a face that a FaceDetector found.
 
         Where the jaw lies in a detector's square depends on the yaw. Without `yaw_deg`, from the frame before say, a
-        first estimate of it places the box for the second.
+        first estimate of it places the box for the second. A model that locates corrects the box by itself.
         """
+        if self.locates:
+            return self.look(image, found.box(yaw_deg), looks=3 if yaw_deg is None else 2)
         if yaw_deg is None:
             yaw_deg = float(self(image, found.box())[0])
-        box = found.box(yaw_deg)
-        return Face(box, self(image, box))
+        return self.known(image, found.box(yaw_deg))
+
+
+def _as_face(box: Box, reading: Reading) -> Face:
+    score = None if reading.face is None else float(reading.face[0])
+    return Face(box, reading.pose_deg[0], score, None if reading.spread_deg is None else reading.spread_deg[0])
+
+
+def corrected(box: Box, reading: Reading) -> Box:
+    """The landmark box (pixels) where a model that locates, having seen the crop of `box`, says that it is."""
+    assert reading.place is not None
+    right, down, size = reading.place[0]
+    left, top, end, bottom = widen(box)
+    width, height = end - left, bottom - top
+    middle = (left + end) / 2 + right * width, (top + bottom) / 2 + down * height
+    half = width * size / 2, height * size / 2
+    return narrow((middle[0] - half[0], middle[1] - half[1], middle[0] + half[0], middle[1] + half[1]))
 
 
 def check_image(image: np.ndarray) -> None:

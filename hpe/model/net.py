@@ -15,7 +15,9 @@ from hpe.io.files import read_json, write_json
 from hpe.io.tensors import TensorFileError, first_not_finite, read_tensors, write_tensors
 from hpe.model.checkpoint import ARCH, ModelError, checkpoint_folder
 from hpe.model.config import ModelConfig
+from hpe.model.outputs import POSE, output_count
 from hpe.model.preprocess import preprocess_torch
+from hpe.model.pretrained import load_lite0
 from hpe.model.zoo import WEIGHTS
 from hpe.pose.crop import IMAGE_SIZE
 from pruning.channels.pruner import apply_widths, widths
@@ -28,19 +30,22 @@ FORMAT = 1
 
 
 class HeadPoseNet(nn.Module):
-    """Backbone and head. `forward` takes normalised images (B, 3, 64, 64) and returns (yaw, pitch, roll) in degrees."""
+    """Backbone and head. `forward` takes normalised images (B, 3, 64, 64) and returns (yaw, pitch, roll) in degrees.
+
+    Further outputs follow where the config asks for them (`hpe.model.outputs`).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.backbone = _backbone(config)
-        features = self.backbone.num_features
+        features, outputs = self.backbone.num_features, output_count(config.locate, config.spread)
         if config.head == "gap":
-            self.head = nn.Sequential(nn.Linear(features, 3))
+            self.head = nn.Sequential(nn.Linear(features, outputs))
         else:  # the study's Keras head: 2x2 spatial positions at 64x64, 9.55 M parameters with the backbone
             positions = (IMAGE_SIZE // 32) ** 2
             layers = [nn.Flatten(), nn.Linear(positions * features, 1024), nn.ReLU()]
-            self.head = nn.Sequential(*layers, nn.Linear(1024, 256), nn.ReLU(), nn.Linear(256, 3))
+            self.head = nn.Sequential(*layers, nn.Linear(1024, 256), nn.ReLU(), nn.Linear(256, outputs))
         last = self.last_layer
         nn.init.normal_(last.weight, std=0.01)  # timm's default costs hundreds of steps
         nn.init.zeros_(last.bias)
@@ -48,7 +53,7 @@ class HeadPoseNet(nn.Module):
 
     @property
     def last_layer(self) -> nn.Linear:
-        """The dense layer that gives the three angles; pruning leaves its outputs alone."""
+        """The dense layer that gives the three angles, and what follows them; pruning leaves its outputs alone."""
         last = self.head[-1]
         assert isinstance(last, nn.Linear)
         return last
@@ -57,7 +62,7 @@ class HeadPoseNet(nn.Module):
         return self.pose(self.backbone(images))
 
     def pose(self, features: Tensor) -> Tensor:
-        """Poses in degrees (B, 3) from what the backbone gives: (B, 1280), or (B, 1280, 2, 2) for the paper's head.
+        """Outputs (B, K), the pose in degrees first, of the backbone's features: (B, C), or (B, C, 2, 2) for "paper".
 
         In float32 also where the backbone runs in bfloat16 (autocast), whose steps are 0.12 to 0.5 degrees.
         """
@@ -81,7 +86,8 @@ def _backbone(config: ModelConfig) -> Any:
         options["global_pool"] = ""
     try:
         if config.width == 1:
-            backbone: Any = timm.create_model("efficientnet_b0", pretrained=config.pretrained, **options)
+            fetch = config.pretrained and not config.is_lite
+            backbone: Any = timm.create_model("efficientnet_b0", pretrained=fetch, **options)
         else:  # timm scales its B1 to B8 like this; narrower ones have no name in its registry
             backbone = _gen_efficientnet("efficientnet_b0", channel_multiplier=config.width, **options)
     except Exception as error:
@@ -95,6 +101,8 @@ def _backbone(config: ModelConfig) -> Any:
         for stage in backbone.blocks:
             for block in stage:
                 block.se = nn.Identity()
+    if config.pretrained and config.is_lite:
+        load_lite0(backbone, config.padding)
     return backbone
 
 
@@ -110,15 +118,20 @@ def example_input() -> Tensor:
     return torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
 
 
-@torch.inference_mode()
 def predict_all(model: torch.nn.Module, crops: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """Poses in degrees (N, 3) of uint8 crops (N, 64, 64, 3), a batch at a time, on the model's device."""
+    return outputs_of(model, crops, batch_size)[:, :POSE]
+
+
+@torch.inference_mode()
+def outputs_of(model: torch.nn.Module, crops: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """All outputs (N, K) of uint8 crops (N, 64, 64, 3); see `hpe.model.outputs`."""
     device = next(model.parameters()).device
-    poses = []
+    outputs = []
     for start in range(0, len(crops), batch_size):
         batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + batch_size])).to(device)
-        poses.append(model(preprocess_torch(batch)).float().cpu())  # (B, 3)
-    return torch.cat(poses).numpy()
+        outputs.append(model(preprocess_torch(batch)).float().cpu())  # (B, K)
+    return torch.cat(outputs).numpy()
 
 
 @torch.no_grad()

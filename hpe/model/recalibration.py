@@ -86,10 +86,18 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def apply_gain_bias(layer: nn.Linear, gain: np.ndarray, bias: np.ndarray) -> None:
-    """Give the outputs (B, 3) of a dense layer a gain (3,) and a bias (3,) in its own units, in place."""
+    """Give the first outputs of a dense layer a gain (3,) and a bias (3,) in its own units, in place."""
     import torch
 
-    factor = torch.from_numpy(gain).float()
+    factor, count = torch.from_numpy(gain).float(), len(gain)
     with torch.no_grad():
-        layer.weight.mul_(factor[:, None])
-        layer.bias.mul_(factor).add_(torch.from_numpy(bias).float())
+        layer.weight[:count] *= factor[:, None]
+        layer.bias[:count] = layer.bias[:count] * factor + torch.from_numpy(bias).float()
+
+
+def fit_spread_factors(error_deg: np.ndarray, spread_deg: np.ndarray) -> np.ndarray:
+    """Factors (3,) that make spreads (N, 3) fit errors (N, 3): the likeliest ones, if errors are Laplace's.
+
+    For one b common to all, the likelihood of |e| / s is largest where b is their mean.
+    """
+    return (np.abs(error_deg) / spread_deg).mean(0)

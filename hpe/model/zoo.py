@@ -59,7 +59,7 @@ def resolve_run(text: str | Path, folder: Path | None = None) -> Path:
         return Path(text)
     if card is None or card["checkpoint"] is None:
         trainable = {name: card for name, card in cards(folder).items() if card["checkpoint"]}
-        reason = "no such run" if card is None else "released as a file that can only be run"
+        reason = "no such run" if card is None else "released as a file that can only be run, without weights"
         raise ModelNameError(
             f"{text}: {reason}; give the folder of a finished `hpe train` or `hpe prune`{_or_one_of(trainable)}"
         )

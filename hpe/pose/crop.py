@@ -33,6 +33,13 @@ def widen(box: Box, k: float = BASE_K) -> Box:
     return left - 2 * k * width, top - 2 * k * height, right + 2 * k * width, bottom + 0.6 * k * height
 
 
+def narrow(crop: Box, k: float = BASE_K) -> Box:
+    """The reverse of `widen`: the landmark box whose crop of margin `k` is `crop`."""
+    left, top, right, bottom = crop
+    width, height = (right - left) / (1 + 4 * k), (bottom - top) / (1 + 2.6 * k)
+    return left + 2 * k * width, top + 2 * k * height, right - 2 * k * width, bottom - 0.6 * k * height
+
+
 def check_box(box: Box, size: tuple[int, int]) -> None:
     """Raise ValueError unless `box` is finite, not tiny and at least half inside an image of size (width, height)."""
     left, top, right, bottom = box

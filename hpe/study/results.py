@@ -1,10 +1,11 @@
-"""What a report reads of a run's result.json; keys that are not here are left to others."""
+"""What a report reads: result.json of runs, and the plan of a study; keys that are not here are left to others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hpe.io.errors import HpeError
 from hpe.io.records import read_record
@@ -35,6 +36,8 @@ class Evaluation:
     """SPEC of the data."""
     mae_deg: dict[str, float]
     """yaw, pitch, roll and mean."""
+    n: int | None = None
+    """Faces; None where it was not noted."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,96 @@ class Latency:
     """Median over all inferences."""
     valid: bool
     """Whether it was measured for long enough to count."""
+
+
+@dataclass(frozen=True)
+class EngineCost:
+    """What the int8 file costs on a board with one engine; None where that was not found out."""
+
+    fits: bool
+    """Whether it fits the board's memory beside core and sketch."""
+    source: str
+    """estimated or counted (cycles: on an emulated processor)."""
+    flash_bytes: int | None = None
+    """Model, code and core."""
+    ram_bytes: int | None = None
+    """Arena or static buffer, frame and core."""
+    cycles: float | None = None
+    """For an image."""
+    ms: float | None = None
+    """For an image."""
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Poses of every face of a data set, in its order."""
+
+    data: str
+    """SPEC of the data."""
+    poses_deg: list[list[float]]
+    """(faces, 3): yaw, pitch, roll."""
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Which row a run is the twin of."""
+
+    of: str
+    """The row's name."""
+    equal: str
+    """What both have in common: int8_bytes, int8_gzip_bytes, flash, macs or cycles."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The published rows that a run repeats."""
+
+    file: str
+    """A table of published figures."""
+    line: int | list[int]
+    """Rows in it, counted from 1 without the header."""
+
+
+@dataclass(frozen=True)
+class StudyPart:
+    """A run's place in its study."""
+
+    row: str
+    """The same for all seeds."""
+    family: str
+    """dense, magnitude, channel or hybrid."""
+    role: str
+    """row, twin, control or baseline."""
+    seed: int
+    """Of its training."""
+    twin: Twin | None = None
+    """Of which row; None where it is no twin."""
+    labels: dict[str, Any] = field(default_factory=dict)
+    """What tells the row from others."""
+    reference: Reference | None = None
+    """What it repeats; None where nothing was published."""
+
+
+@dataclass(frozen=True)
+class PlannedRun(StudyPart):
+    """A run that a study is to make."""
+
+    id: str = ""
+    """The name of its folder."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study is to make."""
+
+    name: str
+    """Of its file."""
+    title: str
+    """For readers."""
+    commit: str
+    """Of this project, when the plan was made."""
+    runs: list[PlannedRun]
+    """In the order of the plan."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +160,31 @@ class RunResult:
     """By file."""
     environment: dict[str, str | int] = field(default_factory=dict)
     """Where it was trained."""
+    footprint: dict[str, dict[str, EngineCost]] = field(default_factory=dict)
+    """By board and engine."""
+    predictions: dict[str, Poses] = field(default_factory=dict)
+    """By file."""
+    truth: Poses | None = None
+    """Of the same faces."""
+    study: StudyPart | None = None
+    """None for a run outside of a study, or one that is not complete."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's folder as it is now."""
+
+    plan: Plan
+    """What is to be made."""
+    results: dict[str, RunResult]
+    """Complete runs by id, in the order of the plan."""
+    failed: list[str]
+    """Ids of runs that failed and were not made since."""
+
+    @property
+    def missing(self) -> list[PlannedRun]:
+        """Runs of the plan that are not complete."""
+        return [run for run in self.plan.runs if run.id not in self.results]
 
 
 def read_results(runs: Sequence[Path]) -> dict[str, RunResult]:
@@ -77,6 +195,22 @@ def read_results(runs: Sequence[Path]) -> dict[str, RunResult]:
             raise ReportError(f"{run}: no result.json there; give folders of finished runs")
         results[run.name if run.name not in results else str(run)] = read_record(RunResult, run / "result.json")
     return results
+
+
+def read_study(folder: Path) -> Study:
+    """The study in a folder: its plan, and every run that is complete; ReportError or FileError says what is wrong."""
+    if not (folder / "plan.json").is_file():
+        raise ReportError(f"{folder}: no plan.json there; give the folder that `hpe study run` wrote")
+    plan = read_record(Plan, folder / "plan.json")
+    results = {}
+    for run in plan.runs:
+        path = folder / "runs" / run.id / "result.json"
+        if not run.id or Path(run.id).name != run.id:
+            raise ReportError(f"{folder / 'plan.json'}: '{run.id}' is no name of a run; make the plan again")
+        if path.is_file() and (result := read_record(RunResult, path)).study is not None:
+            results[run.id] = result
+    failed = [run.id for run in plan.runs if run.id not in results and (folder / "failed" / f"{run.id}.log").exists()]
+    return Study(plan, results, failed)
 
 
 def data_specs(results: dict[str, RunResult]) -> list[str]:

@@ -13,6 +13,7 @@ from hpe.io.errors import require
 from hpe.model.preprocess import constants, normalise
 from hpe.pose.crop import BASE_K, IMAGE_SIZE, STORED_SIZE
 from hpe.pose.rotation import flip_pose, rotate_in_plane
+from hpe.training.place import NoFace, place_in, spans
 
 if TYPE_CHECKING:
     import torch
@@ -46,11 +47,14 @@ class AugmentConfig:
     """Probability of a Gaussian blur of up to 1.2 pixels."""
     cutout: float = 0.2
     """Probability of one gray rectangle, each side 0.1 to 0.4 of the image."""
+    no_face: float = 0.0
+    """Probability of an image that shows no face, for a network that locates: a corner, shuffled tiles, a face upside
+    down. Their pose counts for nothing."""
     black_border: float = 0.2
     """Probability of black bands along the sides, up to 0.2 of the image each, as crops past the photo's edge have."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "gray", "blur", "cutout", "black_border"):
+        for name in ("flip", "gray", "blur", "cutout", "no_face", "black_border"):
             self._check(name, 0, 1)
         limits = {"shift": 0.5, "scale": 1.0, "rotation_deg": 180.0, "brightness": 1.0, "contrast": 1.0}
         for name, limit in limits.items():
@@ -73,15 +77,19 @@ class TrainAugment:
     The drawn numbers depend on the generator's device alone, so a CPU generator gives the same ones on every machine.
     """
 
-    DRAWS = 21  # uniform numbers a sample uses
+    DRAWS = 21  # uniform numbers a sample uses, and six more for what may show no face
 
-    def __init__(self, config: AugmentConfig) -> None:
-        self.config = config
+    def __init__(self, config: AugmentConfig, locate: bool = False) -> None:
+        require(locate or not config.no_face, "--no-face needs a network that locates (--locate); leave it out")
+        self.config, self.locate = config, locate
 
     def __call__(
         self, images: torch.Tensor, pose_deg: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised float32 (B, 3, 64, 64), channels_last, and poses (B, 3) from stored uint8 (B, 80, 80, 3)."""
+        """Normalised float32 (B, 3, 64, 64), channels_last, and targets from stored uint8 (B, 80, 80, 3) and poses.
+
+        Targets are poses (B, 3); where `locate` is set (B, 7), with what `place_in` gives and 1 for a face, 0 for none.
+        """
         import torch
 
         config = self.config
@@ -97,8 +105,14 @@ class TrainAugment:
         zoom = (1 + config.scale) ** _centred(next(u))
         k = BASE_K + (config.k_max - BASE_K) * next(u)
         shift = torch.stack([_centred(next(u)), _centred(next(u))], 1) * config.shift  # (B, 2)
+        seen = place_in(clockwise_deg, zoom, k, shift) if self.locate else None  # (B, 3)
+        none = self._none(generator, images) if config.no_face else None
+        if none is not None:
+            zoom, shift = none.aim(zoom, shift)
         x = images.permute(0, 3, 1, 2).float() / 255  # (B, 3, 80, 80)
         x = _warp(x, flipped, clockwise_deg, zoom, k, shift)  # (B, 3, 64, 64)
+        if none is not None:
+            x = none.spoil(x)
 
         x = _blur(x, next(u) < config.blur, 0.3 + 0.9 * next(u))
         brightness = _centred(next(u)) * config.brightness
@@ -107,7 +121,18 @@ class TrainAugment:
         hidden = next(u) < config.cutout
         x = _cutout(x, hidden, torch.stack([next(u) for _ in range(4)], 1))
         x = _black_border(x, next(u) < config.black_border, torch.stack([next(u) for _ in range(4)], 1))
-        return normalise(x).contiguous(memory_format=torch.channels_last), pose_deg
+        x = normalise(x).contiguous(memory_format=torch.channels_last)
+        if seen is None:
+            return x, pose_deg
+        face = torch.ones(len(x), 1, device=x.device) if none is None else (~none.chosen)[:, None].float()
+        return x, torch.cat([pose_deg, seen, face], 1)  # (B, 7)
+
+    def _none(self, generator: torch.Generator, images: torch.Tensor) -> NoFace:
+        """Which images will show no face, and what instead."""
+        import torch
+
+        uniform = torch.rand(len(images), NoFace.DRAWS, generator=generator, device=generator.device)
+        return NoFace(uniform.to(images.device), self.config.no_face)
 
 
 def _centred(uniform: torch.Tensor) -> torch.Tensor:
@@ -130,9 +155,7 @@ def _warp(
     import torch
     from torch.nn.functional import affine_grid, grid_sample
 
-    # A crop of margin k spans 1 + 4k box widths and 1 + 2.6k heights, 2k of them above the box (hpe.pose.crop).
-    width, height = (1 + 4 * k) / (1 + 4 * BASE_K), (1 + 2.6 * k) / (1 + 2.6 * BASE_K)
-    up = (k - BASE_K) * (2 - 1.3) / (1 + 2.6 * BASE_K)  # how far the crop's centre moves up, in standard crop heights
+    width, height, up = spans(k)
     to_stored = IMAGE_SIZE / STORED_SIZE  # half a standard crop in the coordinates of grid_sample, where the edge is 1
 
     # grid_sample asks where each output pixel comes from. Turning the image clockwise (y points down here)

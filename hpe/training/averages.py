@@ -11,7 +11,8 @@ class WeightAverage:
 
     A weight that is exactly zero in the live model is zero in the average too, so a mask holds for both. Where a layer
     changed shape (channels were removed), its average starts again; integers (the batches that batch-norm counted) are
-    the live ones. The live tensors are looked up once, not at every step: call `follow` where tensors were replaced.
+    the live ones. The live tensors are looked up once, not at every step: call `follow` where tensors were replaced,
+    and `restart` where the network itself changed.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -30,6 +31,11 @@ class WeightAverage:
             for name, tensor in live.items()
         }
         self._live = live
+
+    def restart(self, model: nn.Module) -> None:
+        """Begin again at the weights that the model has now, as a young average: those before are another network's."""
+        self._average, self.updates = {}, 0
+        self.follow(model)
 
     @torch.no_grad()
     def update(self) -> None:

@@ -79,7 +79,7 @@ class DistillConfig:
     """Knowledge distillation: the student is also asked to answer as a trained teacher does on the same image."""
 
     teacher: Path | None = None
-    """Run folder of the teacher, or a released model that can be trained (b0). Left out: the labels alone."""
+    """Run folder of the teacher, or a released model with weights (b0). Left out: the labels alone."""
     teacher_weight: float = 0.5
     """Share of the teacher's poses in the loss; the rest is the labels' (Hinton et al. 2015, arXiv:1503.02531)."""
     teacher_flip_tta: bool = False
@@ -122,6 +122,15 @@ class MaskConfig:
     """Modules that stay whole, likewise."""
     depthwise: bool = False
     """Also mask depthwise kernels, which the study (and TF-MOT) leaves alone."""
+    zeros_for: Literal["pi", "mcu"] | None = None
+    """Mask only what makes the network faster there: 1x1 convolutions, each by at least the share of zeros from which
+    it gains. pi: XNNPACK's sparse kernels (0.67, better 0.8 to 0.9), for `hpe export --formats sparse`; refused where
+    the network's form keeps it from them. mcu: those of `hpe compile` (0.55, 0.66 on maps of 2x2)."""
+
+    def __post_init__(self) -> None:
+        if self.zeros_for is not None:
+            require(not self.depthwise, "--depthwise: no engine skips their zeros; leave it out with --zeros-for")
+            require(self.scope != "2:4", "--scope 2:4 reaches 0.5, where no engine gains; take another --scope")
 
 
 @dataclass(frozen=True)
@@ -133,10 +142,12 @@ class ChannelConfig:
     ] = "magnitude"
     """How channels are scored. sensitivity: what shutting one does to the angles, for what it costs of the target; for
     --ranking global. random: a control."""
-    ranking: Literal["local", "global", "isomorphic"] = "local"
-    """Compare channels within a group of coupled layers, over the whole net, or among groups built alike."""
-    round_to: int = 1
-    """Pruned widths are multiples of this."""
+    ranking: Literal["local", "global", "isomorphic", "knapsack"] | None = None
+    """Compare channels within a group of coupled layers, over the whole net, or among groups built alike; knapsack: the
+    widths that lose least within a target. Left out: knapsack for --target-cycles and --target-ms, else local."""
+    round_to: int | None = None
+    """Pruned widths are multiples of this. Left out: 4 for a microcontroller (--target-cycles, --target-board), 8 for a
+    Raspberry Pi or --target-ms, whose kernels take as many at a time; else 1."""
     min_channels: int = 4
     """No layer gets narrower than this."""
     ignored: tuple[str, ...] = ()
@@ -145,20 +156,21 @@ class ChannelConfig:
     """Fade the channels out by a growing penalty and cut them at the end of the schedule (Wang et al. 2021)."""
 
     def __post_init__(self) -> None:
-        require(self.round_to >= 1, f"--round-to is {self.round_to}; it must be 1 or more")
+        require(self.round_to is None or self.round_to >= 1, f"--round-to is {self.round_to}; it must be 1 or more")
         require(self.min_channels >= 1, f"--min-channels is {self.min_channels}; it must be 1 or more")
 
 
-TARGETS = ("params", "macs", "int8_bytes")
+TARGETS = ("params", "macs", "int8_bytes", "cycles", "ms")
 
 
 @dataclass(frozen=True)
 class PruneConfig:
     """What is removed, and when. Epochs count from the start of this pruning run."""
 
-    method: Literal["magnitude", "channel", "block"]
+    method: Literal["magnitude", "channel", "block", "hybrid"]
     """magnitude: zero the least weights, keep the shapes. channel: remove whole channels (DepGraph). block: drop whole
-    residual blocks, at the start."""
+    residual blocks, at the start. hybrid: channels to a target in the first half of the schedule, then masks on what
+    stays, to --final-sparsity."""
     schedule: Literal["constant", "polynomial"] = "polynomial"
     """constant: the final sparsity from the first pruning step on. polynomial: from the initial to the final one, fast
     at first, power 3 (Zhu & Gupta 2017)."""
@@ -179,6 +191,12 @@ class PruneConfig:
     """channel: prune until an image costs at most N multiply-accumulates."""
     target_int8_bytes: int | None = None
     """channel: prune until the int8 file is estimated at no more than N bytes."""
+    target_cycles: int | None = None
+    """channel: prune until the C of `hpe compile` is estimated at no more than N cycles of a Cortex-M4."""
+    target_ms: float | None = None
+    """channel: prune until the int8 file is estimated to take at most X milliseconds by --latency-table."""
+    latency_table: Path | None = None
+    """--target-ms: what layers take, as `hpe bench --layers --out TABLE.json` measured it on the machine meant."""
     target_board: str | None = None
     """channel: prune until the int8 file and the multiply-accumulates suit this board (nano33ble, rp2040, ...)."""
     blocks: int = 1
@@ -200,9 +218,18 @@ class PruneConfig:
             require(self.frequency >= 1, f"--frequency is {self.frequency}; it must be 1 or more")
         require(self.blocks >= 1, f"--blocks is {self.blocks}; it must be 1 or more")
         self._check_targets()
-        self._check_method("magnitude", self.masks, MaskConfig())
-        self._check_method("channel", self.channels, ChannelConfig())
+        if self.method == "hybrid":
+            self._check_hybrid()
+        else:
+            self._check_method("magnitude", self.masks, MaskConfig())
+            self._check_method("channel", self.channels, ChannelConfig())
         self._check_schedule()
+
+    def _check_hybrid(self) -> None:
+        """The channels need a budget; what would make no sense of two stages is refused."""
+        require(self.has_target, "--method hybrid needs a target for its channels, as --target-cycles N")
+        require(not self.channels.grow, "--grow needs --method channel")
+        refuse_changed(self, ("initial_sparsity",), "--method magnitude or channel: hybrid starts dense")
 
     def _check_schedule(self) -> None:
         """What the method, the schedule or a target would ignore; and what they cannot do."""
@@ -222,7 +249,7 @@ class PruneConfig:
                 f"--initial-sparsity ({self.initial_sparsity}) is above --final-sparsity ({self.final_sparsity}): "
                 "channels that were removed do not come back; a falling schedule needs --method magnitude",
             )
-        if self.has_target:
+        if self.has_target and self.method != "hybrid":
             refuse_changed(self, ("final_sparsity",), "a run without a target: the target says how much goes")
         n_of_m = re.fullmatch(r"(\d+):(\d+)", self.masks.scope)
         if n_of_m:
@@ -241,10 +268,17 @@ class PruneConfig:
 
     def _check_targets(self) -> None:
         targets = [name for name in (*TARGETS, "board") if getattr(self, f"target_{name}") is not None]
+        require(
+            (self.target_ms is None) == (self.latency_table is None),
+            "--target-ms and --latency-table go together: make a table with hpe bench --layers --out TABLE.json",
+        )
+        require(self.channels.ranking != "knapsack" or bool(targets), "--ranking knapsack needs a target")
         if not targets:
             return
         name = flag("target_" + targets[0])
-        require(self.method == "channel", f"{name} needs --method channel: masks do not make the net smaller")
+        require(
+            self.method in ("channel", "hybrid"), f"{name} needs --method channel: masks do not make the net smaller"
+        )
         flags = [flag(f"target_{measure}") for measure in (*TARGETS, "board")]
         require(len(targets) == 1, f"give one target only: {', '.join(flags[:-1])} or {flags[-1]}")
         if targets[0] != "board":
@@ -277,8 +311,15 @@ class FinetuneConfig:
     clusters: int = 0
     """Weight clustering: each layer's weights share N values (16 packs to 4 bits); 0 leaves them free."""
     simplify: bool = False
-    """Start from the network's form for microcontrollers: squeeze-excitation becomes constant factors in the weights,
-    SiLU becomes ReLU6, padding TensorFlow's (so that nothing is padded by an operator of its own)."""
+    """Start from the network's simpler form: squeeze-excitation becomes constant factors in the weights, SiLU becomes
+    ReLU6, and the padding is what --simplify-for wants."""
+    simplify_for: Literal["mcu", "pi"] = "mcu"
+    """mcu: TensorFlow's padding, so that nothing is padded by an operator of its own. pi: symmetric padding, without
+    which XNNPACK's sparse kernels do not run (`hpe prune --zeros-for pi`)."""
+    locate: bool = False
+    """Add outputs that locate the face in the crop and tell whether there is one; train with --no-face then."""
+    spread: bool = False
+    """Add outputs that tell the error to be expected of each angle."""
     rewind_to: Path | None = None
     """Lottery-ticket rewinding: start from the weights of this run (say, trained for one epoch), masked as RUN is."""
 
@@ -287,6 +328,8 @@ class FinetuneConfig:
             self.clusters == 0 or 2 <= self.clusters <= MAX_CLUSTERS,
             f"--clusters is {self.clusters}; it must be 2 to {MAX_CLUSTERS} (as many values as int8 has), or 0",
         )
+        if not self.simplify:
+            refuse_changed(self, ("simplify_for",), "--simplify")
 
 
 @dataclass(frozen=True)

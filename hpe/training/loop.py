@@ -21,11 +21,13 @@ from hpe.data.sampling import epoch_order
 from hpe.io.files import write_csv
 from hpe.io.progress import progress_bar
 from hpe.io.tensors import first_not_finite
-from hpe.model.net import predict_all
+from hpe.model.net import OUTPUT_SCALE_DEG, predict_all
+from hpe.model.outputs import POSE
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import PoseMetrics, pose_metrics
 from hpe.training.augment import AugmentConfig, TrainAugment
-from hpe.training.losses import Objective, supervised
+from hpe.training.further import further_metrics
+from hpe.training.losses import Objective, face_of, pose_loss, supervised
 from hpe.training.state import TrainError, TrainState
 
 LAST = "last.safetensors"
@@ -74,8 +76,16 @@ def steps_per_epoch(samples: int, batch_size: int) -> int:
     return samples // batch_size
 
 
-def fit(state: TrainState, lesson: Lesson, folder: Path, report: Callable[[str], None] = print) -> FitResult:
+def fit(
+    state: TrainState,
+    lesson: Lesson,
+    folder: Path,
+    report: Callable[[str], None] = print,
+    until: int | None = None,
+) -> FitResult:
     """Train the model of `state` in place, on the device where it lies, from the epoch that the state has reached.
+
+    With `until` it stops after so many epochs of the config's; the state in `folder` is what goes on from there.
 
     Leaves metrics.csv, TensorBoard events and the state for resuming in `folder`. Everything random in an epoch is
     drawn from (seed, epoch), so a resumed run equals an unbroken one. The weights left in the model are the averaged
@@ -86,16 +96,17 @@ def fit(state: TrainState, lesson: Lesson, folder: Path, report: Callable[[str],
     images = torch.from_numpy(np.asarray(lesson.train.images)).to(device)  # (N, 80, 80, 3) uint8, decoded once
     poses = torch.from_numpy(np.asarray(lesson.train.pose_deg, dtype=np.float32)).to(device)  # (N, 3) degrees
     network: Any = torch.compile(state.network) if config.compile else state.network
-    vary = TrainAugment(lesson.augment)
+    vary = TrainAugment(lesson.augment, locate=state.model.config.locate)
     metrics = None
     with _tensorboard(folder, progress.epoch) as board:
-        while progress.epoch < config.epochs:
+        while progress.epoch < (config.epochs if until is None else until):
             row: dict[str, int | float] = {"epoch": progress.epoch + 1, "lr": state.lr}
             row |= _epoch(network, state, images, poses, vary, lesson.objective)
             progress.seconds += row["seconds"]
-            metrics = _validate(state, lesson.val)
+            metrics, further = _validate(state, lesson.val)
             if metrics is not None:
                 row |= {f"val_mae_{name}_deg": value for name, value in metrics.mae_deg.items()}
+                row |= further
             state.end_epoch(row, metrics.mean_deg if metrics is not None else row["train_mae_deg"])
             state.save(folder / LAST)
             write_csv(folder / "metrics.csv", progress.history)
@@ -103,7 +114,7 @@ def fit(state: TrainState, lesson: Lesson, folder: Path, report: Callable[[str],
                 board.add_scalar(name, value, progress.epoch)
             report(_epoch_line(row, config.epochs))
     if metrics is None:  # a run that was stopped after its last epoch
-        metrics = _validate(state, lesson.val)
+        metrics, _ = _validate(state, lesson.val)
     state.model.load_state_dict(state.weights())
     state.model.eval()
     return FitResult(progress.history, metrics, progress.seconds)
@@ -123,13 +134,13 @@ def _epoch(
     network.train()
     with progress_bar(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:
         for batch in order[: steps * config.batch_size].view(steps, config.batch_size):
-            inputs, targets = vary(images[batch], poses[batch], generator)  # (B, 3, 64, 64), (B, 3)
-            loss, outputs = objective(network, inputs, targets)  # (), (B, 3)
+            inputs, targets = vary(images[batch], poses[batch], generator)  # (B, 3, 64, 64), (B, 3 or 7)
+            loss, answered = objective(network, inputs, targets)  # (), (B, 3)
             state.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             state.optimizer.step()
             state.after_step()
-            total += (outputs.detach() - targets).abs().mean()
+            total += OUTPUT_SCALE_DEG * pose_loss(answered.detach(), targets[:, :POSE], face_of(targets))
             advance()
     mean_deg = total.item() / steps
     _check_converging(state, mean_deg)
@@ -149,18 +160,22 @@ def _check_converging(state: TrainState, mean_deg: float) -> None:
     )
 
 
-def _validate(state: TrainState, val: Faces | None) -> PoseMetrics | None:
-    """Evaluate the weights that will be kept, and leave the live ones as they were."""
+def _validate(state: TrainState, val: Faces | None) -> tuple[PoseMetrics | None, dict[str, float]]:
+    """Evaluate the weights that will be kept, and leave the live ones as they were.
+
+    Beside the pose, what further outputs there are is measured by columns of its own.
+    """
     if val is None:
-        return None
+        return None, {}
     model = state.model
     live = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(state.weights())
     state.network.eval()
     predicted = predict_all(state.network, centre_crop(val.images))
     metrics = pose_metrics(predicted, val.pose_deg, val.dropped)
+    further = further_metrics(state.network, val)
     model.load_state_dict(live)
-    return metrics
+    return metrics, further
 
 
 def _epoch_line(row: dict[str, int | float], epochs: int) -> str:
@@ -169,6 +184,8 @@ def _epoch_line(row: dict[str, int | float], epochs: int) -> str:
     if "val_mae_mean_deg" in row:
         angles = " ".join(f"{name} {row[f'val_mae_{name}_deg']:.2f}" for name in ("yaw", "pitch", "roll"))
         text += f"  val {row['val_mae_mean_deg']:.2f} deg ({angles})"
+    if "val_shift_px" in row:
+        text += f"  shift {row['val_shift_px']:.1f} px, faces told {row['val_face_accuracy']:.0%}"
     return text + f"  lr {row['lr']:.1e}  {row['images_per_s']:.0f} images/s"
 
 

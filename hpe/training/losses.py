@@ -2,31 +2,88 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from hpe.io.errors import ConfigError
 from hpe.model.net import OUTPUT_SCALE_DEG, HeadPoseNet
+from hpe.model.outputs import (
+    PLACE,
+    PLACE_UNIT,
+    POSE,
+    SCORE_UNIT,
+    SPREAD,
+    SPREAD_AT_ZERO_DEG,
+    SPREAD_UNIT,
+    output_parts,
+)
 from hpe.pose.rotation import flip_pose
 from hpe.training.config import DistillConfig
 
 Objective = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(network, images (B, 3, 64, 64), poses in degrees (B, 3)) -> the loss to minimise, and the poses that it answered."""
+"""(network, images (B, 3, 64, 64), targets) -> the loss to minimise, and the poses (B, 3) that it answered.
+
+Targets are poses in degrees (B, 3), or (B, 7) for a network that locates: and where the face is, and whether it is one.
+"""
+
+PLACE_WEIGHT, FACE_WEIGHT, SPREAD_WEIGHT = 0.3, 0.1, 0.02
+"""What the further outputs count beside the pose, whose error they must not raise."""
+SURE = 0.02
+"""A network is to be sure of a face, or of none, up to this share: its score stays in the range of its angles."""
 
 
-def pose_loss(predicted_deg: Tensor, target_deg: Tensor) -> Tensor:
-    """Mean absolute error over angles (B, 3), in units of 30 degrees: the paper's MAE loss, scaled."""
-    return (predicted_deg - target_deg).abs().mean() / OUTPUT_SCALE_DEG
+def pose_loss(predicted_deg: Tensor, target_deg: Tensor, face: Tensor | None = None) -> Tensor:
+    """Mean absolute error over angles (B, 3), in units of 30 degrees: the paper's MAE loss, scaled.
+
+    Where `face` (B,) is given, images count where it is 1, not where it is 0.
+    """
+    error = (predicted_deg - target_deg).abs()
+    if face is None:
+        return error.mean() / OUTPUT_SCALE_DEG
+    return _mean_of_faces(error, face) / OUTPUT_SCALE_DEG
 
 
-def supervised(network: Any, images: Tensor, pose_deg: Tensor) -> tuple[Tensor, Tensor]:
+def supervised(network: Any, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The labels alone."""
-    outputs = _run(images, network)  # (B, 3)
-    return pose_loss(outputs, pose_deg), outputs
+    outputs = _run(images, network)  # (B, K)
+    pose, face = outputs[:, :POSE], face_of(targets)
+    return pose_loss(pose, targets[:, :POSE], face) + further_loss(outputs, targets), pose
+
+
+def face_of(targets: Tensor) -> Tensor | None:
+    """1 where an image shows a face and 0 where none, (B,), of targets (B, 7); None of poses alone (B, 3): all do."""
+    return targets[:, POSE + PLACE - 1] if targets.shape[1] > POSE else None
+
+
+def further_loss(outputs: Tensor, targets: Tensor) -> Tensor | float:
+    """What is lost by the outputs (B, K) beyond the pose: place and face (cross-entropy), and spread; 0 without any.
+
+    The spread is Laplace's: log b + |e| / b, e being the error of the pose, which learns nothing from that.
+    """
+    locate, spread = output_parts(outputs.shape[1])
+    face, loss = face_of(targets), 0.0
+    if locate:
+        assert face is not None
+        place = (outputs[:, 3:6] - PLACE_UNIT * targets[:, 3:6]).abs() / OUTPUT_SCALE_DEG  # (B, 3)
+        wanted = SURE + (1 - 2 * SURE) * face
+        score = binary_cross_entropy_with_logits(outputs[:, 6] / SCORE_UNIT, wanted)
+        loss = loss + PLACE_WEIGHT * _mean_of_faces(place, face) + FACE_WEIGHT * score
+    if spread:
+        log_b = outputs[:, -SPREAD:] / SPREAD_UNIT + math.log(SPREAD_AT_ZERO_DEG)  # (B, 3)
+        error = (outputs[:, :POSE] - targets[:, :POSE]).abs().detach()
+        surprise = log_b + error * (-log_b).exp()
+        loss = loss + SPREAD_WEIGHT * (surprise.mean() if face is None else _mean_of_faces(surprise, face))
+    return loss
+
+
+def _mean_of_faces(values: Tensor, face: Tensor) -> Tensor:
+    """The mean of values (B, n) over the images in which face (B,) is 1; 0 where none is."""
+    return (values.mean(1) * face).sum() / face.sum().clamp_min(1)
 
 
 def distilled(teacher: HeadPoseNet, student: HeadPoseNet, config: DistillConfig) -> Objective:
@@ -39,22 +96,23 @@ def distilled(teacher: HeadPoseNet, student: HeadPoseNet, config: DistillConfig)
         raise ConfigError("--feature-weight reads pooled features; the paper's head has none. Leave it out.")
     teacher.eval().requires_grad_(False).to(next(student.parameters()).device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
-    def objective(network: Any, images: Tensor, pose_deg: Tensor) -> tuple[Tensor, Tensor]:
+    def objective(network: Any, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             wanted = _run(images, teacher.backbone)  # (B, C)
-            wanted_deg = teacher.pose(wanted)  # (B, 3)
+            wanted_deg = teacher.pose(wanted)[:, :POSE]  # (B, 3)
             if config.teacher_flip_tta:
-                wanted_deg = (wanted_deg + flip_pose(_run(images.flip(3), teacher))) / 2
+                wanted_deg = (wanted_deg + flip_pose(_run(images.flip(3), teacher)[:, :POSE])) / 2
         if config.feature_weight:
             features = _run(images, student.backbone)  # (B, C'), C' may be smaller
             outputs = student.pose(features)
         else:
             features, outputs = None, _run(images, network)
-        share = config.teacher_weight
-        loss = (1 - share) * pose_loss(outputs, pose_deg) + share * pose_loss(outputs, wanted_deg)
+        share, pose, face = config.teacher_weight, outputs[:, :POSE], face_of(targets)
+        loss = (1 - share) * pose_loss(pose, targets[:, :POSE], face) + share * pose_loss(pose, wanted_deg, face)
+        loss = loss + further_loss(outputs, targets)
         if features is not None:
             loss = loss + config.feature_weight * smooth_l1_loss(distances(features), distances(wanted))
-        return loss, outputs
+        return loss, pose
 
     return objective
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from export.micro.boards import find_board, planned_limits
 from hpe.data.faces import Faces
 from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input, load_model
 from hpe.model.preprocess import preprocess_torch
 from hpe.pose.crop import centre_crop
-from hpe.training.config import TARGETS, ChannelConfig, MaskConfig, PruneConfig, Recipe
+from hpe.training.config import PruneConfig, Recipe
+from hpe.training.latency import make_price
+from hpe.training.targets import channel_limits, ranking_of, round_to_of
 from hpe.training.timing import settled
 from hpe.training.zeros import KeepingZeros, check_masked_parent, zero_share
 from pruning.blocks import drop_blocks
@@ -23,10 +25,12 @@ from pruning.channels.observed import AttentionImportance, SensitivityImportance
 from pruning.channels.pruner import ChannelPruner
 from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
+from pruning.hybrid import HybridPruner
 from pruning.schedule import ConstantSparsity, PolynomialDecay, Schedule
-from pruning.stats import stats
+from pruning.weights.engines import closed_doors, zeros_for
 from pruning.weights.magnitude import MagnitudePruner
-from pruning.weights.masks import prunable_weights, rewind
+from pruning.weights.masks import rewind
+from pruning.weights.prunable import prunable_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +69,8 @@ def make_pruner(
         if prune.method == "magnitude":
             seed = 0 if recipe is None else recipe.train.seed
             return _mask_pruner(network, prune, make_schedule(prune, steps), seed)
+        if prune.method == "hybrid":
+            return _hybrid_pruner(network, prune, steps, faces, recipe)
         return _channel_pruner(network, prune, steps, faces, recipe)
     except PruningError as error:
         raise ConfigError(str(error)) from error
@@ -86,32 +92,62 @@ def make_schedule(prune: PruneConfig, steps: int, final: float | None = None) ->
 
 
 def _mask_pruner(network: HeadPoseNet, prune: PruneConfig, schedule: Schedule, seed: int) -> Pruner:
-    masks = prune.masks
-    check_masked_parent(prune, zero_share(_prunable(network, masks)))
-    places = {"include": masks.include, "exclude": masks.exclude, "depthwise": masks.depthwise}
+    masks, places = prune.masks, _places(network, prune)
+    check_masked_parent(prune, zero_share(prunable_weights(network, **places)))
     pruner = MagnitudePruner(network, schedule, masks.scope, score=masks.score, seed=seed, **places)
     return KeepingZeros(network, pruner)
 
 
-def _prunable(network: HeadPoseNet, masks: MaskConfig) -> Mapping[str, Tensor]:
-    """The weights that the config allows to be masked."""
-    return prunable_weights(network, masks.include, masks.exclude, masks.depthwise)
+def _places(network: HeadPoseNet, prune: PruneConfig) -> dict[str, Any]:
+    """Which weights the config allows to be masked, as `prunable_weights` takes it."""
+    masks = prune.masks
+    places = {"include": masks.include, "exclude": masks.exclude, "depthwise": masks.depthwise}
+    return places | ({} if masks.zeros_for is None else {"policy": engine_policy(network, prune)})
+
+
+def engine_policy(network: HeadPoseNet, prune: PruneConfig) -> dict[str, float]:
+    """The weights whose zeros make the network faster for --zeros-for, and the least share of zeros of each.
+
+    Raises:
+        ConfigError: if the network's form keeps the engine from its sparse kernels, or the zeros would be too few.
+    """
+    masks = prune.masks
+    assert masks.zeros_for is not None
+    doors = closed_doors(network, example_input()) if masks.zeros_for == "pi" else []
+    if doors:
+        more = f" (and {len(doors) - 1} more)" if len(doors) > 1 else ""
+        raise ConfigError(
+            f"--zeros-for pi: XNNPACK would compute this network densely: {doors[0]}{more}. "
+            "`hpe finetune RUN --simplify --simplify-for pi` gives it that padding; a head that flattens needs "
+            "`hpe train --head gap`"
+        )
+    policy = zeros_for(masks.zeros_for, network, example_input())
+    chosen = prunable_weights(network, masks.include, masks.exclude, policy=policy)
+    layer = max(chosen, key=lambda name: policy[name])
+    if prune.final_sparsity < policy[layer]:
+        raise ConfigError(
+            f"--final-sparsity {prune.final_sparsity}: {layer.removesuffix('.weight')} gains from "
+            f"{policy[layer]} zeros on; give that or more, or leave such layers out with --exclude"
+        )
+    return policy
 
 
 def _channel_pruner(
     network: HeadPoseNet, prune: PruneConfig, steps: int, faces: Faces | None, recipe: Recipe | None
 ) -> Pruner:
-    channels, limits = prune.channels, channel_limits(network, prune)
-    shares = _shares_to_go(network, limits)
+    channels, price, limits = prune.channels, make_price(network, prune), channel_limits(network, prune)
+    shares = {name: 1 - limit / now for name, (limit, now) in limits.items()}
+    limits = {name: limit for name, (limit, _) in limits.items()}
     final = max(shares.values(), default=prune.final_sparsity)
     seed = 0 if recipe is None else recipe.train.seed
     criteria = Criteria(
-        importance=_importance(network, channels, limits, faces),
-        ranking=channels.ranking,
-        round_to=channels.round_to,
+        importance=_importance(network, prune, limits, faces),
+        ranking=ranking_of(prune),
+        round_to=round_to_of(prune),
         min_channels=channels.min_channels,
         ignored=channels.ignored,
         seed=seed,
+        price=price,
     )
     if channels.grow:
         assert prune.end_epoch is not None
@@ -129,17 +165,35 @@ def _channel_pruner(
     return KeepingZeros(network, ChannelPruner(network, example_input(), schedule, criteria, measure, batches))
 
 
+def _hybrid_pruner(
+    network: HeadPoseNet, prune: PruneConfig, steps: int, faces: Faces | None, recipe: Recipe | None
+) -> Pruner:
+    """Channels until the middle of the schedule, masks from there on."""
+    assert prune.end_epoch is not None
+    middle = (prune.begin_epoch + prune.end_epoch) // 2
+    if middle == prune.begin_epoch:
+        raise ConfigError(f"--method hybrid needs two epochs of pruning or more; raise --end-epoch ({prune.end_epoch})")
+    channels = _channel_pruner(network, replace(prune, end_epoch=middle), steps, faces, recipe)
+    then = replace(prune, begin_epoch=0, end_epoch=prune.end_epoch - middle)
+    seed = 0 if recipe is None else recipe.train.seed
+    return HybridPruner(channels, lambda: _mask_pruner(network, then, make_schedule(then, steps), seed), middle * steps)
+
+
 def _importance(
-    network: HeadPoseNet, channels: ChannelConfig, limits: dict[str, int], faces: Faces | None
+    network: HeadPoseNet, prune: PruneConfig, limits: dict[str, int], faces: Faces | None
 ) -> str | Importance:
     """A name that `pruning` knows, or what looks at faces."""
+    channels = prune.channels
     if channels.importance not in ("attention", "sensitivity"):
         return channels.importance
     if faces is None:
         raise ConfigError(f"--importance {channels.importance} looks at faces, and none were given")
     if channels.importance == "attention":
         return AttentionImportance(network, some_crops(faces))
-    return SensitivityImportance(network, some_crops(faces, LOOKED_AT_FOR_SENSITIVITY), limits)
+    crops = some_crops(faces, LOOKED_AT_FOR_SENSITIVITY)
+    if ranking_of(prune) == "knapsack":  # weighs by costs itself
+        return SensitivityImportance(network, crops)
+    return SensitivityImportance(network, crops, limits, make_price(network, prune))
 
 
 def training_batches(faces: Faces, recipe: Recipe) -> Iterator[Tensor]:
@@ -152,7 +206,7 @@ def training_batches(faces: Faces, recipe: Recipe) -> Iterator[Tensor]:
 
     generator = torch.Generator().manual_seed(recipe.train.seed)
     poses = torch.from_numpy(np.asarray(faces.pose_deg, dtype=np.float32))  # (N, 3) degrees
-    vary = TrainAugment(recipe.augment)
+    vary = TrainAugment(recipe.augment, locate=True)  # whether it does or not, the images are the same
     order = epoch_order(poses, recipe.train.pose_balance, generator)
     for batch in order.split(recipe.train.batch_size)[:NORM_BATCHES]:
         if len(batch) > 1:
@@ -163,40 +217,11 @@ def check_network(network: HeadPoseNet, prune: PruneConfig) -> None:
     """Refuse what does not suit the network, before any data are read: patterns, its zeros, a target that is met."""
     try:
         if prune.method == "magnitude":
-            check_masked_parent(prune, zero_share(_prunable(network, prune.masks)))
-        elif prune.method == "channel":
+            check_masked_parent(prune, zero_share(prunable_weights(network, **_places(network, prune))))
+        elif prune.method in ("channel", "hybrid"):
             channel_limits(network, prune)
     except PruningError as error:
         raise ConfigError(str(error)) from error
-
-
-def channel_limits(network: HeadPoseNet, prune: PruneConfig) -> dict[str, int]:
-    """What the config's target allows, by what is counted (params, macs, int8_bytes); empty where it has no target.
-
-    Limits that the network meets already are left out.
-
-    Raises:
-        ConfigError: if it meets all of them.
-    """
-    now = stats(network, example_input())
-    if prune.target_board is not None:
-        limits = planned_limits(find_board(prune.target_board))
-        flag = f"--target-board {prune.target_board}"
-    else:
-        targets = {measure: getattr(prune, f"target_{measure}") for measure in TARGETS}
-        limits = {measure: target for measure, target in targets.items() if target is not None}
-        flag = " ".join(f"--target-{name.replace('_', '-')} {limit:,}" for name, limit in limits.items())
-    wanting = {name: limit for name, limit in limits.items() if limit < getattr(now, name)}
-    if limits and not wanting:
-        has = ", ".join(f"{getattr(now, name):,} {name} of {limit:,}" for name, limit in limits.items())
-        raise ConfigError(f"{flag} is met by the net as it is ({has}); nothing to prune")
-    return wanting
-
-
-def _shares_to_go(network: HeadPoseNet, limits: dict[str, int]) -> dict[str, float]:
-    """The share of what the network has that must go, for each limit."""
-    now = stats(network, example_input())
-    return {name: 1 - limit / getattr(now, name) for name, limit in limits.items()}
 
 
 def drop_least_blocks(network: HeadPoseNet, faces: Faces, count: int) -> list[str]:

@@ -19,7 +19,15 @@ from hpe.io.errors import ConfigError, require
 from hpe.io.files import read_json, write_json
 from hpe.io.records import read_record
 from hpe.model.lineage import RunOrigin
-from hpe.model.recalibration import apply_gain_bias, at_bound, cross_validated, fit_gain_bias, split_folds
+from hpe.model.outputs import POSE, SPREAD, SPREAD_UNIT, read_outputs
+from hpe.model.recalibration import (
+    apply_gain_bias,
+    at_bound,
+    cross_validated,
+    fit_gain_bias,
+    fit_spread_factors,
+    split_folds,
+)
 from hpe.model.zoo import resolve_run
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import ANGLES, pose_metrics
@@ -28,6 +36,7 @@ from hpe.training.descent import lineage_after
 
 if TYPE_CHECKING:
     from hpe.data.faces import Faces
+    from hpe.model.net import HeadPoseNet
 
 FOLDS = 5
 KEPT = ("images", "dropped", "params", "nonzeros", "macs", "train_seconds")
@@ -44,6 +53,8 @@ class RecalibrateConfig:
     """Of yaw, pitch and roll."""
     bias_deg: list[float]
     """Likewise."""
+    spread_factor: list[float] | None = None
+    """What the spread of each angle was multiplied by; None where the network tells none."""
 
 
 def run_recalibrate(
@@ -55,7 +66,7 @@ def run_recalibrate(
         ConfigError: if `out` holds anything but an unfinished recalibration, or `source` is no run folder.
     """
     from hpe.data.faces import load_faces
-    from hpe.model.net import load_model, predict_all, save_checkpoint
+    from hpe.model.net import load_model, outputs_of, predict_all, save_checkpoint
 
     require(0 <= pose_balance <= 3, f"--pose-balance is {pose_balance}; it must be 0 (off) to 3")
     if not _is_free(out):
@@ -72,7 +83,8 @@ def run_recalibrate(
 
     true = np.array(faces.pose_deg)  # (N, 3)
     crops = centre_crop(faces.images)
-    predicted, mirrored = predict_all(network, crops), predict_all(network, crops[:, :, ::-1])  # (N, 3)
+    outputs = outputs_of(network, crops)  # (N, K)
+    predicted, mirrored = outputs[:, :POSE], predict_all(network, crops[:, :, ::-1])  # (N, 3)
     weights = _weights(faces, pose_balance)  # (N,)
     both, truth = np.concatenate([predicted, mirrored]), np.concatenate([true, flip_pose(true)])
     gain, bias = fit_gain_bias(both, truth, np.tile(weights, 2))
@@ -81,7 +93,8 @@ def run_recalibrate(
         report(line)
 
     apply_gain_bias(network.last_layer, gain, bias / network.output_scale_deg)
-    config["recalibrate"] = to_dict(RecalibrateConfig(pose_balance, gain.tolist(), bias.tolist()))
+    factors = _calibrate_spread(network, outputs, unseen - true, report) if network.config.spread else None
+    config["recalibrate"] = to_dict(RecalibrateConfig(pose_balance, gain.tolist(), bias.tolist(), factors))
     write_json(out / "config.json", config)
     save_checkpoint(network, out)
     summary = {key: value for key, value in read_json(finished).items() if key in KEPT}
@@ -89,6 +102,22 @@ def run_recalibrate(
     result = {"id": run_id(config), "config": config, **summary, "environment": environment()}
     write_json(out / "result.json", result)
     return out
+
+
+def _calibrate_spread(
+    network: HeadPoseNet, outputs: np.ndarray, error_deg: np.ndarray, report: Callable[[str], None]
+) -> list[float]:
+    """Multiply a network's spreads, in place, by what makes them fit errors (N, 3) on faces that it does not know."""
+    import torch
+
+    spread_deg = read_outputs(outputs).spread_deg
+    assert spread_deg is not None
+    factors = fit_spread_factors(error_deg, spread_deg)
+    with torch.no_grad():
+        moved = torch.from_numpy(SPREAD_UNIT * np.log(factors) / network.output_scale_deg).float()
+        network.last_layer.bias[-SPREAD:] += moved
+    report("spread: " + ", ".join(f"{name} x {factor:.2f}" for name, factor in zip(ANGLES, factors, strict=True)))
+    return factors.tolist()
 
 
 def _is_free(out: Path) -> bool:

@@ -51,8 +51,18 @@ GATE_SAMPLES = 512
 """Faces by which `--simplify` measures what squeeze-excitation lets through."""
 
 
-def run_train(out: Path, model: ModelConfig, recipe: Recipe, resume: bool = False, report: Report = print) -> Path:
-    """Train a network from scratch (or ImageNet weights) by `recipe`; returns the run folder `out`."""
+def run_train(
+    out: Path,
+    model: ModelConfig,
+    recipe: Recipe,
+    resume: bool = False,
+    report: Report = print,
+    beginning: Path | None = None,
+) -> Path:
+    """Train a network from scratch (or ImageNet weights) by `recipe`; returns the run folder `out`.
+
+    `beginning` is the state that `run_beginning` left of the same training: it goes on from there, to the same bits.
+    """
     request = Request(out, {"command": "train", "model": to_dict(model)}, recipe, resume, report)
     if is_finished(request):
         return out
@@ -63,7 +73,7 @@ def run_train(out: Path, model: ModelConfig, recipe: Recipe, resume: bool = Fals
 
     choose_device(recipe.train.device)
     network = build_model(model, recipe.train.seed)
-    return _run(request, network, load_faces(recipe.data, skip_bad=recipe.skip_bad))
+    return run_to_end(request, network, load_faces(recipe.data, skip_bad=recipe.skip_bad), beginning=beginning)
 
 
 def run_prune(
@@ -84,11 +94,16 @@ def run_prune(
     from hpe.model.net import load_model
     from hpe.training.loop import choose_device, steps_per_epoch
     from hpe.training.pruners import check_network, drop_least_blocks, make_pruner
+    from pruning.weights.engines import PI_PAYS
     from pruning.weights.frozen import ZeroKeeper
 
     choose_device(recipe.train.device)
     network = load_model(source)
     check_network(network, prune)
+    if prune.masks.zeros_for == "pi" and prune.final_sparsity < PI_PAYS:
+        report(
+            f"warning: below --final-sparsity {PI_PAYS} XNNPACK's sparse kernels run, but take no fewer instructions"
+        )
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if prune.method == "block":
         report(f"dropped {', '.join(drop_least_blocks(network, faces, prune.blocks))}")
@@ -98,7 +113,7 @@ def run_prune(
         prune = settled(prune, recipe.train.epochs, steps)
         pruner = make_pruner(network, prune, recipe.train.epochs, steps, faces, recipe)
     what = request.what | {"model": to_dict(network.config), "prune": to_dict(prune)}
-    return _run(replace(request, what=what), network, faces, pruner)
+    return run_to_end(replace(request, what=what), network, faces, pruner)
 
 
 def run_finetune(
@@ -117,6 +132,7 @@ def run_finetune(
             checkpoint_folder(run)
 
     from hpe.data.faces import load_faces
+    from hpe.model.extension import add_outputs
     from hpe.model.net import example_input, load_model
     from hpe.model.simplify import simplified
     from hpe.training.loop import choose_device
@@ -132,33 +148,40 @@ def run_finetune(
         rewind_to(network, tune.rewind_to)
     faces = load_faces(recipe.data, skip_bad=recipe.skip_bad)
     if tune.simplify:
-        network = simplified(network, some_crops(faces, GATE_SAMPLES))
+        padding = "same" if tune.simplify_for == "mcu" else "symmetric"
+        network = simplified(network, some_crops(faces, GATE_SAMPLES), padding)
+    add_outputs(network, tune.locate, tune.spread)
     network.to(device)
     clusterer = WeightClusterer(network, tune.clusters) if tune.clusters else None
     pruner = ZeroKeeper(network) if clusterer is None else KeepingZeros(network, clusterer)
     view = quantisation_aware(network, example_input()) if tune.qat else None
-    return _run(replace(request, what=what | {"model": to_dict(network.config)}), network, faces, pruner, view)
+    return run_to_end(replace(request, what=what | {"model": to_dict(network.config)}), network, faces, pruner, view)
 
 
-def _run(
+def run_to_end(
     request: Request,
     network: HeadPoseNet,
     faces: Faces,
     pruner: Pruner | None = None,
     view: torch.nn.Module | None = None,
+    beginning: Path | None = None,
 ) -> Path:
     """What all runs share: the rest of the data, the folder, the loop, the checkpoint, the result."""
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model, save_checkpoint
+    from hpe.training.augment import TrainAugment
     from hpe.training.distillation import relabelled
     from hpe.training.loop import LAST, Lesson, choose_device, fit, steps_per_epoch
     from hpe.training.losses import distilled, supervised
     from hpe.training.state import TrainState
     from pruning.quantise.ranges import learnt_ranges
 
+    if network.config.locate and not request.recipe.augment.no_face:
+        request.report("warning: without --no-face all images show a face: the score of there being one learns nothing")
     lineage = to_dict(lineage_after(request.config))
     request = replace(request, what=request.what | {"lineage": lineage})
     out, recipe, report = request.out, request.recipe, request.report
+    TrainAugment(recipe.augment, network.config.locate)  # refuses what does not suit the network
     train, distill, device = recipe.train, recipe.distill, choose_device(recipe.train.device)
     steps = steps_per_epoch(len(faces), train.batch_size)
     teacher = load_model(distill.teacher) if distill.teacher is not None else None
@@ -172,6 +195,9 @@ def _run(
             state.load(out / LAST)
             state.check_epochs()
             report(f"resumed after epoch {state.progress.epoch} of {train.epochs}")
+        elif beginning is not None:
+            state.load(beginning, unpruned=True)
+            report(f"went on from {beginning} after epoch {state.progress.epoch} of {train.epochs}")
         clear_leftovers(out)
         write_json(out / "config.json", request.config)  # only now: nothing refuses any more
         if teacher is not None and distill.teacher_offline:

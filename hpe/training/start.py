@@ -155,7 +155,8 @@ def _changed(saved: dict[str, Any], request: Request, finished: bool) -> Iterato
         free.add("train.epochs")
     now, before = dict(_leaves(request.config)), dict(_leaves(saved))
     for name, value in now.items():
-        if name not in free and before.get(name) != value:
+        unknown_then = name not in before and not value  # a switch that is off, and that there was not yet
+        if name not in free and not unknown_then and before.get(name) != value:
             yield f"{flag(name.rpartition('.')[2])} (was {before.get(name, 'not there')})"
 
 

@@ -118,7 +118,7 @@ class TrainState:
         if self.pruner is not None and self.pruner.step(self.optimizer):
             self.progress.plateau.forget()
             if self.average is not None:
-                self.average.follow(self.model)
+                self.average.restart(self.model)
         if self.average is not None:
             self.average.update()
         self._set_rate()
@@ -151,8 +151,10 @@ class TrainState:
         header = Header(self.progress, widths(self.model), plain)
         write_tensors(path, tensors, {"state": json.dumps(to_dict(header))})
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, unpruned: bool = False) -> None:
         """The reverse of `save`, onto a model as it was before training.
+
+        `unpruned` says that the state is of the same training without a pruner: this one has done nothing so far.
 
         Raises:
             TrainError: if the file is damaged, or of another training.
@@ -160,6 +162,8 @@ class TrainState:
         try:
             tensors, texts = read_tensors(path)
             header = from_dict(Header, json.loads(texts["state"]))
+            if unpruned:
+                tensors = self._with_idle_pruner(header, tensors)
             if header.progress.steps == self.progress.steps:
                 self._restore(header, tensors)
         except (TensorFileError, ConfigError, KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
@@ -170,6 +174,13 @@ class TrainState:
                 f"{path}: an epoch had {header.progress.steps} steps, and has {self.progress.steps} now: the training "
                 "data have changed; restore them, or give another --out"
             )
+
+    def _with_idle_pruner(self, header: Header, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The state of a training without a pruner as one whose pruner has counted the steps and done nothing."""
+        kept = self.pruner.state_dict() if self.pruner is not None else {}
+        plain = {name: value for name, value in kept.items() if not isinstance(value, Tensor)}
+        header.pruner = plain | {"step": header.progress.step_count}
+        return tensors | {f"pruner.{name}": value for name, value in kept.items() if isinstance(value, Tensor)}
 
     def check_epochs(self) -> None:
         """Refuse fewer epochs than were trained already."""

@@ -8,12 +8,13 @@ import numpy as np
 from torch import Tensor
 
 from pruning.channels.graph import ChannelGraph, ChannelGroup
+from pruning.channels.knapsack import check_reach, least_loss, lost_scores
 from pruning.errors import PruningError
 
 if TYPE_CHECKING:
     from pruning.channels.target import Criteria
 
-RANKINGS = ("local", "global", "isomorphic")
+RANKINGS = ("local", "global", "isomorphic", "knapsack")
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,17 @@ class Ranking:
     floors: list[int]
     """Width that each group keeps at least."""
     round_to: int
+    losses: list[np.ndarray] | None = None
+    """For "knapsack": of each group, the sum of the scores of its least important 0, 1, 2 ... channels."""
 
     def removals(self, ratio: float) -> list[int]:
-        """How many channels each group loses from now on, for a ratio of the first widths to be gone in all."""
+        """How many channels each group loses from now on, for a ratio of the first widths to be gone in all.
+
+        Raises:
+            PruningError: of the ranking "knapsack", which weighs scores against a limit.
+        """
+        if self.losses is not None:
+            raise PruningError("The ranking knapsack needs a limit (params, macs, int8_bytes, latency), not a ratio.")
         removed = [0] * len(self.groups)
         for pool, order in zip(self.pools, self.order, strict=True):
             first = sum(self.first_sizes[i] for i in pool)
@@ -56,8 +65,9 @@ def rank(
 
     Args:
         scores: (size,) for each group of the graph.
-        criteria: its ranking is "local" (the ratio of each group), "global" (all channels in one list) or "isomorphic"
-            (one list for all groups built of the same layers; Fang et al. 2024, arXiv:2407.04616); its `round_to` and
+        criteria: its ranking is "local" (the ratio of each group), "global" (all channels in one list), "isomorphic"
+            (one list for all groups built of the same layers; Fang et al. 2024, arXiv:2407.04616) or "knapsack" (the
+            widths with the least sum of lost scores within the limits; see knapsack.py); its `round_to` and
             `min_channels` are what widths are multiples of, and what no group falls below (narrower ones stay).
         first_sizes: widths before any pruning, where some was done before.
     """
@@ -67,17 +77,23 @@ def rank(
     floors = [min(group.size, lowest_multiple) for group in graph.groups]
     first = [(first_sizes or {}).get(group.name, group.size) for group in graph.groups]
     orders = [_order(pool, graph.groups, scores, floors) for pool in pools]
-    return Ranking(graph.groups, pools, orders, first, floors, criteria.round_to)
+    losses = [lost_scores(score) for score in scores] if criteria.ranking == "knapsack" else None
+    return Ranking(graph.groups, pools, orders, first, floors, criteria.round_to, losses)
 
 
 def meet_limits(graph: ChannelGraph, ranking: Ranking, limits: Mapping[str, int]) -> list[int]:
     """The fewest channels to remove so that each field of Cost in `limits` is at most its limit.
 
-    Bisects the ratio, then gives single channels back while they fit.
+    Bisects the ratio, then gives single channels back while they fit; or, of the ranking "knapsack", chooses each
+    group's width by what it loses and costs.
 
     Raises:
-        PruningError: if the floors do not allow it.
+        PruningError: if the floors do not allow it, or a limit of latency has no price.
     """
+    if "latency" in limits and graph.price is None:
+        raise PruningError("A limit of latency needs a price for each layer: give one in the criteria.")
+    if ranking.losses is not None:
+        return least_loss(graph, ranking.losses, (ranking.floors, ranking.round_to), limits)
 
     def fullness(removed: list[int]) -> float:
         """The cost as a fraction of its limit, of the tightest limit: above 1 it does not fit."""
@@ -86,14 +102,7 @@ def meet_limits(graph: ChannelGraph, ranking: Ranking, limits: Mapping[str, int]
 
     if fullness(ranking.removals(0.0)) <= 1:
         return ranking.removals(0.0)
-    smallest = graph.cost(ranking.removals(1.0))
-    for name, limit in limits.items():
-        if getattr(smallest, name) > limit:
-            raise PruningError(
-                f"The target of {limit:,} {name} cannot be reached: the widths that must stay leave "
-                f"{getattr(smallest, name):,}. Lower min_channels or round_to, ignore fewer layers, or raise "
-                "the target."
-            )
+    check_reach(graph.cost(ranking.removals(1.0)), limits)
     low, high = 0.0, 1.0  # fullness(low) > 1 >= fullness(high)
     while high - low > 1e-6:
         middle = (low + high) / 2
@@ -136,6 +145,6 @@ def _order(pool: list[int], groups: list[ChannelGroup], scores: Sequence[Tensor]
 def _pool_key(graph: ChannelGraph, group: ChannelGroup, ranking: str) -> object:
     if ranking == "local":
         return group.name
-    if ranking == "global":
+    if ranking in ("global", "knapsack"):
         return ""
     return tuple((graph.layers[s.layer].kind, graph.layers[s.layer].kernel, s.axis) for s in group.slots)

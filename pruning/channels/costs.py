@@ -10,8 +10,8 @@ untrained net: all biases are zero). Which operators there will be is read from 
 autograd graph; for those that the table below does not know it is a guess.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -24,7 +24,13 @@ ACTIVATION_BYTES = TENSOR_BYTES + QUANTISATION_BYTES
 SMALL_CONSTANT_BYTES = TENSOR_BYTES + 32  # axes, shapes, paddings
 FILE_BYTES = 600 + 3 * SMALL_CONSTANT_BYTES  # header, signature, operator codes; axes and paddings, which are shared
 
-COUNTED_TYPES = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
+COUNTED_TYPES = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
+
+
+def is_layer_norm(module: nn.Module) -> bool:
+    """Whether a module is a layer norm over the channels alone."""
+    return isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1
+
 
 # Autograd nodes that become no operator in TFLite: batch-norm folds into the convolution, clipping into its output.
 FREE_OPERATIONS = ("AccumulateGrad", "Relu", "Hardtanh", "Clamp", "Alias", "Clone", "ToCopy", "TBackward", "Permute")
@@ -57,9 +63,11 @@ class Cost:
     """Multiply-accumulates of convolutions and dense layers."""
     int8_bytes: int = 0
     """Predicted size of the int8 TFLite file, seldom exceeded (see above)."""
+    latency: int = 0
+    """Time in the unit of the `Price` that was given (cycles, nanoseconds); 0 without one."""
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.params + other.params, self.macs + other.macs, self.int8_bytes + other.int8_bytes)
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Layer:
     """A convolution, dense or batch-norm layer, as far as its cost goes."""
 
     kind: str
-    """conv, dense or norm; a depthwise kernel is a conv with one input a group."""
+    """conv, dense, norm or layer_norm; a depthwise kernel is a conv with one input a group."""
     out: int
     inputs: int
     groups: int
@@ -79,33 +87,48 @@ class Layer:
     affine: bool = True
     pads: bool = False
     """Whether TensorFlow's padding differs, so that the file pads by an operator of its own."""
+    image_in: tuple[int, int] = (1, 1)
+    """Height and width of its input; (1, 1) where it has none, as in a dense layer."""
+    image_out: tuple[int, int] = (1, 1)
+    """Height and width of its output."""
+    extras: int = 0
+    """Other parameters for each output channel, as the gain of a weight-standardised convolution; in no file."""
 
     def cost(self, out: int, inputs: int) -> Cost:
         """The cost with other numbers of output and input channels."""
         if self.kind == "norm":
             return Cost(2 * out * self.affine, 0, 0)
+        if self.kind == "layer_norm":
+            params = out * (self.affine + self.bias)
+            return Cost(params, 0, params)
         groups = out if self.groups == self.inputs > 1 else self.groups
         weights = out * (out if groups == out > 1 else inputs) // groups * self.kernel
         scales = out if self.kind == "conv" else 1  # the dense layers of an int8 file are quantised per tensor
         int8_bytes = weights + BIAS_BYTES * out + 2 * QUANTISATION_BYTES * scales + 2 * TENSOR_BYTES
         int8_bytes += self.pads * ACTIVATION_BYTES
-        return Cost(weights + out * self.bias, weights * self.positions, int8_bytes)
+        return Cost(weights + out * (self.bias + self.extras), weights * self.positions, int8_bytes)
+
+
+Price = Callable[[str, Layer, int, int], float]
+"""(name, layer, outputs, inputs) -> the time that the layer would take with so many output and input channels."""
 
 
 def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
     """Every convolution, dense and batch-norm layer that the model runs, by name; the model must be in eval mode."""
     positions: dict[str, int] = {}
+    images: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
     padded: set[str] = set()
     handles = []
     batch = example_input.shape[0]
     for name, module in model.named_modules():
-        if isinstance(module, COUNTED_TYPES):
+        if _is_counted(module):
 
             def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor, name: str = name) -> None:
                 if isinstance(module, nn.modules.conv._ConvNd) and _pads(module, inputs[0], output):
                     padded.add(name)
                 spatial = output.numel() // (output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1])
                 positions[name] = positions.get(name, 0) + spatial // batch
+                images[name] = _image(inputs[0]), _image(output)
 
             handles.append(module.register_forward_hook(count))
     try:
@@ -115,7 +138,17 @@ def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
         for handle in handles:
             handle.remove()
     modules = dict(model.named_modules())
-    return {name: _describe(modules[name], count, name in padded) for name, count in positions.items()}
+    layers = {name: _describe(modules[name], count, name in padded) for name, count in positions.items()}
+    return {name: replace(layer, image_in=images[name][0], image_out=images[name][1]) for name, layer in layers.items()}
+
+
+def _is_counted(module: nn.Module) -> bool:
+    return isinstance(module, COUNTED_TYPES) and (not isinstance(module, nn.LayerNorm) or is_layer_norm(module))
+
+
+def _image(x: Tensor) -> tuple[int, int]:
+    """Height and width of (B, C, H, W); (1, 1) of anything else."""
+    return (x.shape[2], x.shape[3]) if x.dim() == 4 else (1, 1)
 
 
 def _pads(conv: nn.modules.conv._ConvNd, x: Tensor, output: Tensor) -> bool:
@@ -135,6 +168,9 @@ def _describe(module: nn.Module, positions: int, pads: bool) -> Layer:
     """The layer record of a module that is evaluated at N positions."""
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return Layer("norm", module.num_features, module.num_features, 1, 1, positions, False, module.affine)
+    if isinstance(module, nn.LayerNorm):
+        size, affine, bias = module.normalized_shape[0], module.elementwise_affine, module.bias is not None
+        return Layer("layer_norm", size, size, 1, 1, positions, bias, affine)
     if isinstance(module, nn.Linear):
         return Layer("dense", module.out_features, module.in_features, 1, 1, positions, module.bias is not None)
     assert isinstance(module, nn.modules.conv._ConvNd)
@@ -143,7 +179,9 @@ def _describe(module: nn.Module, positions: int, pads: bool) -> Layer:
         positions = positions // int(torch.Size([int(s) for s in module.stride]).numel())
     bias = module.bias is not None
     out, inputs = module.out_channels, module.in_channels
-    return Layer("conv", out, inputs, module.groups, kernel, positions, bias, pads=pads)
+    own = sum(p.numel() for name, p in module.named_parameters(recurse=False) if name not in ("weight", "bias"))
+    extras = own // out if own % out == 0 else 0
+    return Layer("conv", out, inputs, module.groups, kernel, positions, bias, pads=pads, extras=extras)
 
 
 def fixed_cost(model: nn.Module, layers: dict[str, Layer], outputs: Sequence[Tensor]) -> Cost:
@@ -157,7 +195,7 @@ def fixed_cost(model: nn.Module, layers: dict[str, Layer], outputs: Sequence[Ten
     unused = sum(  # layers that the model has but does not run are not exported
         parameter.numel()
         for name, module in model.named_modules()
-        if isinstance(module, COUNTED_TYPES) and name not in layers
+        if _is_counted(module) and name not in layers
         for parameter in module.parameters(recurse=False)
     )
     return Cost(others, 0, others - unused + FILE_BYTES + ACTIVATION_BYTES + _operator_bytes(outputs))

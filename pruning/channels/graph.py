@@ -1,20 +1,23 @@
 """Which channels belong together, and what each costs: Torch-Pruning's dependency graph, read once into plain data.
 
 DepGraph: Fang et al. 2023, arXiv:2301.12900. It answers what else must go when an output channel of a layer goes; the
-choice of channels (plan.py) and the surgery (surgery.py) are done here, so that counts are exact and predictable.
+choice of channels (allocation.py) and the surgery (surgery.py) are done here, so that counts are exact and predictable.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pruning.channels.costs import Cost, Layer, count_layers, fixed_cost
+from pruning.channels.costs import Cost, Layer, Price, count_layers, fixed_cost, is_layer_norm
 from pruning.errors import PruningError
 from pruning.weights.masks import name_matches
+
+UNFOLLOWED = (ZeroDivisionError, IndexError)
+"""What Torch-Pruning raises on models that it cannot follow (ShuffleNet-V2, CSPResNet)."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class ChannelGraph:
     fixed: Cost
     """What costs the same whatever is removed."""
     output_shapes: list[torch.Size] = field(default_factory=list)
+    price: Price | None = None
+    """What a layer takes, for limits of latency."""
 
     def cost(self, removed: Sequence[int] | None = None) -> Cost:
         """What stays once `removed[i]` channels of `groups[i]` are gone; exact but for the bytes, an estimate."""
@@ -66,13 +71,17 @@ class ChannelGraph:
         for group, count in zip(self.groups, removed or [0] * len(self.groups), strict=True):
             for slot in group.slots:
                 widths[slot.layer][slot.axis] -= group.per_channel(slot) * count
-        total = self.fixed
+        total, latency = self.fixed, 0.0
         for name, layer in self.layers.items():
-            total = total + layer.cost(widths[name]["out"], widths[name]["in"])
-        return total
+            out, inputs = widths[name]["out"], widths[name]["in"]
+            total = total + layer.cost(out, inputs)
+            latency += self.price(name, layer, out, inputs) if self.price is not None else 0
+        return replace(total, latency=round(latency))
 
 
-def trace(model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Module] = ()) -> ChannelGraph:
+def trace(
+    model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Module] = (), price: Price | None = None
+) -> ChannelGraph:
     """Find the groups of channels of a model.
 
     Args:
@@ -80,6 +89,7 @@ def trace(model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Mo
         example_input: (B, C, H, W) or whatever the model takes, on any device.
         ignored: modules, or patterns of module names, whose output channels must stay. Layers that make the model's
             output are always left alone.
+        price: what a layer takes, where costs are to have a latency.
 
     Raises:
         PruningError: if a pattern matches nothing.
@@ -96,17 +106,26 @@ def trace(model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Mo
         return out
 
     with _traceable(model):
-        depgraph = tp.DependencyGraph().build_dependency(
-            model, (example_input,), output_transform=remember_outputs, verbose=False
-        )
+        try:
+            depgraph = tp.DependencyGraph().build_dependency(
+                model, (example_input,), output_transform=remember_outputs, verbose=False
+            )
+        except UNFOLLOWED as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise PruningError(
+                f"Torch-Pruning cannot follow this model ({reason}); mask its weights instead."
+            ) from error
         layers = count_layers(model, example_input)
         fixed = fixed_cost(model, layers, outputs)
     output_fns = {tensor.grad_fn for tensor in outputs}
     groups: list[ChannelGroup] = []
     left_out: dict[str, str] = {}
     claimed: set[tuple[str, str, int]] = set()
-    for tp_group in depgraph.get_all_groups(root_module_types=(nn.modules.conv._ConvNd, nn.Linear)):
-        root = tp_group[0].dep.target.module
+    for root, tp_group in _depgraph_groups(depgraph):
+        if tp_group is None:
+            left_out[names[root]] = "Torch-Pruning cannot follow its channels"
+            claimed |= {(names[root], "out", i) for i in range(layers[names[root]].out if names[root] in layers else 0)}
+            continue
         slots, reason = _slots(depgraph, tp_group, names, output_fns, kept_layers)
         group = ChannelGroup(names[root], len(tp_group[0].idxs), slots, tp_group)
         positions = {(s.layer, s.axis, i) for s in slots for i in s.index.tolist()}
@@ -117,7 +136,30 @@ def trace(model: nn.Module, example_input: Tensor, ignored: Sequence[str | nn.Mo
         else:
             claimed |= positions
             groups.append(group)
-    return ChannelGraph(groups, left_out, layers, fixed, [tensor.shape for tensor in outputs])
+    return ChannelGraph(groups, left_out, layers, fixed, [tensor.shape for tensor in outputs], price)
+
+
+def _depgraph_groups(depgraph: Any) -> Iterator[tuple[nn.Module, Any]]:
+    """Each group once, with the layer that it was found from; None in place of one that cannot be followed.
+
+    As DepGraph's get_all_groups, which one such group ends.
+    """
+    visited: set[nn.Module] = set()
+    for module in list(depgraph.module2node):
+        if not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) or module in visited:
+            continue
+        pruner = depgraph.get_pruner_of_module(module)
+        if pruner is None or not (channels := pruner.get_out_channels(module)):
+            continue
+        try:
+            group = depgraph.get_pruning_group(module, pruner.prune_out_channels, list(range(channels)))
+        except UNFOLLOWED:
+            yield module, None
+            continue
+        visited |= {
+            item.dep.target.module for item in group.items if depgraph.is_out_channel_pruning_fn(item.dep.handler)
+        }
+        yield module, group
 
 
 def traced_cost(model: nn.Module, example_input: Tensor) -> tuple[Cost, dict[str, Layer]]:
@@ -149,14 +191,14 @@ def _slots(depgraph: Any, tp_group: Any, names: dict[Any, str], output_fns: set,
             continue  # an operation without weights: addition, concatenation, reshape
         if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not is_plain_depthwise(module):
             return [], f"{names[module]} is a grouped convolution"
-        if not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)):
+        one_axis = isinstance(module, nn.modules.batchnorm._BatchNorm) or is_layer_norm(module)
+        if not one_axis and not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
             if next(module.parameters(recurse=False), None) is None:
                 continue
             return [], f"{names[module]} is a {type(module).__name__}, which is not supported"
         if any(root is None for root in item.root_idxs):
             return [], "its channels could not be followed"
-        one_axis = isinstance(module, nn.modules.batchnorm._BatchNorm) or is_plain_depthwise(module)
-        axis = "out" if one_axis or is_output else "in"
+        axis = "out" if one_axis or is_plain_depthwise(module) or is_output else "in"
         slots.append(Slot(names[module], axis, torch.tensor(item.idxs), torch.tensor(item.root_idxs)))
     return slots, ""
 

@@ -91,7 +91,7 @@ class GrowingRegPruner:
             self._find_weights(self._trace())
 
     def _trace(self) -> ChannelGraph:
-        return trace(self.model, self.example_input, self.criteria.ignored)
+        return trace(self.model, self.example_input, self.criteria.ignored, self.criteria.price)
 
     def _find_weights(self, graph: ChannelGraph) -> None:
         """The parameters that make the doomed channels, each with a mask of what to shrink."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from pruning.channels.costs import Price
 from pruning.channels.graph import ChannelGroup, is_plain_depthwise, trace
 from pruning.channels.surgery import widths
 
@@ -81,12 +82,21 @@ class SensitivityImportance(_Observed):
 
     Args:
         model, images: as above.
-        limits: the target, by field of `Cost` (params, macs, int8_bytes); without one every channel costs 1.
+        limits: the target, by field of `Cost` (params, macs, int8_bytes, latency); without one every channel costs 1,
+            as the ranking "knapsack", which weighs by costs itself, wants it.
+        price: what a layer takes, where a limit is of latency.
     """
 
-    def __init__(self, model: nn.Module, images: Tensor, limits: Mapping[str, int] | None = None):
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        limits: Mapping[str, int] | None = None,
+        price: Price | None = None,
+    ):
         super().__init__(model, images)
         self.limits = dict(limits or {})
+        self.price = price
 
     def __call__(self, group: ChannelGroup) -> Tensor:
         """(size,) scores of a group: squared units of the output, over the share of the target."""
@@ -116,7 +126,7 @@ class SensitivityImportance(_Observed):
 
     def _count(self) -> dict[str, float]:
         """Group name -> the cost of one of its channels."""
-        graph = trace(self.model, self.images[:1])
+        graph = trace(self.model, self.images[:1], price=self.price)
         whole, costs = graph.cost(), {}
         for i, group in enumerate(graph.groups):
             less = graph.cost([int(j == i) for j in range(len(graph.groups))])

@@ -1,7 +1,7 @@
 """Structured pruning: whole channels, to a ratio or a target, at once or while training."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -32,6 +32,8 @@ class PruneReport:
     """Group (named by a layer of it) -> channels before and after."""
     left_out: dict[str, str]
     """Layers that could not or should not be pruned, and why; also groups that a floor or rounding kept whole."""
+    kept: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    """Layer -> {"out": positions that stayed, "in": likewise}, of those that were cut; for `Reconstruction.fit`."""
 
 
 def prune_channels(
@@ -55,7 +57,7 @@ def prune_channels(
     """
     if optimizer is not None:
         check_optimizer(model, optimizer)
-    graph = trace(model, example_input, criteria.ignored)
+    graph = trace(model, example_input, criteria.ignored, criteria.price)
     score = criteria.make_score()
     scores = [score(group) for group in graph.groups]
     removed = target.removals(graph, rank(graph, scores, criteria))
@@ -70,8 +72,8 @@ class ChannelPruner:
     Args:
         schedule: its sparsity is the fraction of `measure` that is gone; it must not fall.
         criteria: which channels go first, and what must stay.
-        measure: "channels" (of those that may go), or "params", "macs" or "int8_bytes" of the whole net. Or several of
-            the latter three, each with a weight: at the sparsity s at least s * weight of each is gone.
+        measure: "channels" (of those that may go), or "params", "macs", "int8_bytes" or "latency" of the whole net. Or
+            several of the latter, each with a weight: at the sparsity s at least s * weight of each is gone.
         batches: called after each cut for some batches of inputs (B, C, H, W), drawn and augmented as in training, on
             which batch-norms are re-estimated (see `reestimate_norms`); it recovers faster. Left out, they stay.
 
@@ -104,7 +106,7 @@ class ChannelPruner:
         self.report: PruneReport | None = None
         self._check = ParameterCheck(model)
         self._score: Any = criteria.make_score()
-        graph = trace(model, example_input, criteria.ignored)
+        graph = trace(model, example_input, criteria.ignored, criteria.price)
         self._first_sizes = {group.name: group.size for group in graph.groups}
         self._first_cost = graph.cost()
         self._removals(graph, no_scores(graph), schedule.sparsity(last_step))
@@ -129,7 +131,7 @@ class ChannelPruner:
 
     def prune_to(self, sparsity: float, optimizer: torch.optim.Optimizer | None = None) -> bool:
         """Prune to a sparsity now, whatever the schedule. Returns True if channels were removed."""
-        graph = trace(self.model, self.example_input, self.criteria.ignored)
+        graph = trace(self.model, self.example_input, self.criteria.ignored, self.criteria.price)
         scores = [self._score(group) for group in graph.groups]
         removed = self._removals(graph, scores, sparsity)
         if not any(removed):
@@ -214,7 +216,7 @@ def remove(
         if not n
     }
     new_widths = {g.name: (g.size, g.size - n) for g, n in zip(graph.groups, removed, strict=True)}
-    return PruneReport(graph.cost(), graph.cost(removed), new_widths, {**graph.left_out, **whole})
+    return PruneReport(graph.cost(), graph.cost(removed), new_widths, {**graph.left_out, **whole}, kept)
 
 
 def _check_outputs(model: nn.Module, example_input: Tensor, graph: ChannelGraph) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruning.channels.costs import is_layer_norm
 from pruning.errors import PruningError
 from pruning.weights.masks import is_depthwise
 
 Widths = dict[str, list[int]]
-"""Layer name -> [out, in] of a convolution or dense layer, [n] of a batch-norm, [] of a dropped block; plain JSON."""
+"""Layer name -> [out, in] of a convolution or dense layer, [n] of a norm, [] of a dropped block; plain JSON."""
 
 
 class DroppedBlock(nn.Identity):
@@ -73,6 +74,8 @@ def widths(model: nn.Module) -> Widths:
             found[name] = [module.out_features, module.in_features]
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             found[name] = [module.num_features]
+        elif is_layer_norm(module):
+            found[name] = [int(module.normalized_shape[0])]  # pyright: ignore[reportIndexIssue, reportArgumentType]
     return found
 
 
@@ -116,7 +119,9 @@ def _along(
 
 
 def _set_sizes(module: Any, out: int | None, inputs: int | None) -> None:
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+    if isinstance(module, nn.LayerNorm):
+        module.normalized_shape = (out or module.normalized_shape[0],)
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
         module.num_features = out or module.num_features
     elif isinstance(module, nn.Linear):
         module.out_features = out or module.out_features

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from pruning.channels.allocation import RANKINGS, Ranking, meet_limits
-from pruning.channels.costs import Cost
+from pruning.channels.costs import Cost, Price
 from pruning.channels.graph import ChannelGraph
 from pruning.channels.importance import IMPORTANCES, Importance, make_importance
 from pruning.errors import PruningError
 
 LIMITS = tuple(f.name for f in fields(Cost))
-"""Costs that can be a target: params, macs, int8_bytes."""
+"""Costs that can be a target: params, macs, int8_bytes, latency."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Criteria:
     importance: str | Importance = "magnitude"
     """A name of `importance.IMPORTANCES`, or a function of a group: `SensitivityImportance(model, images)`."""
     ranking: str = "local"
-    """local, global or isomorphic; see `allocation.rank`."""
+    """local, global, isomorphic or knapsack; see `allocation.rank`."""
     round_to: int = 1
     """Pruned widths are multiples of this (the nearest; a layer is never pruned away)."""
     min_channels: int = 4
@@ -36,6 +36,8 @@ class Criteria:
     """Modules or name patterns whose output channels stay."""
     seed: int = 0
     """Of the importance "random"."""
+    price: Price | None = None
+    """What a layer takes, for a limit of latency: (name, layer, outputs, inputs) -> cycles, nanoseconds ..."""
 
     def __post_init__(self):
         if self.ranking not in RANKINGS:
@@ -66,6 +68,8 @@ class Target:
     """Largest allowed number of multiply-accumulates for one input."""
     int8_bytes: int | None = None
     """Largest allowed int8 file; predicted, see costs.py."""
+    latency: int | None = None
+    """Largest allowed time, in the unit of the criteria's price."""
 
     def __post_init__(self):
         if (self.ratio is None) == (not self.limits):
@@ -83,7 +87,7 @@ class Target:
         """How many channels each group of the graph loses.
 
         Raises:
-            PruningError: if the floors do not allow a limit to be met.
+            PruningError: if the floors do not allow a limit to be met, or a ratio is asked of the ranking "knapsack".
         """
         return meet_limits(graph, ranking, self.limits) if self.ratio is None else ranking.removals(self.ratio)
 

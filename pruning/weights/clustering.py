@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pruning.errors import PruningError
 from pruning.parameters import ParameterCheck
-from pruning.weights.masks import prunable_weights
+from pruning.weights.prunable import prunable_weights
 
 LLOYD_STEPS = 20
 
@@ -23,7 +23,7 @@ class WeightClusterer:
         model: trained, possibly pruned; clustered in place at once.
         clusters: how many values a layer may have, zero included where it has zeros; a layer that has no more than
             that many keeps its own.
-        include, exclude: patterns of module names (see `masks.prunable_weights`).
+        include, exclude: patterns of module names (see `prunable.prunable_weights`).
     """
 
     def __init__(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.parameters import ParameterCheck
-from pruning.weights.masks import prunable_weights
+from pruning.weights.prunable import prunable_weights
 
 
 class ZeroKeeper:
@@ -15,7 +15,7 @@ class ZeroKeeper:
 
     Args:
         model: pruned; its parameters are changed in place.
-        include, exclude: patterns of module names (see `masks.prunable_weights`).
+        include, exclude: patterns of module names (see `prunable.prunable_weights`).
     """
 
     def __init__(self, model: nn.Module, include: Sequence[str] = ("*",), exclude: Sequence[str] = ()):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from pruning.errors import PruningError
 from pruning.parameters import ParameterCheck
 from pruning.schedule import Schedule, due_steps
-from pruning.weights.masks import make_masks, mask_sparsity, prunable_weights
+from pruning.weights.masks import make_masks, mask_sparsity
+from pruning.weights.prunable import prunable_weights
 
 SCORES = ("magnitude", "movement", "random")
 
@@ -26,7 +27,8 @@ class MagnitudePruner:
         model: trained elsewhere; its parameters are changed in place.
         schedule: ConstantSparsity, PolynomialDecay or anything like them.
         scope: what a sparsity is a fraction of: layer, global, erk, 2:4, 1x4 (see `masks.make_masks`).
-        include, exclude, depthwise: which weights (see `masks.prunable_weights`).
+        include, exclude, depthwise, policy: which weights (see `prunable.prunable_weights`). A policy also says how
+            much each loses at least.
         score: "magnitude" (|w|), "movement" (first order: -sum over steps of w * gradient, Sanh et al. 2020,
             arXiv:2005.07683; gradients must still be there when `step` is called), or "random" as a control.
         seed: of the random scores.
@@ -42,6 +44,7 @@ class MagnitudePruner:
         depthwise: bool = False,
         score: str = "magnitude",
         seed: int = 0,
+        policy: Mapping[str, float] | None = None,
     ):
         if score not in SCORES:
             raise PruningError(f"Unknown score {score!r}: use one of {', '.join(SCORES)}.")
@@ -50,7 +53,8 @@ class MagnitudePruner:
         self.score = score
         self.seed = seed
         self.steps = 0
-        self._weights = prunable_weights(model, include, exclude, depthwise)
+        self._weights = prunable_weights(model, include, exclude, depthwise, policy)
+        self._least = policy
         self._check = ParameterCheck(model, self._weights)
         self._movement = {name: torch.zeros_like(w) for name, w in self._weights.items()} if score == "movement" else {}
         self.masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in self._weights.items()}
@@ -85,7 +89,7 @@ class MagnitudePruner:
     @torch.no_grad()
     def update_masks(self, sparsity: float) -> None:
         """Choose new masks for a sparsity now, whatever the schedule, and apply them."""
-        self._set_masks(make_masks(self._scores(), sparsity, self.scope, previous=self.masks))
+        self._set_masks(make_masks(self._scores(), sparsity, self.scope, previous=self.masks, least=self._least))
         self._apply()
 
     def sparsity(self) -> float:

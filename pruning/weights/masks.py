@@ -12,40 +12,7 @@ from torch import Tensor, nn
 
 from pruning.errors import PruningError
 
-PRUNABLE_TYPES = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
-
 Masks = dict[str, Tensor]
-
-
-def prunable_weights(
-    model: nn.Module, include: Sequence[str] = ("*",), exclude: Sequence[str] = (), depthwise: bool = False
-) -> dict[str, nn.Parameter]:
-    """The weights that TF-MOT would prune: of convolutions, dense layers and embeddings; no bias, no normalisation.
-
-    Args:
-        model: any model.
-        include, exclude: patterns of module names ("head", "blocks.3", "*.conv_pw"); a name stands for all beneath it.
-        depthwise: also take depthwise kernels, which TF-MOT leaves alone.
-
-    Raises:
-        PruningError: if a pattern matches no module, or nothing is left to prune.
-    """
-    names = [name for name, _ in model.named_modules()]
-    for pattern in [*include, *exclude]:
-        if not any(name_matches(name, pattern) for name in names):
-            raise PruningError(f"The pattern {pattern!r} matches no module; see model.named_modules() for the names.")
-    weights = {}
-    seen = set()
-    for name, module in model.named_modules():
-        wanted = any(name_matches(name, p) for p in include) and not any(name_matches(name, p) for p in exclude)
-        if not wanted or not isinstance(module, PRUNABLE_TYPES) or (is_depthwise(module) and not depthwise):
-            continue
-        if id(module.weight) not in seen:  # a shared weight is pruned once, under its first name
-            seen.add(id(module.weight))
-            weights[f"{name}.weight" if name else "weight"] = module.weight
-    if not weights:
-        raise PruningError("Nothing to prune: no convolution or dense layer is left; widen include or narrow exclude.")
-    return weights
 
 
 def is_depthwise(module: nn.Module) -> bool:
@@ -54,7 +21,11 @@ def is_depthwise(module: nn.Module) -> bool:
 
 
 def make_masks(
-    scores: Mapping[str, Tensor], sparsity: float, scope: str = "layer", previous: Mapping[str, Tensor] | None = None
+    scores: Mapping[str, Tensor],
+    sparsity: float,
+    scope: str = "layer",
+    previous: Mapping[str, Tensor] | None = None,
+    least: Mapping[str, float] | None = None,
 ) -> Masks:
     """Masks that drop the weights with the lowest scores.
 
@@ -67,6 +38,8 @@ def make_masks(
             neighbours along the input channels).
         previous: masks that these must nest with: while the sparsity grows no dropped weight comes back; while it
             falls no kept weight goes, and of the dropped ones those with the highest scores come back.
+        least: the least share to drop of each tensor (`engines.zeros_for`). erk and global share out only what
+            goes beyond it; up to it, all tensors lose `sparsity` alike.
 
     Returns:
         masks that keep round(n * (1 - sparsity)) of the n weights of each scope, and at least one of each tensor.
@@ -78,10 +51,10 @@ def make_masks(
     if scope == "layer":
         return {name: _drop_lowest(score, sparsity, _of(previous, name)) for name, score in scores.items()}
     if scope == "erk":
-        fractions = erk_sparsities({name: score.shape for name, score in scores.items()}, sparsity)
+        fractions = erk_sparsities({name: score.shape for name, score in scores.items()}, sparsity, least)
         return {name: _drop_lowest(score, fractions[name], _of(previous, name)) for name, score in scores.items()}
     if scope == "global":
-        return _global_masks(scores, sparsity, previous)
+        return _global_masks(scores, sparsity, previous, least or {})
     if n_of_m:
         n, m = int(n_of_m[1]), int(n_of_m[2])
         return {name: _n_of_m_mask(score, n, m, sparsity, _of(previous, name)) for name, score in scores.items()}
@@ -113,23 +86,26 @@ def rewind(model: nn.Module, early_state: Mapping[str, Tensor], masks: Mapping[s
     apply_masks(model, masks)
 
 
-def erk_sparsities(shapes: Mapping[str, Sequence[int]], sparsity: float) -> dict[str, float]:
-    """Per-tensor sparsity by Erdős–Rényi-Kernel: density in proportion to sum(shape) / product(shape), at most 1.
+def erk_sparsities(
+    shapes: Mapping[str, Sequence[int]], sparsity: float, least: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Per-tensor sparsity by Erdős–Rényi-Kernel: density in proportion to sum(shape) / product(shape).
 
     The densities average to `1 - sparsity` over all weights (arXiv:1911.11134, appendix; tensors whose density would
-    exceed 1 stay dense and the others make up for it).
+    exceed 1, or what `least` leaves them, get just that and the others make up for it).
     """
     sizes = {name: int(torch.Size(shape).numel()) for name, shape in shapes.items()}
     raw = {name: sum(shape) / sizes[name] for name, shape in shapes.items()}
-    dense: set[str] = set()
+    most = {name: 1 - min((least or {}).get(name, 0.0), sparsity) for name in shapes}  # density
+    full: set[str] = set()
     while True:
-        kept = sum(sizes.values()) * (1 - sparsity) - sum(sizes[name] for name in dense)
-        others = sum(raw[name] * sizes[name] for name in raw if name not in dense)
-        scale = kept / others if others else 0.0
-        too_dense = {name for name in raw if name not in dense and scale * raw[name] > 1}
+        kept = sum(sizes.values()) * (1 - sparsity) - sum(most[name] * sizes[name] for name in full)
+        others = sum(raw[name] * sizes[name] for name in raw if name not in full)
+        scale = max(kept, 0.0) / others if others else 0.0
+        too_dense = {name for name in raw if name not in full and scale * raw[name] > most[name]}
         if not too_dense:
-            return {name: 0.0 if name in dense else 1 - scale * raw[name] for name in raw}
-        dense |= too_dense
+            return {name: 1 - most[name] if name in full else 1 - scale * raw[name] for name in raw}
+        full |= too_dense
 
 
 def name_matches(name: str, pattern: str) -> bool:
@@ -151,16 +127,24 @@ def _drop_lowest(score: Tensor, sparsity: float, previous: Tensor | None) -> Ten
     return _keep(flat, _drop_count(flat.numel(), sparsity), kept_before).view(score.shape)
 
 
-def _global_masks(scores: Mapping[str, Tensor], sparsity: float, previous: Mapping[str, Tensor] | None) -> Masks:
+def _global_masks(
+    scores: Mapping[str, Tensor],
+    sparsity: float,
+    previous: Mapping[str, Tensor] | None,
+    least: Mapping[str, float],
+) -> Masks:
     flat = torch.cat([score.flatten() for score in scores.values()])  # (all weights,)
     count = min(_drop_count(flat.numel(), sparsity), flat.numel() - len(scores))
     kept_before = None if previous is None else torch.cat([previous[name].flatten() for name in scores])
     sizes = [score.numel() for score in scores.values()]
     alive = [None] * len(sizes) if kept_before is None else kept_before.split(sizes)
-    for part, kept in zip(flat.split(sizes), alive, strict=True):
+    for (name, score), part, kept in zip(scores.items(), flat.split(sizes), alive, strict=True):
         best = part.argmax()
         if kept is not None and not kept[best]:
             best = part.masked_fill(~kept, -torch.inf).argmax()
+        share = min(least.get(name, 0.0), sparsity)
+        if share:  # what each tensor has to lose goes first
+            part[~_drop_lowest(score, share, _of(previous, name)).flatten()] = -torch.inf
         part[best] = torch.inf  # the best weight of each tensor stays, or the tensor would cut the net
     kept = _keep(flat, count, kept_before)
     return {name: k.view(scores[name].shape) for name, k in zip(scores, kept.split(sizes), strict=True)}

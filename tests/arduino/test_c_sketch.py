@@ -80,7 +80,7 @@ def test_damaged_frame_is_named_and_the_next_one_answered(tmp_path: Path):
 @needs_compilers
 def test_sketch_with_camera(tmp_path: Path):
     write_arduino(RELU6, tmp_path / "head_pose", "nano33ble", SETTINGS)
-    lines = run(build_c_sketch(tmp_path / "head_pose", camera=True), 3).decode().splitlines()
+    lines = run(build_c_sketch(tmp_path / "head_pose", "-DHEAD_POSE_CAMERA=1"), 3).decode().splitlines()
     assert poses(lines).shape == (3, 3)
 
 
@@ -88,12 +88,14 @@ def test_folder_has_no_trace_of_a_library(tmp_path: Path):
     written = write_arduino(SILU, tmp_path / "head_pose", "nano33ble", SETTINGS)
     names = {path.relative_to(tmp_path / "head_pose").as_posix() for path in written}
     assert names == {
-        *("head_pose.ino", "README.md", "head_pose_model.c", "head_pose_model.h", "model_settings.h"),
+        *("head_pose.ino", "README.md", "model.c", "model.h", "model_settings.h"),
         *(
             f"src/{name}"
             for name in ("config.h", "engine.h", "image_source.h", "camera_source.cpp", "serial_source.cpp")
         ),
-        *(f"src/{name}.{end}" for name in ("image", "frame_parser", "pose") for end in ("h", "cpp")),
+        "src/quantize.h",
+        "src/fail.h",
+        *(f"src/{name}.{end}" for name in ("image", "frame_parser", "serial_frames", "pose") for end in ("h", "cpp")),
     }
     for path in written:
         text = path.read_text()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from export.micro.flatbuffer import read_model
 from export.micro.logistic import logistic_table
-from export.micro.sketch import quantize_table, write_arduino
+from export.micro.sketch import write_arduino
+from export.micro.sketch_settings import quantize_table
 from hpe.deploy.board_link import encode_frame
 from hpe.model.preprocess import MEAN, STD
 from tests.sketches import RELU6, SETTINGS, SILU, TESTS, WARNINGS, build_sketch, needs_gxx, run

@@ -6,7 +6,7 @@
 
 #include "image_source.h"
 
-namespace head_pose {
+namespace sketch {
 namespace {
 
 constexpr int kFrameWidth = 160, kFrameHeight = 120;  // QQVGA
@@ -27,6 +27,6 @@ bool ReadImage(int8_t* input, int size, const QuantizeTable& table, uint8_t* fra
   return true;
 }
 
-}  // namespace head_pose
+}  // namespace sketch
 
 #endif  // HEAD_POSE_CAMERA

@@ -1,22 +1,28 @@
 // What you may want to change before flashing. Everything about the model is in model_settings.h, which is generated.
-#ifndef HEAD_POSE_CONFIG_H_
-#define HEAD_POSE_CONFIG_H_
+#ifndef SKETCH_CONFIG_H_
+#define SKETCH_CONFIG_H_
 
 // Where images come from. 0: frames over serial from a PC (`hpe serial`). 1: an OV7675 camera.
 #ifndef HEAD_POSE_CAMERA
 #define HEAD_POSE_CAMERA 0
 #endif
 
-// The TensorFlow Lite Micro library, where `hpe deploy --engine tflm` wrote the sketch. 0: Arduino_TensorFlowLite. 1: Chirale_TensorFLowLite.
-#ifndef HEAD_POSE_CHIRALE
-#define HEAD_POSE_CHIRALE 0
+// For the engine c. 1: angles from the sums of a last dense layer, so that they do not move in steps. 0: rounded to
+// int8 first, as TensorFlow Lite does.
+#ifndef SKETCH_FINE
+#define SKETCH_FINE 1
 #endif
 
-namespace head_pose {
+// For the engine tflm, the library. 0: Arduino_TensorFlowLite. 1: Chirale_TensorFLowLite.
+#ifndef SKETCH_CHIRALE
+#define SKETCH_CHIRALE 0
+#endif
+
+namespace sketch {
 
 constexpr long kBaud = 115200;                   // boards with native USB ignore it
 constexpr unsigned long kFrameTimeoutMs = 1000;  // silence inside a frame after which it is given up
 
-}  // namespace head_pose
+}  // namespace sketch
 
-#endif  // HEAD_POSE_CONFIG_H_
+#endif  // SKETCH_CONFIG_H_

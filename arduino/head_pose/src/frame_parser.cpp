@@ -1,6 +1,6 @@
 #include "frame_parser.h"
 
-namespace head_pose {
+namespace sketch {
 namespace {
 
 uint32_t LittleEndian32(const uint8_t* bytes) {
@@ -65,4 +65,4 @@ FrameEvent FrameParser::Finish() {
   return found == LittleEndian32(tail_ + 1) ? FrameEvent::kFrame : FrameEvent::kBadChecksum;
 }
 
-}  // namespace head_pose
+}  // namespace sketch

@@ -1,13 +1,13 @@
-// Image frames over a serial line: the model's input as RGB bytes, one sequence byte, and the CRC-32 of both (little
+// Frames over a serial line: the bytes of an input (of an image RGB), one sequence byte, and the CRC-32 of both (little
 // endian), in COBS (consistent overhead byte stuffing, Cheshire & Baker 1999): a zero byte stands between frames and
 // nowhere inside one, so that the next frame is found again whatever was lost.
-#ifndef HEAD_POSE_FRAME_PARSER_H_
-#define HEAD_POSE_FRAME_PARSER_H_
+#ifndef SKETCH_FRAME_PARSER_H_
+#define SKETCH_FRAME_PARSER_H_
 
 #include <stddef.h>
 #include <stdint.h>
 
-namespace head_pose {
+namespace sketch {
 
 // CRC-32 of IEEE 802.3 (the one of zlib), continued from `crc`.
 uint32_t Crc32(const uint8_t* data, size_t size, uint32_t crc = 0);
@@ -51,6 +51,6 @@ class FrameParser {
   bool begun_ = false;
 };
 
-}  // namespace head_pose
+}  // namespace sketch
 
-#endif  // HEAD_POSE_FRAME_PARSER_H_
+#endif  // SKETCH_FRAME_PARSER_H_

@@ -1,6 +1,6 @@
 #include "image.h"
 
-namespace head_pose {
+namespace sketch {
 namespace {
 
 // The source pixels that output pixel `i` covers, when each source pixel is `out_size` units wide and each output
@@ -46,10 +46,4 @@ void ResizeRgb565(const uint8_t* frame, int frame_width, const Crop& crop, int o
   }
 }
 
-void QuantizeRgb(uint8_t* rgb, size_t pixels, const QuantizeTable& table) {
-  for (size_t i = 0; i < pixels; ++i) {
-    for (int channel = 0; channel < 3; ++channel, ++rgb) *rgb = static_cast<uint8_t>(table[channel][*rgb]);
-  }
-}
-
-}  // namespace head_pose
+}  // namespace sketch

@@ -1,14 +1,16 @@
 // From pixels to the model's int8 input, in integers only and without a second image in memory.
-#ifndef HEAD_POSE_IMAGE_H_
-#define HEAD_POSE_IMAGE_H_
+#ifndef SKETCH_IMAGE_H_
+#define SKETCH_IMAGE_H_
 
 #include <stddef.h>
 #include <stdint.h>
 
-namespace head_pose {
+#include "quantize.h"
 
-// Maps an 8-bit red, green or blue value to the model's int8: normalisation and quantisation in one step.
-using QuantizeTable = int8_t[3][256];
+namespace sketch {
+
+// Red, green and blue.
+using QuantizeTable = ChannelTable[3];
 
 // A square of a camera frame, in pixels.
 struct Crop {
@@ -35,9 +37,6 @@ inline void UnpackRgb565(const uint8_t* pixel, uint8_t rgb[3]) {
 void ResizeRgb565(const uint8_t* frame, int frame_width, const Crop& crop, int out_size, const QuantizeTable& table,
                   int8_t* out);
 
-// Turns RGB bytes into the model's int8, in place.
-void QuantizeRgb(uint8_t* rgb, size_t pixels, const QuantizeTable& table);
+}  // namespace sketch
 
-}  // namespace head_pose
-
-#endif  // HEAD_POSE_IMAGE_H_
+#endif  // SKETCH_IMAGE_H_

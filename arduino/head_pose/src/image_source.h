@@ -1,12 +1,12 @@
 // Where the sketch gets its images; config.h chooses between camera_source.cpp and serial_source.cpp.
-#ifndef HEAD_POSE_IMAGE_SOURCE_H_
-#define HEAD_POSE_IMAGE_SOURCE_H_
+#ifndef SKETCH_IMAGE_SOURCE_H_
+#define SKETCH_IMAGE_SOURCE_H_
 
 #include <stdint.h>
 
 #include "image.h"
 
-namespace head_pose {
+namespace sketch {
 
 // Makes the source ready. Returns nullptr, or a message about what is wrong.
 const char* BeginImages();
@@ -15,6 +15,6 @@ const char* BeginImages();
 // byte. Returns false when there is no image yet.
 bool ReadImage(int8_t* input, int size, const QuantizeTable& table, uint8_t* frame);
 
-}  // namespace head_pose
+}  // namespace sketch
 
-#endif  // HEAD_POSE_IMAGE_SOURCE_H_
+#endif  // SKETCH_IMAGE_SOURCE_H_

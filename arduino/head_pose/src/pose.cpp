@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-namespace head_pose {
+namespace sketch {
 namespace {
 
 // Hundredths as text: boards' printf often lacks %f.
@@ -15,13 +15,6 @@ void FormatHundredths(float value, char* text, size_t size) {
 }
 
 }  // namespace
-
-Pose DecodePose(const int8_t* outputs, const PoseCode& code) {
-  const auto degrees = [&](int index) {
-    return static_cast<float>(outputs[index] - code.zero_point) * code.scale * code.degrees_per_unit;
-  };
-  return {degrees(code.yaw_index), degrees(code.pitch_index), degrees(code.roll_index)};
-}
 
 Pose ToPose(const float* outputs, const PoseCode& code) {
   const float unit = code.degrees_per_unit;
@@ -37,4 +30,4 @@ void FormatPose(const Pose& pose, uint32_t latency_us, uint8_t frame, char* text
            static_cast<unsigned>(frame));
 }
 
-}  // namespace head_pose
+}  // namespace sketch

@@ -56,24 +56,28 @@ def build(sources: Iterable[Path], program: Path, flags: Sequence[str] = ("-O2",
     """Compile and link C sources and objects (with a `main`) for the emulated board; warnings are errors."""
     script = FOLDER / "mps2_an386.ld"
     command = [COMPILER, *M4, "-std=c99", *WARNINGS, "-I", str(FOLDER), *flags]
-    # the start is no C99: semihosting and the vector table need GNU C
-    start = program.with_suffix(".start.o")
-    _run([COMPILER, *M4, "-std=gnu99", "-O2", "-c", str(FOLDER / "startup.c"), "-o", str(start)], 60)
+    start = compile_start(program.with_suffix(".start.o"))
     files = [str(source) for source in sources]
-    _run([*command, *files, str(start), "-nostartfiles", "-T", str(script), "-o", str(program)], 300)
+    run_tool([*command, *files, str(start), "-nostartfiles", "-T", str(script), "-o", str(program)], 300)
     return program
+
+
+def compile_start(target: Path) -> Path:
+    """The bare-metal start. It is no C99: semihosting and the vector table need GNU C."""
+    run_tool([COMPILER, *M4, "-std=gnu99", "-O2", "-c", str(FOLDER / "startup.c"), "-o", str(target)], 60)
+    return target
 
 
 def compile_object(source: Path, target: Path, flags: Sequence[str] = ("-O2",), compiler: Sequence[str] = GCC) -> Path:
     """Compile one C file for the emulated processor; warnings are errors."""
-    _run([*compiler, *M4, "-std=c99", *WARNINGS, *flags, "-c", str(source), "-o", str(target)], 300)
+    run_tool([*compiler, *M4, "-std=c99", *WARNINGS, *flags, "-c", str(source), "-o", str(target)], 300)
     return target
 
 
 def run(program: Path, data: bytes = b"", timeout_s: float = 60) -> Outcome:
     """Run a linked program on the emulated board with `data` as its input."""
     with tempfile.TemporaryDirectory() as folder:
-        _run(command(program, data, Path(folder)), timeout_s, folder)
+        run_tool(command(program, data, Path(folder)), timeout_s, folder)
         counts = Path(folder, "counts.bin").read_bytes()
         output = Path(folder, "output.bin").read_bytes()
     return Outcome(output, struct.unpack(f"<{len(counts) // 4}I", counts))
@@ -97,12 +101,12 @@ def run_c(sources: Iterable[Path], data: bytes = b"", flags: Sequence[str] = ("-
 
 def section_sizes(files: Iterable[Path]) -> Sections:
     """Flash and RAM of object files or of a linked program, together."""
-    lines = _run(["arm-none-eabi-size", *(str(file) for file in files)], 60).splitlines()[1:]
+    lines = run_tool(["arm-none-eabi-size", *(str(file) for file in files)], 60).splitlines()[1:]
     text, data, bss = (sum(int(line.split()[column]) for line in lines) for column in range(3))
     return Sections(text + data, data + bss)
 
 
-def _run(command: list[str], timeout_s: float, folder: str | None = None) -> str:
+def run_tool(command: list[str], timeout_s: float, folder: str | None = None) -> str:
     """The standard output of a command that must succeed."""
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s)

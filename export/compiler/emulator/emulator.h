@@ -11,6 +11,9 @@ uint32_t emulator_input_size(void);
 /* Appends to the bytes that the caller gets back. */
 void emulator_output(const void *bytes, uint32_t size);
 
+/* Ends the program; the caller takes any code but 0 for a failure. */
+void emulator_exit(int code);
+
 /* The time in instructions (modulo 2^32), exact to one. */
 uint32_t emulator_clock(void);
 

@@ -42,6 +42,7 @@ static void write_file(int file, const void *bytes, uint32_t size) {
   if (semihost(SYS_WRITE, argument) != 0) stop(STOPPED_BADLY);
 }
 
+void emulator_exit(int code) { stop(code == 0 ? STOPPED_WELL : STOPPED_BADLY); }
 uint8_t *emulator_input(void) { return (uint8_t *)(INPUT + 16); }
 uint32_t emulator_input_size(void) { return *(const uint32_t *)INPUT; }
 void emulator_output(const void *bytes, uint32_t size) { write_file(output_file, bytes, size); }
@@ -78,7 +79,7 @@ void reset_handler(void) {
   TIMER[0] = 1;
   output_file = open_file("output.bin", 10);
   count_file = open_file("counts.bin", 10);
-  stop(main() == 0 ? STOPPED_WELL : STOPPED_BADLY);
+  emulator_exit(main());
 }
 
 __attribute__((section(".vectors"), used)) static const uintptr_t vectors[16] = {

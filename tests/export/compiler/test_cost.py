@@ -1,17 +1,34 @@
 """The cost model against the emulated Cortex-M4, and what it chooses."""
 
+import csv
+
 import numpy as np
 import pytest
 
-from export.compiler import compile_model
-from export.compiler.cost import Layer, call_instructions, run_instructions, weight_bytes
+from benchmarks.sparse_curve import with_zeros
+from export.compiler import compile_model, profile_model
+from export.compiler.cost import Layer, call_instructions, depthwise_instructions, run_instructions, weight_bytes
 from export.compiler.emulator.calls import Board
 from export.compiler.fast import pack_dense
 from export.compiler.sparse_weights import pack_sparse, sparse3_entries
 from tests.export.compiler.emulated import needs_emulator
-from tests.export.compiler.host import build, needs, random_inputs, reference
+from tests.export.compiler.host import RELEASES, ROOT, SHARED, build, needs, random_inputs, reference
 from tests.export.compiler.nets import Net
 
+COUNTED = ROOT / "benchmarks" / "results" / "cortex_m4_qemu-mps2-an386_202611.csv"
+REFERENCE = SHARED / "reference" / "mlperf_tiny"
+MODELS = {
+    "b0-nano": RELEASES / "b0-nano.tflite",
+    "b0-tiny": RELEASES / "b0-tiny.tflite",
+    "b0-nano, 75 % zeros": RELEASES / "b0-nano.tflite",
+    "b0-nano, 87.5 % zeros": RELEASES / "b0-nano.tflite",
+    "vww_96_int8": REFERENCE / "vww_96_int8.tflite",
+    "pretrainedResnet_quant": REFERENCE / "pretrainedResnet_quant.tflite",
+    **{name: ROOT / "tests" / "data" / "micro" / f"{name}.tflite"
+       for name in ("silu_se", "hswish_se", "relu6_se", "relu6_nose")},
+}  # fmt: skip
+"""Those of benchmarks/cortex_m4.py."""
+ZEROS = {"b0-nano, 75 % zeros": 0.75, "b0-nano, 87.5 % zeros": 0.875}
 SHAPES = [(20, 32), (68, 75), (135, 64)]
 
 
@@ -42,6 +59,46 @@ def test_instructions_of_a_call(kind):
             layers.append((layer, pixels))
     expected = [call_instructions(layer, kind, pixels) for layer, pixels in layers]
     np.testing.assert_allclose(board.run(), expected, rtol=0.03)
+
+
+@needs_emulator
+def test_instructions_of_a_depthwise_row():
+    board, expected = Board(["depthwise"]), []
+    shapes = [
+        (size, stride, zero, width) for size in (3, 5) for stride in (1, 2) for zero in (-128, 5) for width in (4, 16)
+    ]
+    for size, stride, zero_point, width in shapes:
+        pad, channels, groups = size // 2, 21, width // 4
+        row_stride = 2 - pad + stride * (width - 1) + size + 1
+        row_stride += row_stride % 2
+        weights = board.put(np.ones(channels * size * 8, np.int8))
+        records = board.put(np.tile(np.array([[1 << 30, 9 * 256 + 8]], np.int32), (channels + 1, 1)))
+        struct = board.struct("PPhhhBBBi", weights, records, channels, width, row_stride, size, stride, pad, zero_point)
+        ring = board.put(np.zeros(channels * row_stride * size, np.int16))
+        rows = board.put(np.array([ring + 2 * i * channels * row_stride for i in range(5)], np.uint32))
+        out = board.put(np.zeros(8 * (channels + 1) // 2 * groups + 16, np.int16))
+        for inside in (size - 1, size):
+            board.call("depthwise_to_tiles", struct, rows, 0, inside, out)
+            expected.append(depthwise_instructions(size, zero_point == -128, channels, (1, groups, inside)))
+    np.testing.assert_allclose(board.run(), expected, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_whole_networks_against_stored_counts(name, tmp_path):
+    """The counts are those of benchmarks/results; count again where a kernel changed."""
+    if not MODELS[name].exists():
+        pytest.skip(f"{MODELS[name]} is not here")
+    file = tmp_path / "m.tflite"
+    data = MODELS[name].read_bytes()
+    file.write_bytes(with_zeros(data, ZEROS[name]) if name in ZEROS else data)
+    with open(COUNTED, newline="") as lines:
+        counted = {row["step"]: int(row["instructions"]) for row in csv.DictReader(lines) if row["model"] == name}
+    estimated = {row["operators"]: row["instructions"] for row in profile_model(file)}
+    assert list(estimated) == list(counted)
+    assert sum(estimated.values()) == pytest.approx(sum(counted.values()), rel=0.02)
+    large = [step for step, count in counted.items() if count > 0.02 * sum(counted.values())]
+    assert len(large) >= 5
+    np.testing.assert_allclose([estimated[step] for step in large], [counted[step] for step in large], rtol=0.1)
 
 
 def test_zeros_pay_from_about_half_on():

@@ -13,6 +13,7 @@ from export import (
     FORMATS,
     Conversion,
     ExportError,
+    conversion_answer,
     convert,
     convert_all,
     export_onnx,
@@ -27,6 +28,11 @@ from export.files import MACHINE
 from tests.exported import SIZE, TINY_OPERATORS, exported
 
 CALIBRATION = np.zeros((2, SIZE, SIZE, 3), np.float32)
+
+
+def noted():
+    """What the converter wrote down of the conversion that all tests share."""
+    return json.loads((exported().folder / "tiny_convert.log").read_text().splitlines()[-1])
 
 
 def parse(path):
@@ -119,8 +125,8 @@ def test_dense_weights_are_per_tensor_and_convolutions_per_channel():
 
 
 def test_ranges_are_quantiles_of_each_samples_extremes():
-    """By hand, from the float file: the branch before the sum has its own range, not the sum's; one
-    sample in twenty may saturate, but not at the network's end."""
+    """By hand, from the float file: the branch before the sum has its own range, not the sum's; some samples may
+    saturate, by the rule that was chosen, but not at the network's end."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     made = exported()
@@ -141,20 +147,53 @@ def test_ranges_are_quantiles_of_each_samples_extremes():
     lows = {index: np.min(seen, axis=1) for index, seen in values.items()}
     highs = {index: np.max(seen, axis=1) for index, seen in values.items()}
 
+    chosen = noted()["calibration"]["range_quantile"]
     graph = parse(made.files["int8"]).subgraphs[0]
     for index, place in ((branch, position - 1), (total, position)):
         quantization = graph.tensors[graph.operators[place].outputs[0]].quantization
-        wanted = np.quantile(highs[index], 0.95) - np.quantile(lows[index], 0.05)
+        wanted = np.quantile(highs[index], chosen) - np.quantile(lows[index], 1 - chosen)
         assert 255 * quantization.scale[0] == pytest.approx(wanted, rel=1e-3)
     quantization = graph.tensors[graph.outputs[0]].quantization
     assert 255 * quantization.scale[0] == pytest.approx(highs[last].max() - lows[last].min(), rel=1e-3)
 
 
+def test_the_rule_for_ranges_is_the_one_that_deviates_least():
+    found = noted()["calibration"]
+    assert found["samples"] == 100
+    assert set(found["deviation"]) == {"0.95", "0.99", "0.999", "1.0"}
+    assert found["deviation"][str(found["range_quantile"])] == min(found["deviation"].values())
+
+
+def test_a_known_output_range_and_a_fixed_rule_reach_the_file(tmp_path):
+    """The output's step is that of the given range; values beyond saturate at its ends, the others stay."""
+    made = exported()
+    low, high = np.quantile(made.expected, (0.2, 0.8)).tolist()
+    job = Conversion(made.onnx, tmp_path, ("int8",), made.calibration, range_quantile=1.0, output_range=(low, high))
+    (files,) = convert_all([job])
+    outputs = load_runtime(files["int8"])(made.samples)
+    step = (high - low) / 255
+    inside = (made.expected > low) & (made.expected < high)
+    assert np.abs(outputs - np.clip(made.expected, low, high)).max() < 0.3
+    assert inside.any()
+    assert low - step <= outputs.min() <= low + 0.3
+    assert high - 0.3 <= outputs.max() <= high + step
+    assert conversion_answer(job)["calibration"] == {
+        "samples": 100,
+        "range_quantile": 1.0,
+        "output_range": pytest.approx([low, high]),
+    }
+
+
+@pytest.mark.parametrize("wrong", [(1.0, 1.0), (2.0, -2.0), (0.0, float("nan")), (0.0, float("inf"))])
+def test_an_output_range_that_is_none_is_refused(wrong, tmp_path):
+    with pytest.raises(ValueError, match="output_range"):
+        convert_all([Conversion(exported().onnx, tmp_path, ("int8",), CALIBRATION, output_range=wrong)])
+
+
 def test_log_ends_with_times_and_peak_memory():
-    answer = json.loads((exported().folder / "tiny_convert.log").read_text().splitlines()[-1])
+    answer = noted()
     assert set(answer["seconds"]) == {"import", "onnx2tf", *FORMATS}
     assert 1e8 < answer["peak_rss_bytes"] < 2e9
-    assert answer["calibration"] == {"samples": 100, "range_quantile": 0.95}
     assert set(answer["converter_bytes"]) == set(FORMATS)
     assert answer["converter_bytes"]["fp32"] > file_sizes(exported().files["fp32"])["size_bytes"]
 

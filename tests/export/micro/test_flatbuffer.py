@@ -17,7 +17,7 @@ from export.errors import ExportError
 from export.micro.arena import plan_arena
 from export.micro.flatbuffer import ModelFileError, parse_model, read_model
 from export.micro.footprint import footprint
-from export.micro.sketch import write_arduino
+from export.micro.sketch import write_arduino, write_model_sketch
 from export.micro.tflm import check_int8
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -105,6 +105,8 @@ def test_fit_and_deploy_of_changed_bytes(changes: list[tuple[int, int]]):
         for engine in ("tflm", "c"):
             with suppress(ExportError):  # the compiler takes fewer models than the interpreter
                 write_arduino(path, Path(folder) / "sketch", "nano33ble", sketch, engine)
+            with suppress(ExportError):
+                write_model_sketch(path, Path(folder) / "any", "nano33ble", {}, engine)
 
 
 @settings(max_examples=200, deadline=None)

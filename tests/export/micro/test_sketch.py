@@ -12,7 +12,8 @@ import pytest
 from export.errors import ExportError
 from export.micro.boards import BOARDS
 from export.micro.flatbuffer import ModelFileError
-from export.micro.sketch import quantize_table, write_arduino
+from export.micro.sketch import write_arduino
+from export.micro.sketch_settings import quantize_table
 from export.run.runtime import load_runtime
 from hpe.model.preprocess import MEAN, STD, preprocess
 from tests.sketches import SETTINGS, SILU
@@ -31,7 +32,7 @@ def test_model_data_is_the_file(sketch: Path):
     text = (sketch / "model_data.cpp").read_text()
     numbers = text[text.index("{") + 1 : text.index("}")].split(",")
     assert bytes(map(int, numbers)) == SILU.read_bytes()
-    assert "alignas(16) const unsigned char g_head_pose_model[]" in text
+    assert "alignas(16) const unsigned char g_model[]" in text
 
 
 def test_resolver_has_the_used_ops_and_no_others(sketch: Path):

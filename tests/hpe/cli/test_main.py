@@ -166,9 +166,6 @@ def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     assert "fits" in out
     answer = json.loads((tmp_path / "fit.json").read_text())
     assert {"flash_bytes", "arena_bytes", "activations_bytes", "macs", "ops", "fits"} <= answer.keys()
-    code, _, err = run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")
-    assert code == 2
-    assert "no tiny.json beside it" in err
     metadata = {"normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
     metadata["output"] = {"order": ["pitch", "yaw", "roll"], "unit": "radians"}
     tiny.with_suffix(".json").write_text(json.dumps(metadata))
@@ -181,13 +178,62 @@ def test_fit_says_yes_or_no_and_deploy_writes_a_sketch(capsys, tmp_path):
     assert "config.h: kept as it was" in run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")[1]
     common = {"sketch.ino", "model_settings.h", "README.md", "src"}
     names = {path.name for path in (tmp_path / "sketch").iterdir()}
-    assert names == common | {"head_pose_model.c", "head_pose_model.h"}
+    assert names == common | {"model.c", "model.h"}
     assert run(capsys, "deploy", tiny, "--out", tmp_path / "sketch", "--engine", "tflm")[0] == 0
     names = {path.name for path in (tmp_path / "sketch").iterdir()}
     assert names == common | {"model_data.cpp", "model_data.h", "op_resolver.h"}
+    tiny.with_suffix(".json").write_text(json.dumps({"output": metadata["output"]}))
+    code, _, err = run(capsys, "deploy", tiny, "--out", tmp_path / "sketch")
+    assert code == 2
+    assert "tiny.json: does not say how the model is fed and read" in err
     code, _, err = run(capsys, "footprint", tiny, "--board", "abacus")
     assert code == 2
     assert "nano33ble" in err
+
+
+def test_deploy_asks_the_metadata_whether_a_net_is_one_for_head_poses(capsys, tmp_path):
+    """All of these have three outputs and take a 64x64 RGB image."""
+    tiny, labels, sketch = tmp_path / "tiny.tflite", tmp_path / "labels.txt", tmp_path / "sketch"
+    tiny.write_bytes((DATA / "tiny_relu6_se.tflite").read_bytes())
+    labels.write_text("cat\ndog\nnone\n")
+    metadata = {"normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
+    code, out, err = run(capsys, "deploy", tiny, "--out", sketch, "--labels", labels)
+    assert (code, err) == (0, "")
+    assert "tiny.json names no yaw, pitch and roll" in out
+    settings = (sketch / "model_settings.h").read_text()
+    assert '"dog"' in settings
+    assert "#define SKETCH_IMAGE 0" in settings
+    tiny.with_suffix(".json").write_text(json.dumps(metadata | {"output": {"order": ["cat", "dog", "none"]}}))
+    assert run(capsys, "deploy", tiny, "--out", sketch)[0] == 0
+    settings = (sketch / "model_settings.h").read_text()
+    assert "#define SKETCH_LABELS 0" in settings
+    assert "#define SKETCH_IMAGE 1" in settings
+    tiny.with_suffix(".json").write_text(json.dumps({"normalisation": {"mean": [0.5]}}))
+    assert "tiny.json: its normalisation needs mean and std" in run(capsys, "deploy", tiny, "--out", tmp_path / "o")[2]
+    metadata["output"] = {"order": ["yaw", "pitch", "roll"], "unit": "degrees"}
+    tiny.with_suffix(".json").write_text(json.dumps(metadata))
+    for model in (tiny, "b0-tiny"):
+        code, _, err = run(capsys, "deploy", model, "--out", tmp_path / "o", "--labels", labels)
+        assert code == 2
+        assert "is a head-pose net, whose sketch prints angles; leave it out" in err
+    code, _, err = run(capsys, "deploy", tiny, "--out", tmp_path / "o", "--ram", 1000)
+    assert code == 2
+    assert "more than the 1,000 allowed. Most of it: " in err
+    code, _, err = run(capsys, "deploy", tmp_path / "absent.tflite", "--out", tmp_path / "o")
+    assert code == 2
+    assert "absent.tflite" in err
+    assert not (tmp_path / "o").exists()
+
+
+def test_serial_refuses_flags_that_it_would_ignore(capsys, tmp_path):
+    for flags, message in (
+        (("--inputs", "a.npy", "--camera", 0), "--inputs goes alone"),
+        (("--inputs", "a.npy", "--json", tmp_path / "x.json"), "--json holds the error over --data"),
+        ((), "give one of --data SPEC, --camera N and --inputs FILE"),
+    ):
+        code, _, err = run(capsys, "serial", "--port", "/dev/there-is-no-such-port", *flags)
+        assert code == 2
+        assert message in err
 
 
 def ending_with(monkeypatch, error: BaseException):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from cobs import cobs
 
-from export.micro.sketch import write_arduino
-from hpe.deploy.board_link import LONGEST_LINE, LinkError, SerialLink, encode_frame, open_port, parse_line
+from export.micro.sketch import write_arduino, write_model_sketch
+from hpe.deploy.board_link import LONGEST_LINE, LinkError, SerialLink, encode_frame, open_port, parse_answer, parse_line
 from tests.sketches import SETTINGS, SILU, build_sketch
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
@@ -83,6 +83,41 @@ def test_board_answers_each_image(board: Path):
     assert len(readings) == 3
     assert len(set(readings)) == 3
     assert link.messages[0].startswith("head_pose ready")
+
+
+def test_board_with_any_model_answers_each_input(tmp_path: Path):
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    write_model_sketch(SILU, tmp_path / "any", "nano33ble", {}, "tflm")
+    program = build_sketch(tmp_path / "any", SILU, camera=False)
+    with SerialLink(Pipe(program, lambda count, data: b"noise" * (count == 2) + data)) as link:
+        answers = [link.ask(image.tobytes()) for image in IMAGES]
+    assert [answer.outputs.count(",") for answer in answers] == [2, 2, 2]
+    assert len({answer.outputs for answer in answers}) == 3
+    assert "model ready" in link.messages[0]
+    said = r"did not answer 1 frames.*another size than the model's input"
+    with (
+        SerialLink(Pipe(program), answer_timeout_s=5, attempts=1) as link,
+        pytest.raises(LinkError, match=said),
+    ):
+        link.ask(b"too short")
+
+
+@pytest.mark.parametrize(
+    ("line", "outputs"),
+    [
+        (b"0.25,-1.5,12,7\r\n", "0.25,-1.5"),
+        ("größer, oder so,0.75,12,7\n".encode(), "größer, oder so,0.75"),
+        (b"1e-12,12,7\r\n", "1e-12"),
+        (b"# 0.25,12,7\r\n", None),
+        (b"0.25,12,7", None),
+        (b"12,7\r\n", None),
+    ],
+)
+def test_answers_of_any_model(line: bytes, outputs: str | None):
+    answer = parse_answer(line)
+    assert (answer and answer.outputs) == outputs
+    assert answer is None or (answer.latency_us, answer.frame) == (12, 7)
 
 
 def test_damaged_frame_is_sent_again(board: Path):

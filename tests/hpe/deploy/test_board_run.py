@@ -6,7 +6,7 @@ from cobs import cobs
 
 from hpe.data.faces import load_faces
 from hpe.deploy.board_link import LinkError
-from hpe.deploy.board_run import run_serial
+from hpe.deploy.board_run import run_inputs, run_serial
 from tests.conftest import TINY_DATA
 
 
@@ -49,5 +49,33 @@ def test_sends_the_standard_crops_and_measures_the_answers():
 
 
 def test_needs_one_source():
-    with pytest.raises(LinkError, match="--data SPEC or --camera"):
+    with pytest.raises(LinkError, match="--data SPEC, --camera N and --inputs FILE"):
         run_serial(Board(), None, None, 1)
+
+
+class AnyBoard(Board):
+    """A board with some other model: it answers with label and value."""
+
+    def write(self, data):
+        content = cobs.decode(data.strip(b"\0"))
+        self.images.append(content[:-5])
+        self.lines += [b"# model ready\r\n", b"a dog, or so,0.75,812345,%d\r\n" % content[-5]]
+        return len(data)
+
+
+def test_sends_the_inputs_of_any_model(tmp_path):
+    inputs = np.random.default_rng(0).integers(-128, 128, (3, 5, 7), dtype=np.int8)
+    np.save(tmp_path / "inputs.npy", inputs)
+    board, lines = AnyBoard(), []
+    run_inputs(board, tmp_path / "inputs.npy", 2, report=lines.append)
+    assert board.images == [x.tobytes() for x in inputs[:2]]
+    assert lines == ["a dog, or so,0.75,812345"] * 2
+
+
+@pytest.mark.parametrize("content", [np.zeros((3, 4)), np.zeros(5, np.int8), np.array([{}], dtype=object), None])
+def test_inputs_that_are_none_are_refused(content, tmp_path):
+    path = tmp_path / "inputs.npy"
+    if content is not None:
+        np.save(path, content, allow_pickle=True)
+    with pytest.raises(LinkError, match=r"--inputs .*inputs.npy"):
+        run_inputs(AnyBoard(), path, 2)

@@ -10,6 +10,7 @@ from export.convert import tflite
 from export.convert.tflite import read_metadata
 from export.run import parity
 from export.run.parity import Deviation, ParityError
+from hpe.data.faces import load_faces
 from hpe.deploy import export
 from hpe.deploy.export import ExportJob, export_all, run_export
 from hpe.io.errors import ConfigError
@@ -63,6 +64,18 @@ def test_parity_is_measured_on_other_images_than_those_that_calibrate(run, seen)
     assert len(seen["parity"]) == 12
     assert not any(image.tobytes() in calibrate for image in seen["parity"])
     assert seen["tolerance"] == {"onnx": 0.05, "fp32": 0.05, "int8": 1.0}
+    low, high = conversion.output_range
+    poses = load_faces(TINY_DATA).pose_deg
+    assert low < poses.min()
+    assert high > poses.max()
+    assert high - low >= 1.04 * (poses.max() - poses.min()) - 1e-6
+    assert read_json(run / "result.json")["parity"]["model_int8.tflite"]["sparse_kernels"]["engage"] is False
+
+
+def test_the_int8_output_holds_labels_and_outputs_with_some_room():
+    assert export._output_range((-80.0, 70.0), np.array([[-10.0, 5.0, 20.0]])) == pytest.approx((-83.0, 73.0))
+    assert export._output_range((-10.0, 10.0), np.array([[-90.0, 5.0, 30.0]])) == pytest.approx((-92.4, 32.4))
+    assert export._output_range((0.0, 0.0), np.zeros((2, 3))) is None
 
 
 def test_sizes_are_recorded_after_the_checks_and_only_of_what_passed(run, seen):

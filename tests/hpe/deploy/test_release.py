@@ -11,7 +11,7 @@ import torch
 from hpe.cli.main import main
 from hpe.data.faces import load_faces
 from hpe.deploy.evaluate import evaluate
-from hpe.deploy.release import MeasureOptions, ReleaseOptions, measure, page, release
+from hpe.deploy.release import MeasureOptions, ReleaseOptions, measure, page, release, released_bytes
 from hpe.inference.predictor import load_predictor
 from hpe.io.configs import to_dict
 from hpe.io.files import read_json, write_json
@@ -130,9 +130,31 @@ def test_the_checkpoint_is_half_as_large_and_answers_alike(run, models):
     np.testing.assert_allclose(load_predictor(folder)(crops), load_predictor(run)(crops), atol=0.05)
 
 
+def test_a_pruned_model_is_released_with_its_weights_unless_the_package_is_full(run, tmp_path, monkeypatch, capsys):
+    folder, lines = tmp_path / "models", []
+    card = release(ReleaseOptions(run, "b0-nano", DATA, "nothing"), folder, lines.append)
+    assert card["checkpoint"]["size_bytes"] == (folder / "b0-nano" / "model.safetensors").stat().st_size
+    held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert released_bytes(folder, besides="b0-tiny") == held
+    assert released_bytes(folder, besides="b0-nano") == (folder / "README.md").stat().st_size
+    monkeypatch.setattr(released, "FOLDER", folder)
+    tuned = tmp_path / "tuned"
+    main(["finetune", "b0-nano", "--data", DATA, "--epochs", "1", "--batch-size", "8", "--qat", "--out", str(tuned)])
+    counts = [sum(p.numel() for p in load_model(net).parameters()) for net in (tuned, run)]
+    assert counts[0] == counts[1]
+    assert read_json(tuned / "config.json")["lineage"]["ancestors"][-1]["name"] == "b0-nano"
+
+    monkeypatch.setattr("hpe.deploy.release.PACKAGE_BYTES", held + 1000)
+    assert release(ReleaseOptions(run, "b0-tiny", DATA, "nothing"), folder, lines.append)["checkpoint"] is None
+    assert "b0-tiny: released without its weights" in lines[-1]
+    assert not (folder / "b0-tiny").exists()
+    assert release(ReleaseOptions(run, "b0-nano", DATA, "nothing"), folder, lines.append)["checkpoint"] is None
+    assert not (folder / "b0-nano").exists()  # the weights of another network than the file's would stay otherwise
+
+
 def test_names_that_cannot_be_trained(models):
     assert resolve_model("b0") == models / "b0.tflite"
-    with pytest.raises(ModelNameError, match=r"b0-pi: released as a file that can only be run; .* a released one: b0$"):
+    with pytest.raises(ModelNameError, match=r"b0-pi: released as a file that can only be run, .* a released one: b0$"):
         load_model("b0-pi")
     with pytest.raises(ModelNameError, match=r"b1: no such run; .* a released one: b0$"):
         resolve_run("b1")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hpe.data.faces import load_faces
 from hpe.deploy.samples import export_samples, parity_shares
 from tests.face_files import csv_rows, write_csv_folder
 
@@ -21,6 +22,8 @@ def test_parity_faces_are_others_than_those_that_calibrate_and_come_from_all_sou
         alone = export_samples(spec)
         everything = distinct(alone.calibration) | distinct(alone.parity)
         assert len(compare & everything) == count
+    poses = [load_faces(f"synthetic:easy:{part}").pose_deg for part in ("60:1", "12:2", "40:3")]
+    assert samples.pose_range_deg == (min(p.min() for p in poses), max(p.max() for p in poses))
     again = export_samples("synthetic:easy:60:1+synthetic:easy:12:2+synthetic:easy:40:3")
     np.testing.assert_array_equal(samples.parity, again.parity)
     np.testing.assert_array_equal(samples.calibration, again.calibration)
@@ -45,7 +48,6 @@ def test_within_a_source_they_are_spread_over_its_files(tmp_path):
     """A folder's rows are often in the order of where they came from."""
     folder = write_csv_folder(tmp_path / "faces", csv_rows(40))
     samples = export_samples(f"csv:{folder}")
-    from hpe.data.faces import load_faces
     from hpe.pose.crop import centre_crop
 
     crops = [crop.tobytes() for crop in centre_crop(load_faces(f"csv:{folder}").images)]

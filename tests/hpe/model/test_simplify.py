@@ -43,6 +43,17 @@ def test_same_padding_does_on_an_image_what_symmetric_padding_did_on_the_rotated
     torch.testing.assert_close(small(IMAGES), flip_pose(model(turned)), rtol=1e-4, atol=1e-2)
 
 
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@torch.no_grad()
+def test_padding_that_stays_changes_nothing_and_there_and_back_neither(padding):
+    model = lively(ModelConfig(act="relu6", se=False, padding=padding))
+    kept = simplified(model, IMAGES, padding)
+    torch.testing.assert_close(kept(IMAGES), model(IMAGES), rtol=1e-5, atol=1e-4)
+    other = simplified(model, IMAGES, "symmetric" if padding == "same" else "same")
+    assert other.config.padding != padding
+    torch.testing.assert_close(simplified(other, IMAGES, padding)(IMAGES), model(IMAGES), rtol=1e-5, atol=1e-4)
+
+
 @torch.no_grad()
 def test_constant_gates_are_kept_exactly():
     model = lively(ModelConfig(act="relu6", padding="same"))

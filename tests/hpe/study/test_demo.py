@@ -8,6 +8,7 @@ from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_json
 from hpe.model import cards as released
 from hpe.study import demo
+from hpe.study.report_tables import COLUMNS
 from hpe.training.config import TrainConfig
 from tests.cards import card
 
@@ -49,7 +50,7 @@ def test_demo_trains_a_network_where_b0_does_not_ship(small, tmp_path, monkeypat
 def test_demo_end_to_end_in_small(small, tmp_path):
     rows = demo.run_demo(tmp_path / "demo")
     assert [row["family"] for row in rows] == ["dense", "magnitude", "magnitude", "channel"]
-    assert all(row[key] is not None for row in rows for key in row if key != "pruned_to")
+    assert all(row[key] is not None for row in rows for key in COLUMNS if key != "pruned_to")
     assert [row["pruned_to"] for row in rows[:3]] == [None, "50.0% sparsity", "87.5% sparsity"]
     dense, half, sparse, channels = rows
     assert dense["nonzeros"] > half["nonzeros"] > sparse["nonzeros"]

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -6,8 +7,11 @@ from hpe.io.configs import to_dict
 from hpe.io.errors import FileError
 from hpe.io.files import read_json
 from hpe.model.lineage import Lineage
-from hpe.study.report import COLUMNS, markdown, pareto, plot_pareto, pruned_to, table_rows, write_report
+from hpe.study.plots_pareto import plot_pareto
 from hpe.study.report import print_table as print_rows
+from hpe.study.report import write_report
+from hpe.study.report_rows import make_rows, plain_groups, pruned_to
+from hpe.study.report_tables import COLUMNS, models_table
 from hpe.study.results import ReportError, read_results
 
 SPEC = "synthetic:easy:8:0"
@@ -23,6 +27,11 @@ def result(mae_float=5.0, mae_int8=5.5, size=2_000_000, lineage=None, data=SPEC)
     files = {"model_int8.tflite": {"size_bytes": size, "gzip_bytes": size // 2}}
     counts = {"params": 1000, "nonzeros": 900, "macs": 5000}
     return {"id": "x", "config": config, **counts, "evaluations": evaluations, "files": files}
+
+
+def table_rows(results, spec):
+    """Rows of runs outside of a study."""
+    return make_rows(plain_groups(results), spec)
 
 
 @pytest.fixture
@@ -43,8 +52,8 @@ def test_rows_hold_what_was_measured_and_none_for_the_rest(save):
     assert (row["model"], row["family"], row["float_mae_deg"], row["int8_mae_deg"]) == ("small", "channel", 5.0, 5.5)
     assert (row["int8_mb"], row["int8_gzip_mb"], row["fp32_mb"], row["int8_ms"]) == (2.0, 1.0, None, None)
     assert set(COLUMNS) <= set(row)
-    line = "| small | channel | 4,000 macs | 1,000 | 900 | 5,000 | - | - | 2.00 | 1.00 | 5.00 | 5.50 | - | - |"
-    assert line in markdown([row])
+    line = "| small | channel | 4,000 macs | 1 | 5.00 (n = 1) | 5.50 (n = 1) | 2.00 | 1.00 | - | - | - | - | 5,000 |"
+    assert line in models_table([row]).markdown()
 
 
 @pytest.mark.parametrize(
@@ -61,20 +70,17 @@ def test_what_the_network_was_pruned_to_is_told(lineage, words):
     assert pruned_to(lineage) == words
 
 
-@pytest.mark.parametrize("family", ["dense", "magnitude", "channel", "block", "channel+magnitude"])
-def test_every_family_is_in_the_plot(save, tmp_path, monkeypatch, family):
-    from matplotlib.axes import Axes
-
-    drawn = []
-    scatter = Axes.scatter
-    monkeypatch.setattr(
-        Axes, "scatter", lambda self, x, y, **k: drawn.append((k["label"], x)) or scatter(self, x, y, **k)
-    )
-    plot_pareto(
-        table_rows(read_results([save("one", result(lineage=Lineage(family)))]), SPEC), tmp_path / "p.png", SPEC
-    )
-    assert [label for label, _ in drawn] == [family] * 3
-    assert drawn[0][1] == [2.0]
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [("dense", "dense"), ("magnitude", "unstructured"), ("channel", "structured"), ("block", "whole blocks"),
+     ("channel+magnitude", "both")],
+)  # fmt: skip
+def test_every_family_is_in_the_plot(save, tmp_path, name, title):
+    rows = table_rows(read_results([save("one", result(lineage=Lineage(name)))]), SPEC)
+    svg = plot_pareto(rows, tmp_path / "p", "int8 file (MB)", lambda row: row["int8_mb"])
+    assert f">{title}</text>" in svg
+    assert "<title>one: 5.50 degrees, n = 1; int8 file (MB): 2</title>" in svg
+    assert (tmp_path / "p.png").exists()
 
 
 def test_latencies_of_short_benches_are_marked(save, tmp_path, capsys):
@@ -83,7 +89,7 @@ def test_latencies_of_short_benches_are_marked(save, tmp_path, capsys):
     run = save("one", values)
     ((row,),) = write_report([run], tmp_path / "out").values()
     assert (row["int8_ms"], row["int8_ms_short"], row["fp32_ms_short"]) == (1.25, True, False)
-    assert "| 2.50 | 1.25 (short) |" in (tmp_path / "out" / "table.md").read_text()
+    assert "| 1.25 (short) | 2.50 |" in (tmp_path / "out" / "report.md").read_text()
     assert "<td>1.25 (short)</td>" in (tmp_path / "out" / "report.html").read_text()
     print_rows([row], "Data")
     out = capsys.readouterr().out
@@ -103,26 +109,29 @@ def test_the_printed_table_shows_every_column_in_80(save, capsys, monkeypatch):
     assert all(number in out for number in ("11.71", "12.68", "4.85", "2.42", "16.00", "13.54", "13.25*"))
 
 
-def test_pareto_front_by_hand():
-    rows = [
-        {"m": n, "x": x, "y": y} for n, x, y in [("a", 1, 9), ("b", 2, 5), ("c", 3, 6), ("d", 4, 5), ("e", None, 1)]
-    ]
-    assert [row["m"] for row in pareto(rows, "x", "y")] == ["a", "b"]
-
-
 def test_one_table_for_each_data_set(save, tmp_path):
     runs = [save(name, result(data=data)) for name, data in (("one", SPEC), ("two", "csv:<faces>@test"))]
     tables = write_report(runs, tmp_path / "out")
     assert [rows[1]["float_mae_deg"] for rows in tables.values()] == [None, 5.0]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "pareto_1.png",
-        "pareto_2.png",
-        "report.html",
-        "table.md",
-        "table_1.csv",
-        "table_2.csv",
-    ]
+    made = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {"report.html", "report.md", "report.tex", "table_1.csv", "table_2.csv", "models_1.csv"} <= made
+    assert {"int8_bytes_1.png", "int8_bytes_2.svg", "macs_1.svg"} <= made
     assert "csv:&lt;faces&gt;@test" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_pictures_and_a_note_are_on_the_page(save, tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    out = Path("out")  # as `hpe demo` gives it
+    out.mkdir()
+    Image.new("RGB", (4, 4)).save(out / "samples.png")
+    write_report([save("one", result())], out, {"Test <heads>": out / "samples.png"}, "A note & more.")
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64") == 1
+    assert 'alt="Test &lt;heads&gt;"' in page
+    assert "<p>A note &amp; more.</p>" in page
+    assert "![Test <heads>](samples.png)" in (out / "report.md").read_text()
 
 
 def test_a_folder_that_is_no_run_and_a_run_without_errors_are_named(save, tmp_path):

@@ -2,7 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from hpe.model.config import ModelConfig
+from hpe.model.net import build_model
 from hpe.training.averages import WeightAverage
+from hpe.training.config import TrainConfig
+from hpe.training.state import TrainState
 
 
 def test_average_is_a_running_mean_and_follows_a_change_of_shape():
@@ -51,3 +55,28 @@ def test_a_step_looks_nothing_up():
     average = WeightAverage(layer, 0.9)
     layer.state_dict = lambda *args, **named: pytest.fail("the average walks the model")
     average.update()
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_the_average_restarts_where_a_pruner_changed_the_network_and_goes_on_where_not(changed):
+    class Pruner:
+        def step(self, optimizer):
+            return changed
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            pass
+
+    model = build_model(ModelConfig(width=0.25))
+    state = TrainState(model, Pruner(), TrainConfig(epochs=1, ema=0.9), 100)
+    average = state.average
+    for step in range(1, 31):
+        with torch.no_grad():
+            model.last_layer.bias.fill_(float(step))
+        state.after_step()
+    kept = state.weights()["head.0.bias"]
+    assert average.updates == (1 if changed else 30)
+    assert torch.allclose(kept, torch.full((3,), 30.0)) == changed
+    assert changed or bool((kept < 29).all())

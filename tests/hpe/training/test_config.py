@@ -18,7 +18,7 @@ from hpe.training.config import (
     TrainConfig,
 )
 
-GRID = Path(__file__).resolve().parents[2] / "data" / "tencon2022_grid.csv"
+GRID = Path(__file__).resolve().parents[3] / "hpe" / "study" / "tencon2022_grid.csv"
 """All 39 runs of the study (TENCON 2022), as published."""
 GROW = ChannelConfig(grow=True)
 
@@ -81,6 +81,15 @@ def test_unknown_setting_is_named():
         (PruneConfig, {"method": "channel", "begin_epoch": 3, "end_epoch": 3}, "--end-epoch"),
         (PruneConfig, {"method": "magnitude", "target_macs": 10}, "--target-macs"),
         (PruneConfig, {"method": "channel", "target_macs": 10, "target_params": 10}, "one target"),
+        (PruneConfig, {"method": "channel", "target_cycles": 10, "target_board": "pi4"}, "one target"),
+        (PruneConfig, {"method": "channel", "target_cycles": 0}, "--target-cycles is 0"),
+        (PruneConfig, {"method": "magnitude", "target_cycles": 10}, "--target-cycles needs --method channel"),
+        (PruneConfig, {"method": "hybrid"}, "--method hybrid needs a target"),
+        (PruneConfig, {"method": "hybrid", "target_macs": 9, "channels": GROW}, "--grow needs --method channel"),
+        (PruneConfig, {"method": "hybrid", "target_macs": 9, "initial_sparsity": 0.2}, "--initial-sparsity needs"),
+        (PruneConfig, {"method": "channel", "target_ms": 0.5}, "--target-ms and --latency-table go together"),
+        (PruneConfig, {"method": "channel", "latency_table": Path("t.json")}, "go together"),
+        (PruneConfig, {"method": "channel", "channels": ChannelConfig(ranking="knapsack")}, "needs a target"),
     ],
 )
 def test_bad_settings_name_their_flag(kind, values, flag):

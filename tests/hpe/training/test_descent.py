@@ -1,12 +1,14 @@
 """What a run descends from, through every command."""
 
+from pathlib import Path
+
 import pytest
 
 from hpe.io.configs import to_dict
 from hpe.io.errors import ConfigError, FileError
 from hpe.io.files import read_json, write_json
 from hpe.model.lineage import Ancestor, Lineage, pruned
-from hpe.study.report import table_rows
+from hpe.study.report_rows import make_rows, plain_groups
 from hpe.study.results import read_results
 from hpe.training.config import FinetuneConfig, PruneConfig, Recipe, TrainConfig
 from hpe.training.descent import lineage_after
@@ -28,6 +30,12 @@ def test_pruning_names_family_share_and_target():
     blocks = to_dict(PruneConfig("block"))
     assert pruned(Lineage(), masks) == Lineage("magnitude", 0.75)
     assert pruned(Lineage(), board) == Lineage("channel", None, {"board": "nano33ble"})
+    cycles = to_dict(PruneConfig("channel", target_cycles=9))
+    assert pruned(Lineage(), cycles) == Lineage("channel", None, {"cycles": 9})
+    both = to_dict(PruneConfig("hybrid", target_macs=9, final_sparsity=0.7))
+    assert pruned(Lineage(), both) == Lineage("channel+magnitude", 0.7, {"macs": 9})
+    timed = to_dict(PruneConfig("channel", target_ms=0.5, latency_table=Path("t.json")))
+    assert pruned(Lineage(), timed) == Lineage("channel", None, {"ms": 0.5})
     assert pruned(Lineage(), to_dict(PruneConfig("channel", target_macs=9))) == Lineage("channel", None, {"macs": 9})
     assert pruned(Lineage(), blocks) == Lineage("block")
     once = pruned(Lineage(), board)
@@ -58,7 +66,12 @@ def test_a_pruned_net_stays_pruned_in_the_report_whatever_follows(tiny_run, tmp_
     run_finetune(tmp_path / "pruned", tmp_path / "tuned", FinetuneConfig(), recipe, **quiet)
     run_recalibrate(tmp_path / "tuned", TINY_DATA, tmp_path / "last", 1.0, **quiet)
     runs = [tiny_run, *(tmp_path / name for name in ("pruned", "tuned", "last"))]
-    assert [row["family"] for row in table_rows(read_results(runs), "-")] == ["dense", "block", "block", "block"]
+    assert [row["family"] for row in make_rows(plain_groups(read_results(runs)), "-")] == [
+        "dense",
+        "block",
+        "block",
+        "block",
+    ]
     last = read_json(tmp_path / "last" / "config.json")["lineage"]
     assert [a["command"] for a in last["ancestors"]] == ["train", "prune", "finetune"]
     assert [a["id"] for a in last["ancestors"]] == [read_json(run / "result.json")["id"] for run in runs[:3]]

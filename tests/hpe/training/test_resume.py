@@ -71,12 +71,28 @@ CASES = {
     "channels by gradients, raw weights": (prune("channel", channels=ChannelConfig("taylor", "global")), RAW, "dense"),
     "random channels": (prune("channel", channels=ChannelConfig("random", "global")), ONECYCLE, "dense"),
     "channels of a masked run": (prune("channel", final_sparsity=0.3), ONECYCLE, "masked"),
+    "channels to cycles": (prune("channel", target_cycles=6_000_000), ONECYCLE, "dense"),
+    "channels, then masks": (
+        prune("hybrid", target_cycles=6_000_000, end_epoch=2, final_sparsity=0.6),
+        ONECYCLE,
+        "dense",
+    ),
     "growing": (prune("channel", channels=ChannelConfig(grow=True)), ONECYCLE, "dense"),
     "blocks of a masked run": (prune("block"), PLATEAU, "masked"),
     "rounding": (tune(qat=True), ONECYCLE, "dense"),
     "rounding of a masked run, raw weights": (tune(qat=True), RAW, "masked"),
     "rounding and clusters of a masked run": (tune(qat=True, clusters=8), PLATEAU, "masked"),
-    "simpler form": (tune(simplify=True), PLATEAU, "masked"),
+    "simpler form": (tune(simplify=True, simplify_for="pi"), PLATEAU, "masked"),
+    "zeros for a Pi, erk": (
+        prune("magnitude", final_sparsity=0.8, masks=MaskConfig("erk", zeros_for="pi")),
+        ONECYCLE,
+        "dense",
+    ),
+    "zeros for a microcontroller": (
+        prune("magnitude", final_sparsity=0.7, masks=MaskConfig("global", zeros_for="mcu")),
+        RAW,
+        "dense",
+    ),
 }
 
 

@@ -32,7 +32,7 @@ from hpe.training.pruners import make_pruner, training_batches
 from hpe.training.runs import run_finetune, run_prune, run_train
 from hpe.training.zeros import zero_share
 from pruning.stats import stats
-from pruning.weights.masks import prunable_weights
+from pruning.weights.prunable import prunable_weights
 from tests.conftest import TINY_DATA
 
 RECIPE = Recipe(TINY_DATA, train=TrainConfig(epochs=1, batch_size=16, lr=1e-4))

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from pruning.weights.clustering import WeightClusterer
-from pruning.weights.masks import apply_masks, make_masks, prunable_weights
+from pruning.weights.masks import apply_masks, make_masks
+from pruning.weights.prunable import prunable_weights
 
 
 def net():

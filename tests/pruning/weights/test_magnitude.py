@@ -5,7 +5,8 @@ from torch import nn
 
 from pruning.schedule import ConstantSparsity, PolynomialDecay
 from pruning.weights.magnitude import MagnitudePruner
-from pruning.weights.masks import mask_sparsity, prunable_weights
+from pruning.weights.masks import mask_sparsity
+from pruning.weights.prunable import prunable_weights
 
 
 def small_net():

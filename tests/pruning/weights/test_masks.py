@@ -10,9 +10,9 @@ from pruning.weights.masks import (
     lowest,
     make_masks,
     mask_sparsity,
-    prunable_weights,
     rewind,
 )
+from pruning.weights.prunable import prunable_weights
 
 SCOPES = ("layer", "global", "erk", "2:4", "1x4")
 

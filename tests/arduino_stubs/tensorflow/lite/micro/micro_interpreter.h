@@ -1,4 +1,4 @@
-// An interpreter that runs nothing: its three outputs are the input's first, middle and last value.
+// An interpreter that runs nothing: its outputs are values of the input, evenly spread from the first to the last.
 // STUB_* macros say what the model looks like.
 #pragma once
 
@@ -23,9 +23,9 @@ class MicroInterpreter {
 
   TfLiteStatus Invoke() {
     const int8_t* values = input_.data.int8;
-    output_values_[0] = values[0];
-    output_values_[1] = values[kInputBytes / 2];
-    output_values_[2] = values[kInputBytes - 1];
+    for (size_t i = 0; i < kOutputs; ++i) {
+      output_values_[i] = values[kOutputs == 1 ? 0 : (i * (kInputBytes - 1) + kOutputs - 2) / (kOutputs - 1)];
+    }
     return kTfLiteOk;
   }
 
@@ -34,13 +34,13 @@ class MicroInterpreter {
   size_t arena_used_bytes() const { return kInputBytes; }
 
  private:
-  static constexpr size_t kInputBytes = STUB_IMAGE * STUB_IMAGE * 3;
+  static constexpr size_t kInputBytes = STUB_INPUT_BYTES, kOutputs = STUB_OUTPUTS;
 
   const MicroOpResolver& resolver_;
   size_t arena_bytes_;
-  int8_t output_values_[3] = {};
-  TfLiteIntArray input_dims_ = {4, {1, STUB_IMAGE, STUB_IMAGE, 3}};
-  TfLiteIntArray output_dims_ = {2, {1, 3, 0, 0}};
+  int8_t output_values_[kOutputs] = {};
+  TfLiteIntArray input_dims_ = {STUB_INPUT_SHAPE};
+  TfLiteIntArray output_dims_ = {STUB_OUTPUT_SHAPE};
   TfLiteTensor input_ = {kTfLiteInt8, &input_dims_, {nullptr}, {STUB_INPUT_SCALE, STUB_INPUT_ZERO_POINT}};
   TfLiteTensor output_ = {kTfLiteInt8, &output_dims_, {output_values_}, {STUB_OUTPUT_SCALE, STUB_OUTPUT_ZERO_POINT}};
 };

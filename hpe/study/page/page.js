@@ -1,0 +1,198 @@
+"use strict";
+// Which one do I ship? Filters the models of this page by place and limits, and says why one is left.
+const { places, sets } = JSON.parse(document.getElementById("page-data").textContent);
+const SHAPES = {
+  dense: "M2 2h12v12H2z", magnitude: "M8 1.5a6.5 6.5 0 1 0 .01 0z", channel: "M8 1.5 15 14.5H1z",
+  hybrid: "M8 1 15 8 8 15 1 8z", block: "M6 1h4v5h5v4h-5v5H6v-5H1V6h5z",
+};
+const TITLES = {
+  dense: "Dense", magnitude: "Unstructured", channel: "Structured", hybrid: "Both", block: "Whole blocks",
+};
+const at = (id) => document.getElementById(id);
+const limit = (id) => (at(id).value === "" ? Infinity : Number(at(id).value));
+const number = (value, digits) => value.toLocaleString("en-US", { maximumFractionDigits: digits });
+
+// What a model costs at a place: one entry for each engine there.
+function costs(model, place) {
+  if (place.board) {
+    return Object.entries(model.boards[place.board] || {}).map(([engine, cost]) => ({ engine, ...cost }));
+  }
+  return [{ engine: null, fits: true, source: "", flash: model.bytes, ram: model.gzip, ms: model.ms }];
+}
+
+// The first limit that a cost breaks, in words; null where it breaks none.
+function broken(model, cost, limits) {
+  if (model.error > limits.error) return "error too high";
+  if (!cost.fits) return "does not fit the board";
+  for (const [key, words] of [["flash", "too large"], ["ram", limits.ramWords], ["ms", "too slow"]]) {
+    if (limits[key] === Infinity) continue;
+    if (cost[key] === null) return "not measured";
+    if (cost[key] > limits[key]) return words;
+  }
+  return null;
+}
+
+const speed = (cost) => (cost.ms === null ? Infinity : cost.ms);
+const size = (cost) => (cost.flash === null ? Infinity : cost.flash);
+
+// Each model with its best engine within the limits, and how many were left out for which reason.
+function candidates(models, place, limits) {
+  const left = [];
+  const out = new Map();
+  models.forEach((model, index) => {
+    const known = costs(model, place);
+    const allowed = known.filter((cost) => broken(model, cost, limits) === null);
+    allowed.sort((a, b) => speed(a) - speed(b) || size(a) - size(b));
+    if (allowed.length) return left.push({ index, model, cost: allowed[0] });
+    const closest = known.find((cost) => cost.fits) || known[0];
+    const reason = closest ? broken(model, closest, limits) : "not measured there";
+    return out.set(reason, (out.get(reason) || 0) + 1);
+  });
+  return { left, out };
+}
+
+// The interval of the difference in error, first less second; null where it was not tested.
+function interval(set, first, second) {
+  const key = `${Math.min(first, second)},${Math.max(first, second)}`;
+  const pair = set.pairs[key];
+  if (!pair) return null;
+  return first < second ? pair : [-pair[1], -pair[0]];
+}
+
+function figures(entry, place) {
+  const { model, cost } = entry;
+  const spread = model.sd === null ? `(n = ${model.n})` : `± ${model.sd.toFixed(2)} (n = ${model.n})`;
+  const mark = cost.source === "estimated" ? " (estimated)" : "";
+  const board = cost.engine !== null;
+  const rows = [["error", `${model.error.toFixed(2)}° ${spread}`]];
+  if (cost.flash !== null) rows.push([board ? "flash" : "int8 file", `${number(cost.flash / 1e3, 0)} kB`]);
+  if (cost.ram !== null) rows.push([board ? "RAM" : "after gzip", `${number(cost.ram / 1e3, 0)} kB`]);
+  if (cost.ms !== null) rows.push(["time", `${number(cost.ms, cost.ms < 10 ? 2 : 0)} ms${mark}`]);
+  if (board) rows.push(["engine", place.engines[cost.engine] || cost.engine]);
+  return rows;
+}
+
+function element(tag, text, className) {
+  const made = document.createElement(tag);
+  if (text) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+function card(entry, place, picked, why) {
+  const family = entry.model.family;
+  const made = element("article", "", picked ? "card pick" : "card");
+  made.style.setProperty("--family", `var(--${family})`);
+  const heading = element("h3");
+  heading.innerHTML = `<svg viewBox="0 0 16 16" aria-hidden="true"><path d="${SHAPES[family]}"/></svg>`;
+  heading.append(TITLES[family]);
+  const list = element("dl");
+  for (const [name, value] of figures(entry, place)) list.append(element("dt", name), element("dd", value));
+  const role = entry.model.role === "control" ? " (a control)" : "";
+  made.append(heading, element("p", entry.model.name + role, "name"), list, element("p", why));
+  return made;
+}
+
+// The one to ship: the smallest of those that cannot be told apart from the one with the least error.
+function choose(set, left) {
+  const best = left.reduce((a, b) => (b.model.error < a.model.error ? b : a));
+  const equal = left.filter((entry) => {
+    const between = interval(set, entry.index, best.index);
+    return entry === best || (between !== null && between[0] <= 0 && between[1] >= 0);
+  });
+  return { best, equal, pick: equal.reduce((a, b) => (size(b.cost) < size(a.cost) ? b : a)) };
+}
+
+function against(set, entry, pick) {
+  if (entry === pick) return "The one to ship.";
+  const more = entry.model.error - pick.model.error;
+  const words = `${Math.abs(more).toFixed(2)}° ${more < 0 ? "better" : "worse"} than ${pick.model.name}`;
+  const between = interval(set, entry.index, pick.index);
+  if (between === null) return `${words}; not tested.`;
+  const range = `95 % interval ${between[0].toFixed(2)} to ${between[1].toFixed(2)}`;
+  return between[0] <= 0 && between[1] >= 0 ? `${words}, which may be chance (${range}).` : `${words} (${range}).`;
+}
+
+function explain(set, place, found) {
+  const { left, out } = found;
+  const total = set.models.length;
+  const reasons = [...out].map(([reason, count]) => `${reason}: ${count}`).join(", ");
+  const passed = `${left.length} of ${total} models pass${reasons ? `; left out: ${reasons}` : ""}.`;
+  if (!left.length) return { lines: ["No model passes.", passed], pick: null };
+  const { best, equal, pick } = choose(set, left);
+  const lines = [null, passed];
+  const what = place.board ? "takes the least flash" : "has the smallest file";
+  if (pick !== best) {
+    lines.push(`${best.model.name} has the least error, ${best.model.error.toFixed(2)}°. ${equal.length - 1} other `
+      + `model${equal.length > 2 ? "s" : ""} cannot be told apart from it on these faces; of all these, `
+      + `${pick.model.name} ${what}.`);
+  } else if (left.length > 1 && equal.length > 1) {
+    lines.push(`It has the least error, and ${what} of the ${equal.length} that cannot be told apart from it.`);
+  } else if (left.length > 1) {
+    const tested = left.some((entry) => interval(set, entry.index, best.index));
+    lines.push(tested ? "It has the least error, and no other comes near it."
+      : "It has the least error. Poses were not noted face by face, so nothing says how much of that is chance.");
+  }
+  const once = left.filter((entry) => entry.model.n === 1).length;
+  if (once) lines.push(`${once === left.length ? "All" : once} of these were trained once (n = 1): another seed may turn their order round.`);
+  return { lines, pick };
+}
+
+function show() {
+  const set = sets[Number(at("data").value) || 0];
+  const place = places[Number(at("place").value) || 0];
+  at("flash-name").textContent = place.board ? "Flash, at most" : "int8 file, at most";
+  at("ram-name").textContent = place.board ? "RAM, at most" : "After gzip, at most";
+  at("flash").placeholder = place.flash ? number(place.flash / 1e3, 0) : "any";
+  at("ram").placeholder = place.ram ? number(place.ram / 1e3, 0) : "any";
+  const limits = { error: limit("error"), flash: limit("flash") * 1e3, ram: limit("ram") * 1e3, ms: limit("ms"),
+    ramWords: place.board ? "too much RAM" : "too large after gzip" };
+  const found = candidates(set.models, place, limits);
+  const { lines, pick } = explain(set, place, found);
+  const answer = at("answer");
+  answer.replaceChildren();
+  if (pick) {
+    const line = element("p", "Ship ", "pick");
+    line.append(element("strong", pick.model.name), `: ${figures(pick, place).map(([name, value]) => `${name} ${value}`).join(", ")}.`);
+    answer.append(line);
+  }
+  lines.filter(Boolean).forEach((line) => answer.append(element("p", line)));
+  const families = at("families");
+  families.replaceChildren();
+  const shown = new Set();
+  for (const family of Object.keys(TITLES)) {
+    const mine = found.left.filter((entry) => entry.model.family === family);
+    if (!mine.length) continue;
+    const best = mine.includes(pick) ? pick : mine.reduce((a, b) => (b.model.error < a.model.error ? b : a));
+    shown.add(best.model.name);
+    families.append(card(best, place, best === pick, against(set, best, pick)));
+  }
+  mark(pick ? pick.model.name : null);
+}
+
+// The chosen model in plots and tables.
+function mark(name) {
+  document.querySelectorAll("g[id*='-point-']").forEach((point) => {
+    point.querySelectorAll(".ring").forEach((ring) => ring.remove());
+    const title = point.querySelector("title");
+    const drawn = point.querySelector("use");
+    if (name === null || title === null || drawn === null || !title.textContent.startsWith(`${name}: `)) return;
+    const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+    for (const [key, value] of [["cx", drawn.getAttribute("x")], ["cy", drawn.getAttribute("y")], ["r", 8]]) {
+      ring.setAttribute(key, value);
+    }
+    ring.setAttribute("class", "ring");
+    point.append(ring);
+  });
+  document.querySelectorAll("tr[data-model]").forEach((row) => {
+    row.classList.toggle("chosen", row.dataset.model === name);
+  });
+}
+
+sets.forEach((set, index) => at("data").append(new Option(set.spec, index)));
+places.forEach((place, index) => at("place").append(new Option(place.title, index)));
+at("data-field").hidden = sets.length < 2;
+at("limits").addEventListener("input", show);
+at("limits").addEventListener("submit", (event) => event.preventDefault());
+at("limits").addEventListener("reset", () => setTimeout(show));
+show();

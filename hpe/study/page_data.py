@@ -1,0 +1,75 @@
+"""What the page's own program (page/page.js) knows: models, boards, and which differences were tested."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from hpe.study.plots import family
+from hpe.study.report_rows import Row
+from hpe.study.statistics import Draws
+
+FIRST = "nano33ble"
+"""The board that the page opens with, where it was measured."""
+
+
+def page_data(tables: Mapping[str, tuple[Sequence[Row], Draws | None]], machine: str) -> str:
+    """JSON that can stand inside a <script> element; `tables`: rows and draws by data SPEC."""
+    sets = [_set(spec, rows, draws) for spec, (rows, draws) in tables.items()]
+    boards = {board for rows, _ in tables.values() for row in rows for board in row["boards"]}
+    text = json.dumps({"places": _places(boards, machine), "sets": sets}, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _set(spec: str, rows: Sequence[Row], draws: Draws | None) -> dict[str, Any]:
+    known = [row for row in rows if row["int8_mae_deg"] is not None]
+    drawn = set() if draws is None else {row["model"] for row in known if (row["model"], "int8") in draws.drawn}
+    pairs = {}
+    for (i, a), (j, b) in combinations(enumerate(known), 2):
+        if draws is not None and a["model"] in drawn and b["model"] in drawn:
+            result = draws.compare((a["model"], "int8"), (b["model"], "int8"))
+            pairs[f"{i},{j}"] = [round(result.low_deg, 4), round(result.high_deg, 4)]
+    return {"spec": spec, "models": [_model(row) for row in known], "pairs": pairs}
+
+
+def _model(row: Row) -> dict[str, Any]:
+    boards = {
+        board: {engine: _cost(cost) for engine, cost in engines.items()} for board, engines in row["boards"].items()
+    }
+    sd = row["int8_mae_deg_sd"]
+    return {
+        "name": row["model"],
+        "family": family(row["family"]),
+        "role": row["role"],
+        "n": row["n"],
+        "error": round(row["int8_mae_deg"], 4),
+        "sd": None if sd is None else round(sd, 4),
+        "bytes": _bytes(row["int8_mb"]),
+        "gzip": _bytes(row["int8_gzip_mb"]),
+        "ms": row["int8_ms"],
+        "boards": boards,
+    }
+
+
+def _cost(cost: Row) -> dict[str, Any]:
+    named = {"flash": cost["flash_bytes"], "ram": cost["ram_bytes"], "ms": cost["ms"]}
+    return {"fits": cost["fits"], "source": cost["source"], **named}
+
+
+def _bytes(megabytes: float | None) -> int | None:
+    return None if megabytes is None else round(megabytes * 1e6)
+
+
+def _places(boards: set[str], machine: str) -> list[dict[str, Any]]:
+    """Where a model can run, the one to begin with first."""
+    from export.micro.boards import BOARDS
+
+    places = []
+    for name in sorted(boards, key=[FIRST, *BOARDS, *sorted(boards)].index):
+        board = BOARDS.get(name)
+        engines = {"c": "plain C", "tflm": "LiteRT" if board and board.is_linux else "TensorFlow Lite Micro"}
+        place = {"board": name, "title": board.title if board else name, "engines": engines}
+        places.append(place | {"flash": board.flash_bytes if board else 0, "ram": board.ram_bytes if board else 0})
+    return [*places, {"board": None, "title": f"A computer like the one that measured ({machine})"}]

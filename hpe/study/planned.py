@@ -1,0 +1,110 @@
+"""What one run of a study is: its whole config, by which it is named, and its place in the study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hpe.io.configs import run_id, to_dict
+from hpe.model.config import ModelConfig
+from hpe.training.config import PruneConfig, Recipe
+
+
+@dataclass(frozen=True)
+class TwinTarget:
+    """What a twin is to be equal to; the number is read from the other run's result when the twin starts."""
+
+    of: str
+    """Id of the run that it is the twin of."""
+    equal: str
+    """int8_bytes, int8_gzip_bytes, flash, macs or cycles."""
+    dense: str
+    """Id of the dense run by which a figure is converted into what a pruner counts."""
+    family: str
+    """channel or width."""
+    board: str
+    """flash, cycles: on which board."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All that decides what a run's files hold: its id is the hash of this."""
+
+    model: ModelConfig
+    recipe: Recipe
+    prune: PruneConfig | None
+    test: str
+    """SPEC of the test faces."""
+    calibration: str | None
+    """SPEC of the faces that set int8 ranges; None: the training data."""
+    formats: tuple[str, ...]
+    """Files to make."""
+    twin: TwinTarget | None = None
+
+    @property
+    def id(self) -> str:
+        """Ten hex digits."""
+        return run_id(self)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self.recipe.train.epochs
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run in its place."""
+
+    row: str
+    """Name of the row, the same for all its seeds."""
+    family: str
+    """dense, magnitude, channel or hybrid."""
+    role: str
+    """row, twin, control or baseline."""
+    seed: int
+    settings: RunSettings
+    twin: dict[str, str] | None = None
+    """{"of": row, "equal": measure}."""
+    labels: dict[str, Any] = field(default_factory=dict)
+    """What distinguishes the row."""
+    reference: dict[str, Any] | None = None
+    """The published rows beside it: {"file": name, "line": [row numbers from 1]}."""
+
+    @property
+    def id(self) -> str:
+        """Of its settings."""
+        return self.settings.id
+
+    def entry(self) -> dict[str, Any]:
+        """What plan.json says of it."""
+        return {"id": self.id, **self.study(), "settings": to_dict(self.settings)}
+
+    def study(self) -> dict[str, Any]:
+        """What result.json says of it under "study"."""
+        names = ("row", "family", "role", "seed", "twin", "labels", "reference")
+        return {name: getattr(self, name) for name in names}
+
+
+Kind = Literal["beginning", "run"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one process does: the shared first epochs of some runs, or the rest of a run."""
+
+    id: str
+    kind: Kind
+    name: str
+    """For the table."""
+    epochs: int
+    """Until which epoch a beginning trains; all epochs of a run."""
+    new_epochs: int
+    """Those that no other task has trained."""
+    needs: tuple[str, ...] = ()
+    """Ids of tasks that must be done before."""
+    beginning: str | None = None
+    """The beginning that it goes on from."""
+    same_as: str | None = None
+    """The run whose training would end in the same bits: it is copied."""
+    settings: RunSettings | None = None

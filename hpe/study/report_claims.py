@@ -1,0 +1,162 @@
+"""Every "A is better than B" of a report: between rows of a study, and the paper's own beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpe.study.paper import PaperRow, Setting, Settings, best_of_each, distinct, paper_noise, quantising_noise
+from hpe.study.report_rows import Groups, Row, reference_lines
+from hpe.study.statistics import Comparison, Draws
+
+EQUAL = {"int8_bytes": "int8 bytes", "int8_gzip_bytes": "int8 bytes after gzip", "flash": "flash",
+         "macs": "multiply-accumulates", "cycles": "cycles"}  # fmt: skip
+TABLE, SCHEDULE = "the best rows (Table I)", "polynomial against constant"
+WINDOW, FIRST = "epochs 0 to 60 against another window", "a first sparsity above 0"
+QUANTISE = "quantising against float"
+BEST_WINDOW: Settings = ("polynomial", 0.0, 0.5, 0, 60)
+"""The paper's best row."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A against B among our rows, by the error of the int8 files."""
+
+    question: str
+    """Why these two are compared."""
+    a: str
+    """A row."""
+    b: str
+    """Another row."""
+    seeds: tuple[int, int]
+    """How many of each."""
+    result: Comparison | None
+    """None where no poses were noted face by face."""
+
+
+@dataclass(frozen=True)
+class PaperClaim:
+    """A against B in the paper, and in the rows that repeat it."""
+
+    question: str
+    """Which of the paper's questions it answers."""
+    a: str
+    """Settings in words."""
+    b: str
+    """Settings in words."""
+    paper_deg: float
+    """Published error of A less that of B."""
+    limit_deg: float
+    """Differences up to this are inside the paper's own noise."""
+    ours: Comparison | None
+    """None where it was not repeated."""
+    seeds: tuple[int, int]
+    """How many of ours; (0, 0) where it was not repeated."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether the published difference is inside the paper's noise."""
+        return abs(self.paper_deg) <= self.limit_deg
+
+    @property
+    def verdict(self) -> str:
+        """Whether ours agree."""
+        if self.ours is None:
+            return "not repeated"
+        if not self.ours.decided:
+            return "undecided here"
+        return "agrees" if (self.ours.difference_deg < 0) == (self.paper_deg < 0) else "does not agree"
+
+
+def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
+    """Twins against the rows that they are twins of, and the best of each family against the best of the others."""
+    by_name = {row["model"]: row for row in rows}
+    pairs = [
+        (f"at equal {EQUAL.get(row['twin']['equal'], row['twin']['equal'])}", row["model"], row["twin"]["of"])
+        for row in rows
+        if row["twin"] and row["twin"]["of"] in by_name
+    ]
+    best: dict[str, Row] = {}
+    for row in rows:
+        error = row["int8_mae_deg"]
+        if error is not None and row["role"] != "control":
+            known = best.get(row["family"])
+            best[row["family"]] = row if known is None or error < known["int8_mae_deg"] else known
+    order = sorted(best.values(), key=lambda row: row["int8_mae_deg"])
+    pairs += [("the best of each family", order[0]["model"], other["model"]) for other in order[1:]]
+    return [
+        Claim(question, a, b, (by_name[a]["n"], by_name[b]["n"]), compared(draws, (a, "int8"), (b, "int8")))
+        for question, a, b in pairs
+    ]
+
+
+def compared(draws: Draws | None, a: tuple[str, str], b: tuple[str, str]) -> Comparison | None:
+    """A against B, each a row and a kind of file; None where one of them was not drawn."""
+    return draws.compare(a, b) if draws is not None and a in draws.drawn and b in draws.drawn else None
+
+
+def our_rows(groups: Groups, grid: Sequence[PaperRow]) -> dict[Settings, str]:
+    """Which of our rows repeats which published settings."""
+    by_line = {row.line: row.settings for row in grid}
+    found = {}
+    for name, by_seed in groups.items():
+        for line in reference_lines(next(iter(by_seed.values())).study):
+            if line in by_line:
+                found[by_line[line]] = name
+    return found
+
+
+def paper_claims(grid: Sequence[PaperRow], groups: Groups, draws: Draws | None) -> list[PaperClaim]:
+    """What the paper concludes from its grid, each with its noise and with our rows."""
+    settings, ours, limits = distinct(grid), our_rows(groups, grid), paper_noise(grid)
+    claims = []
+    for question, a, b in _pairs(settings, grid):
+        names = ours.get(a.settings), ours.get(b.settings)
+        result = None if None in names else compared(draws, (str(names[0]), "float"), (str(names[1]), "float"))
+        seeds = _seeds(groups, names[0]), _seeds(groups, names[1])
+        limit = limits.limit_deg(len(a.rows), len(b.rows))
+        claims.append(PaperClaim(question, a.name, b.name, a.mae() - b.mae(), limit, result, seeds))
+    quantising = quantising_noise(grid)
+    for setting in settings.values():
+        name = ours.get(setting.settings)
+        kind = "dynamic" if draws is not None and (name, "dynamic") in draws.drawn else "int8"
+        result = compared(draws, (name, kind), (name, "float")) if name else None
+        cost = setting.mae("quantized") - setting.mae("pruned")
+        limit = quantising.limit_deg(len(setting.rows)) / 2**0.5  # one cost against zero, not against another
+        seeds = _seeds(groups, name), _seeds(groups, name)
+        claims.append(PaperClaim(QUANTISE, f"{setting.name}, quantised", "float", cost, limit, result, seeds))
+    return claims
+
+
+def _pairs(settings: Mapping[Settings, Setting], grid: Sequence[PaperRow]) -> list[tuple[str, Setting, Setting]]:
+    """Which published settings are compared, and why."""
+    table = best_of_each(grid)
+    pairs = [(TABLE, a, b) for a, b in zip(table[::2], table[1::2], strict=True)]
+    for key, setting in settings.items():
+        schedule, first, last, begin, end = key
+        constant = settings.get(("constant", 0.0, last, begin, end))
+        if schedule == "polynomial" and first == 0 and constant:
+            pairs.append((SCHEDULE, setting, constant))
+    best = settings[BEST_WINDOW]
+    pairs += [(WINDOW, best, s) for key, s in settings.items() if key[:3] == BEST_WINDOW[:3] and s is not best]
+    for key, setting in settings.items():
+        if key[0] == "polynomial" and key[1] > 0:
+            pairs.append((FIRST, setting, settings[("polynomial", 0.0, *key[2:])]))
+    return pairs
+
+
+def _seeds(groups: Groups, name: Any) -> int:
+    return len(groups[name]) if name in groups else 0
+
+
+def count(claims: Sequence[PaperClaim]) -> list[dict[str, Any]]:
+    """How many claims of each question are inside the noise, and how many ours agree with."""
+    counts = []
+    for question in dict.fromkeys(claim.question for claim in claims):
+        mine = [claim for claim in claims if claim.question == question]
+        verdicts = [claim.verdict for claim in mine]
+        row = {"question": question, "comparisons": len(mine), "inside_noise": sum(claim.inside for claim in mine)}
+        row |= {name: verdicts.count(name) for name in ("agrees", "does not agree", "undecided here", "not repeated")}
+        counts.append(row)
+    return counts

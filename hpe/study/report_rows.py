@@ -1,0 +1,141 @@
+"""From results to rows: a row is a network in all its seeds, its values their means, with the spread beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from hpe.model.lineage import Lineage
+from hpe.study.results import RunResult, Study, StudyPart
+from hpe.study.statistics import face_errors, spread
+
+Row = dict[str, Any]
+Groups = dict[str, dict[int, RunResult]]
+"""Results by row and seed."""
+
+KINDS = {"fp32": "model_fp32.tflite", "sparse": "model_sparse.tflite", "dynamic": "model_dynamic.tflite",
+         "int8": "model_int8.tflite"}  # fmt: skip
+"""Kinds of file: the paper's pruned, sparsity-optimised and quantised ones, and full int8."""
+CHECKPOINT = "model.safetensors"
+MEASURED = ("params", "nonzeros", "macs", *(f"{kind}_{what}" for kind in KINDS for what in ("mb", "gzip_mb", "ms")),
+            "float_mae_deg", *(f"{kind}_mae_deg" for kind in KINDS),
+            *(f"{kind}_{angle}_deg" for kind in ("float", "int8") for angle in ("yaw", "pitch", "roll")))  # fmt: skip
+"""What a row has a mean and a spread of."""
+
+
+def plain_groups(results: Mapping[str, RunResult]) -> Groups:
+    """Runs outside of a study: each is a row of its own."""
+    return {name: {0: result} for name, result in results.items()}
+
+
+def study_groups(study: Study) -> Groups:
+    """The complete runs of a study by row and seed, in the order of the plan."""
+    groups: Groups = {}
+    for run in study.plan.runs:
+        if run.id in study.results:
+            groups.setdefault(run.row, {})[run.seed] = replace(study.results[run.id], study=run)
+    return groups
+
+
+def make_rows(groups: Groups, spec: str) -> list[Row]:
+    """A row for each group: what its results hold for the data `spec`; what was not measured is None."""
+    return [_row(name, by_seed, spec) for name, by_seed in groups.items()]
+
+
+def _row(name: str, by_seed: Mapping[int, RunResult], spec: str) -> Row:
+    results = list(by_seed.values())
+    part, lineage = results[0].study, results[0].config.lineage
+    row: Row = {"model": name, "family": part.family if part else lineage.family}
+    row |= {"role": part.role if part else "row", "pruned_to": pruned_to(lineage)}
+    row |= {"n": len(results), "seeds": list(by_seed) if part else []}
+    measured = [_values(result, spec) for result in results]
+    for key in MEASURED:
+        found = [values[key] for values in measured if values[key] is not None]
+        row[key] = _whole(spread(found).mean, found) if found else None
+        row[f"{key}_sd"] = spread(found).sd if found else None
+    for kind in KINDS:
+        timed = [r.latency[KINDS[kind]] for r in results if KINDS[kind] in r.latency]
+        row[f"{kind}_ms_short"] = any(not latency.valid for latency in timed) if timed else None
+    row["twin"] = asdict(part.twin) if part and part.twin else None
+    row["labels"] = part.labels if part else {}
+    row["boards"] = _boards(results)
+    return row
+
+
+def _values(result: RunResult, spec: str) -> Row:
+    mae = {e.file: e.mae_deg for e in result.evaluations.values() if e.data == spec}
+    mae["float"] = mae.get(CHECKPOINT, mae.get(KINDS["fp32"], {}))
+    values: Row = {"params": result.params, "nonzeros": result.nonzeros, "macs": result.macs}
+    for kind, file in KINDS.items():
+        size, latency = result.files.get(file), result.latency.get(file)
+        values[f"{kind}_mb"] = size.size_bytes / 1e6 if size else None
+        values[f"{kind}_gzip_mb"] = size.gzip_bytes / 1e6 if size else None
+        values[f"{kind}_ms"] = latency.median_ms if latency else None
+        values[f"{kind}_mae_deg"] = mae.get(file, {}).get("mean")
+    values["float_mae_deg"] = mae["float"].get("mean")
+    for kind, file in (("float", "float"), ("int8", KINDS["int8"])):
+        for angle in ("yaw", "pitch", "roll"):
+            values[f"{kind}_{angle}_deg"] = mae.get(file, {}).get(angle)
+    return values
+
+
+def _boards(results: Sequence[RunResult]) -> dict[str, dict[str, Row]]:
+    """The mean cost on every board with every engine that all seeds were measured with."""
+    boards: dict[str, dict[str, Row]] = {}
+    for board, engines in results[0].footprint.items():
+        for engine in engines:
+            costs = [r.footprint[board][engine] for r in results if engine in r.footprint.get(board, {})]
+            cost: Row = {"fits": all(c.fits for c in costs), "source": costs[0].source}
+            for key in ("flash_bytes", "ram_bytes", "cycles", "ms"):
+                found = [value for c in costs if (value := getattr(c, key)) is not None]
+                cost[key] = spread(found).mean if found else None
+            boards.setdefault(board, {})[engine] = cost
+    return boards
+
+
+def _whole(mean: float, found: Sequence[float]) -> float | int:
+    """A mean of whole numbers that is one itself stays one."""
+    return int(mean) if isinstance(found[0], int) and mean == int(mean) else mean
+
+
+def pruned_to(lineage: Lineage) -> str | None:
+    """What the last pruning was asked for, in words; None where nobody pruned, or blocks were dropped."""
+    if lineage.target:
+        limits = (f"{n:,} {name.replace('_', ' ')}" if isinstance(n, int) else n for name, n in lineage.target.items())
+        return ", ".join(limits)
+    return None if lineage.sparsity is None else f"{lineage.sparsity:.1%} sparsity"
+
+
+def errors_by_face(groups: Groups, spec: str) -> dict[tuple[str, str], dict[int, np.ndarray]]:
+    """Errors (faces,) by (row, kind of file) and seed, of all runs that noted each face of the data `spec`.
+
+    The first truth of that data is everybody's; a run with another one (other faces) is left out.
+    """
+    truth = next((r.truth for by_seed in groups.values() for r in by_seed.values() if _is(r.truth, spec)), None)
+    errors: dict[tuple[str, str], dict[int, np.ndarray]] = {}
+    if truth is None:
+        return errors
+    kinds = {file: kind for kind, file in KINDS.items()} | {CHECKPOINT: "float"}
+    for name, by_seed in groups.items():
+        for seed, result in by_seed.items():
+            if result.truth is None or result.truth.poses_deg != truth.poses_deg:
+                continue
+            for file, poses in result.predictions.items():
+                if file in kinds and poses.data == spec and len(poses.poses_deg) == len(truth.poses_deg):
+                    found = face_errors(poses.poses_deg, truth.poses_deg)
+                    errors.setdefault((name, kinds[file]), {})[seed] = found
+    return errors
+
+
+def _is(truth: Any, spec: str) -> bool:
+    return truth is not None and truth.data == spec and len(truth.poses_deg) > 0
+
+
+def reference_lines(part: StudyPart | None) -> list[int]:
+    """The published rows that a run repeats, counted from 1."""
+    if part is None or part.reference is None:
+        return []
+    return part.reference.line if isinstance(part.reference.line, list) else [part.reference.line]

@@ -1,0 +1,116 @@
+"""One task of a study in a process of its own: worker.py DIR TASK, started through `export.process.command`.
+
+It ends with 0 when the task is done, FULL when the disk is full, 1 on any other error, which its log explains.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+from hpe.io.files import read_json, write_json
+from hpe.study.folder import StudyFolder
+from hpe.study.plan import Plan, read_plan
+from hpe.study.planned import Task
+from hpe.study.spec import StudyError
+
+FULL = 75
+"""Exit code where the disk is full: the task goes on later."""
+LEAST_FREE_BYTES = 16 * 2**20
+"""With less than this left an error is put down to the disk."""
+
+
+def main() -> None:
+    """Do the task that the command line names."""
+    root, task_id = Path(sys.argv[1]), sys.argv[2]
+    try:
+        run_task(root, task_id)
+    except Exception as error:
+        traceback.print_exc()
+        full = is_full(error) or shutil.disk_usage(root).free < LEAST_FREE_BYTES
+        print(f"{type(error).__name__}: {error}", flush=True)
+        sys.exit(FULL if full else 1)
+
+
+def run_task(root: Path, task_id: str) -> None:
+    """Do a task of the plan in folder `root`."""
+    folder = StudyFolder(root)
+    plan = read_plan(folder)
+    task = next((task for task in plan.tasks if task.id == task_id), None)
+    if task is None:
+        raise StudyError(f"{folder.plan}: has no {task_id} any more; another study was started in this folder")
+    if task.kind == "beginning":
+        _begin(folder, task)
+    else:
+        _run(folder, plan, task)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is at the bottom of an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _begin(folder: StudyFolder, task: Task) -> None:
+    """Train the first epochs that several runs share."""
+    from hpe.training.scratch import run_beginning
+
+    assert task.settings is not None
+    settings, earlier = task.settings, _state(folder, task)
+    run_beginning(folder.shared(task.id), settings.model, settings.recipe, task.epochs, _say, earlier)
+
+
+def _run(folder: StudyFolder, plan: Plan, task: Task) -> None:
+    """Train a run, or copy it from the one that it would equal; then measure it."""
+    from hpe.study.measure import finish
+
+    run, entry = folder.run(task.id), plan.run(task.id)
+    if task.same_as is not None:
+        _copy(folder.run(task.same_as), run, entry.study() | {"same_as": task.same_as})
+        return
+    if run.exists() and not ((run / "config.json").exists() or (run / "result.json").exists()):
+        shutil.rmtree(run)  # killed before it began
+    if not (run / "result.json").exists():
+        _train(folder, task, run)
+    finish(run, entry.settings, plan.files, entry.study(), _say)
+
+
+def _train(folder: StudyFolder, task: Task, run: Path) -> None:
+    from hpe.study.twins import settle_twin
+    from hpe.training.runs import run_train
+    from hpe.training.scratch import run_scratch_prune
+
+    assert task.settings is not None
+    settings = settle_twin(folder, task.settings) if task.settings.twin else task.settings
+    if settings.prune is None:
+        run_train(run, settings.model, settings.recipe, True, _say, _state(folder, task))
+    else:
+        run_scratch_prune(run, settings.model, settings.prune, settings.recipe, _say, _state(folder, task))
+
+
+def _copy(source: Path, run: Path, study: Mapping[str, object]) -> None:
+    """A run that would end in the same bits as `source`: its files under another name."""
+    shutil.rmtree(run, ignore_errors=True)
+    shutil.copytree(source, run, ignore=shutil.ignore_patterns("result.json", "tensorboard"))
+    result = read_json(source / "result.json")
+    write_json(run / "result.json", result | {"study": study})
+
+
+def _state(folder: StudyFolder, task: Task) -> Path | None:
+    """The state of the beginning that a task goes on from."""
+    return folder.shared(task.beginning) / "last.safetensors" if task.beginning else None
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

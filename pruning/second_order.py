@@ -1,0 +1,46 @@
+"""The diagonal of the Hessian, for Optimal Brain Damage (LeCun, Denker & Solla 1989): what a weight's removal costs.
+
+Of the squared error of a trained net's outputs, in the Gauss-Newton form: h(w) is the mean over images of the squared
+gradient of a random combination of the outputs. It needs no labels, and does not vanish where the loss is at its least.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def diagonal_hessian(model: nn.Module, images: Tensor, seed: int = 0) -> dict[str, Tensor]:
+    """Parameter name -> its diagonal, of the parameter's shape; one backward pass an image.
+
+    Args:
+        model: left as it was, gradients included.
+        images: (B, C, H, W) representative inputs; some hundred.
+        seed: of the combinations of outputs.
+    """
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    modes = {module: module.training for module in model.modules()}
+    flags = [parameter.requires_grad for parameter in parameters]
+    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    generator = torch.Generator().manual_seed(seed)
+    try:
+        model.eval().requires_grad_(True)
+        for image in images.to(parameters[0].device).split(1):
+            with torch.enable_grad():
+                answer = model(image)  # (1, outputs)
+            direction = torch.randn(answer.shape, generator=generator).to(answer)
+            gradients = torch.autograd.grad(answer, parameters, direction, allow_unused=True)
+            for total, gradient in zip(sums, gradients, strict=True):
+                if gradient is not None:
+                    total.addcmul_(gradient, gradient, value=1 / len(images))
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for parameter, flag in zip(parameters, flags, strict=True):
+            parameter.requires_grad_(flag)
+    return dict(zip(names, sums, strict=True))
+
+
+def obd_scores(weights: Mapping[str, Tensor], hessian: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """h * w^2 / 2 of each weight, by name: squared units of the output; for `weights.masks.make_masks`."""
+    return {name: hessian[name] * weight.detach().square() / 2 for name, weight in weights.items()}

@@ -1,0 +1,139 @@
+"""From a TOML to runs: axes, seeds, twins, published rows; and what is refused, with the name of the row or key."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hpe.study.expand import expand
+from hpe.study.plan import make_plan
+from hpe.study.spec import StudyError, read_study
+from hpe.study.tree import planned_epochs
+from tests.hpe.study.studies import DENSE, HEAD, LATE, write_study
+
+STUDIES = Path(__file__).resolve().parents[3] / "benchmarks" / "studies"
+TWIN = '\n[[twins]]\nof = ["polynomial*"]\nequal = "macs"\n'
+
+
+def runs(tmp_path, *parts):
+    path = write_study(tmp_path, *parts)
+    return expand(read_study(path), tmp_path)
+
+
+def test_axes_are_multiplied_out_and_epochs_scaled(tmp_path):
+    found = runs(tmp_path, LATE)
+    assert [run.row for run in found] == ["polynomial 4-6", "polynomial 4-8", "constant 4-6", "constant 4-8"]
+    prune = found[0].settings.prune
+    assert (prune.begin_epoch, prune.end_epoch, prune.final_sparsity) == (2, 3, 0.75)
+    assert found[0].labels["begin_epoch"] == 4
+    assert (found[0].labels["schedule_epochs"], found[0].labels["epochs"]) == (8, 4)
+
+
+def test_every_row_is_run_with_every_seed(tmp_path):
+    found = runs(tmp_path, DENSE, LATE.replace("prune =", "seeds = [3, 4]\nprune ="))
+    assert Counter(run.seed for run in found) == {0: 1, 3: 4, 4: 4}
+    assert len({run.id for run in found}) == 9
+    assert all(run.settings.recipe.train.seed == run.seed for run in found)
+
+
+def test_an_id_is_that_of_the_settings_wherever_the_row_stands(tmp_path):
+    alone, among = runs(tmp_path, DENSE), runs(tmp_path, LATE, DENSE)
+    assert alone[0].id == among[-1].id
+
+
+def test_twins_keep_the_schedule_and_name_what_they_depend_on(tmp_path):
+    found = runs(tmp_path, DENSE, LATE, TWIN)
+    twins = [run for run in found if run.role == "twin"]
+    assert [run.twin for run in twins] == [{"of": f"polynomial 4-{end}", "equal": "macs"} for end in (6, 8)]
+    prune, other = twins[0].settings.prune, found[1].settings.prune
+    assert (prune.method, prune.schedule, prune.end_epoch) == ("channel", other.schedule, other.end_epoch)
+    assert twins[0].settings.twin.of == found[1].id
+    assert twins[0].settings.twin.dense == found[0].id
+    assert twins[0].family == "channel"
+
+
+def test_the_grid_of_2022_has_all_published_rows_once():
+    plan = make_plan(STUDIES / "tencon2022.toml")
+    rows = [run for run in plan.runs if run.role == "row"]
+    assert len(rows) == 35
+    assert sorted(line for run in rows for line in run.reference["line"]) == list(range(1, 40))
+    assert planned_epochs(plan.tasks) == 360  # of 36 * 16 = 576
+
+
+@pytest.mark.parametrize("file", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_study_in_benchmarks_can_be_planned(file):
+    plan = make_plan(file)
+    assert plan.runs
+    placed = set()
+    for task in plan.tasks:
+        assert placed.issuperset(task.needs), task.name
+        placed.add(task.id)
+
+
+REFUSED = {
+    "unknown key": (DENSE.replace("role", "rolle"), r"rows\[0\]: unknown setting rolle; known are"),
+    "unknown key of a section": (DENSE + "train = { epoch = 3 }", r"row 'dense': TrainConfig: unknown setting epoch"),
+    "wrong type": (DENSE + 'seeds = "all"', r"rows\[0\].seeds is \"all\"; it must be a list"),
+    "no rows": ("", "there are no rows; add"),
+    "twice": (DENSE + DENSE, "two rows are called 'dense'"),
+    "same run": (DENSE + DENSE.replace('"dense"', '"again"'), "'again' and 'dense' are the same run"),
+    "between epochs": (
+        '[[rows]]\nname = "x"\nprune = { method = "magnitude", begin_epoch = 3 }',
+        "row 'x': epoch 3 of 8 is no whole epoch of 4",
+    ),
+    "after the end": (
+        '[[rows]]\nname = "x"\nprune = { method = "magnitude", begin_epoch = 8, end_epoch = 16 }',
+        "row 'x': pruning from epoch 4 to 8 does not fit",
+    ),
+    "cannot be": (
+        '[[rows]]\nname = "x"\nprune = { method = "channel", initial_sparsity = 0.9 }',
+        "row 'x': --initial-sparsity .* is above",
+    ),
+    "blocks": ('[[rows]]\nname = "x"\nprune = { method = "block" }', "row 'x': --method block"),
+    "axis": ('[[rows]]\nname = "x"\naxes = { lr = [1] }', "axes: 'lr' must begin with"),
+    "pattern": ('[[rows]]\nname = "{x}"\naxes = { "train.lr" = [1] }', "row '{x}': 'x' is none of its settings"),
+    "twin of nothing": (DENSE + TWIN, r"a twin of 'polynomial\*', but there is no such row; there are dense"),
+    "twin of dense": (DENSE + TWIN.replace("polynomial*", "dense"), "twin of 'dense': it is dense"),
+    "twin without dense": (LATE + TWIN, "twin of 'polynomial 4-6': it needs a dense row"),
+    "keep": (DENSE + 'files = { keep = ["int8"] }', r"rows\[0\]: unknown setting files"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_run_is_refused_by_name(case, tmp_path):
+    text, message = REFUSED[case]
+    with pytest.raises(StudyError, match=message):
+        runs(tmp_path, text)
+
+
+def test_a_file_that_is_none_is_refused(tmp_path):
+    with pytest.raises(StudyError, match="No such file"):
+        read_study(tmp_path / "no.toml")
+    (tmp_path / "bad.toml").write_text("name = ")
+    with pytest.raises(StudyError, match="not valid TOML"):
+        read_study(tmp_path / "bad.toml")
+    kept = write_study(tmp_path, DENSE)
+    kept.write_text(HEAD.replace("formats = []", 'formats = ["fp32"]\nkeep = ["int8"]') + DENSE)
+    with pytest.raises(StudyError, match=r"files.keep: int8 is not among files.formats"):
+        read_study(kept)
+
+
+def test_a_study_holds_all_that_it_extends_and_goes_on_in_its_folder():
+    plans = {name: make_plan(STUDIES / f"{name}.toml") for name in ("tencon2022", "seeds", "structured", "controls")}
+    ids = [{run.id for run in plan.runs} for plan in plans.values()]
+    assert ids[0] < ids[1] < ids[2] < ids[3]
+    assert read_study(STUDIES / "controls.toml").extends == ["structured", "tencon2022-seeds", "tencon2022"]
+
+
+def test_a_study_that_extends_itself_is_refused(tmp_path):
+    path = write_study(tmp_path, DENSE)
+    path.write_text('extends = "tiny.toml"\n' + path.read_text())
+    with pytest.raises(StudyError, match=r"extends is 'tiny.toml'; it must name another"):
+        read_study(path)
+
+
+def test_more_seeds_are_for_rows_that_are_there(tmp_path):
+    found = runs(tmp_path, DENSE, LATE, "[more_seeds]\ndense = [1]")
+    assert [run.seed for run in found if run.row == "dense"] == [0, 1]
+    with pytest.raises(StudyError, match="more_seeds for 'dens', but there is no such row"):
+        runs(tmp_path, DENSE, "[more_seeds]\ndens = [1]")

@@ -1,0 +1,334 @@
+"""The engine: a killed, shared or failing study ends with the same table, and nothing that is finished is lost."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hpe.io.files import read_json, write_json
+from hpe.study import worker
+from hpe.study.claims import STALE_S, Claims, Owner, start_time, this_process
+from hpe.study.folder import StudyFolder
+from hpe.study.launch import LocalLauncher, threads_of
+from hpe.study.plan import keep_plan, make_plan, read_plan
+from hpe.study.run import Scheduler, run_study
+from hpe.study.spec import StudyError
+from tests.hpe.study.studies import DENSE, LATE, Ended, Inside, write_study
+
+TWIN = """
+[[twins]]
+of = ["polynomial 4-8"]
+equal = "macs"
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """No speed is measured, and nobody waits."""
+    speed = {"images_per_s": 100.0, "images": 32, "params": 1000}
+    monkeypatch.setattr("hpe.study.run.measure_speed", lambda plan, threads: speed)
+    monkeypatch.setattr("hpe.study.run.POLL_S", 0.0)
+
+
+class Pretending:
+    """Tasks that leave what a real one would, at once; some end otherwise."""
+
+    def __init__(self, codes=None, between=lambda: None):
+        self.codes = codes or {}
+        self.started = []
+        self.between = between
+
+    def start(self, folder, task_id):
+        self.started.append(task_id)
+        self.between()
+        codes = self.codes.get(task_id, [])
+        code = codes.pop(0) if codes else 0
+        if code == 0:
+            pretend(folder, read_plan(folder), task_id)
+        else:
+            folder.log(task_id).parent.mkdir(parents=True, exist_ok=True)
+            folder.log(task_id).write_text("a line\nValueError: the reason\n")
+        return Ended(code)
+
+
+def pretend(folder, plan, task_id):
+    task = next(task for task in plan.tasks if task.id == task_id)
+    if task.kind == "beginning":
+        write_json(folder.shared(task_id) / "done.json", {})
+    else:
+        write_json(folder.run(task_id) / "result.json", {"study": plan.run(task_id).study()})
+
+
+def study(tmp_path, *parts):
+    return write_study(tmp_path, *(parts or (DENSE, LATE, TWIN)))
+
+
+def task_named(toml, name):
+    return next(task for task in make_plan(toml).tasks if task.name.startswith(name))
+
+
+def table(out):
+    """What does not depend on the clock, of every run."""
+    rows = {}
+    for path in sorted((out / "runs").glob("*/result.json")):
+        result = read_json(path)
+        names = ("study", "config", "evaluations", "predictions", "truth", "nonzeros", "macs", "nonzero_macs", "val")
+        rows[path.parent.name] = {name: result[name] for name in names}
+    return rows
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The table of a study that nothing happened to."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hpe.study.run.measure_speed", lambda *_: {"images_per_s": 9.0, "images": 32, "params": 9})
+        run_study(study(folder), folder / "out", launcher=Inside(), report=lambda line: None)
+    return table(folder / "out")
+
+
+class Killed(BaseException):
+    """The process ends here, without any of its clearing up."""
+
+
+def test_every_run_is_complete_and_says_what_it_is(unbroken):
+    assert len(unbroken) == 6
+    for row in unbroken.values():
+        data = row["truth"]["data"]
+        errors = row["evaluations"][f"model.safetensors on {data}"]["mae_deg"]
+        gaps = [
+            abs(a - b)
+            for found, true in zip(
+                row["predictions"]["model.safetensors"]["poses_deg"], row["truth"]["poses_deg"], strict=True
+            )
+            for a, b in zip(found, true, strict=True)
+        ]
+        assert sum(gaps) / len(gaps) == pytest.approx(errors["mean"], abs=0.011)
+    by_name = {row["study"]["row"]: row for row in unbroken.values()}
+    same = by_name["constant 4-6"], by_name["constant 4-8"]
+    assert same[0]["predictions"] == same[1]["predictions"]
+    twin, other = by_name["polynomial 4-8 | channel at equal macs"], by_name["polynomial 4-8"]
+    assert 0.9 < twin["nonzero_macs"] / other["nonzero_macs"] <= 1.01
+    assert twin["nonzero_macs"] == pytest.approx(twin["macs"], rel=0.001)
+
+
+def test_killed_at_any_write_it_ends_with_the_same_table(unbroken, tmp_path, monkeypatch):
+    """Every file that a run writes is a moment to be killed at: before it, and after it."""
+    toml, out, count = study(tmp_path), tmp_path / "out", 0
+    real = os.replace
+
+    def replaced(source, target):
+        nonlocal count
+        count += 1
+        if count % 17 == 0:
+            if count % 2:
+                real(source, target)
+            raise Killed
+        real(source, target)
+
+    kills = 0
+    while True:
+        monkeypatch.setattr(os, "replace", replaced)
+        try:
+            run_study(toml, out, launcher=Inside(), report=lambda line: None)
+            break
+        except Killed:
+            kills += 1
+        finally:
+            monkeypatch.setattr(os, "replace", real)
+    assert kills >= 5
+    assert table(out) == unbroken
+    assert not list((out / "shared").iterdir())
+
+
+def test_finished_runs_are_skipped(tmp_path):
+    toml, out, first = study(tmp_path), tmp_path / "out", Pretending()
+    assert run_study(toml, out, launcher=first, report=lambda line: None).done == 6
+    assert len(first.started) == 8
+    lines, second = [], Pretending()
+    assert run_study(toml, out, launcher=second, report=lines.append).done == 6
+    assert (second.started, lines) == ([], [])
+
+
+def test_a_folder_of_results_alone_is_gone_on_with(tmp_path):
+    """As results are committed: plan.json and runs/ID/result.json."""
+    toml, out = study(tmp_path), tmp_path / "out"
+    run_study(toml, out, launcher=Pretending(), report=lambda line: None)
+    plan = make_plan(toml)
+    for name in ("study.toml", "claims"):
+        path = out / name
+        path.unlink() if path.is_file() else path.rmdir()
+    last = plan.runs[-1]
+    (out / "runs" / last.id / "result.json").unlink()
+    again = Pretending()
+    assert run_study(toml, out, launcher=again, report=lambda line: None).done == 6
+    assert [name for name in again.started if name in {run.id for run in plan.runs}] == [last.id]
+
+
+def test_more_rows_may_be_added(tmp_path):
+    out = tmp_path / "out"
+    run_study(study(tmp_path, DENSE), out, launcher=Pretending(), report=lambda line: None)
+    more = Pretending()
+    assert run_study(study(tmp_path, DENSE, LATE), out, launcher=more, report=lambda line: None).done == 5
+    assert len(more.started) == 6  # two beginnings, four runs
+
+
+def test_a_failed_run_keeps_its_log_and_stops_nobody(tmp_path):
+    toml, out = study(tmp_path), tmp_path / "out"
+    bad = task_named(toml, "polynomial 4-8,")
+    lines = []
+    counts = run_study(toml, out, launcher=Pretending({bad.id: [1]}), report=lines.append)
+    assert (counts.done, counts.failed, counts.blocked, counts.open) == (4, 1, 1, 0)  # its twin needs it
+    assert any(f"failed: {bad.name}: ValueError: the reason" in line for line in lines)
+    log = out / "failed" / f"{bad.id}.log"
+    assert "the reason" in log.read_text()
+    skipped = Pretending()
+    assert run_study(toml, out, launcher=skipped, report=lines.append).failed == 1
+    assert skipped.started == []
+    log.unlink()
+    assert run_study(toml, out, launcher=Pretending(), report=lines.append).done == 6
+
+
+def test_a_worker_that_was_killed_is_started_once_more(tmp_path):
+    toml, out = study(tmp_path), tmp_path / "out"
+    once, twice = task_named(toml, "dense"), task_named(toml, "polynomial 4-6,")
+    lines = []
+    counts = run_study(toml, out, launcher=Pretending({once.id: [-9], twice.id: [-9, -9]}), report=lines.append)
+    assert (counts.done, counts.failed) == (5, 1)
+    assert any("killed by signal 9: polynomial 4-6" in line and "started again" in line for line in lines)
+
+
+def test_a_full_disk_stops_the_study_and_loses_nothing(tmp_path):
+    toml, out = study(tmp_path), tmp_path / "out"
+    full = task_named(toml, "polynomial 4-8,")
+    with pytest.raises(StudyError, match="the disk is full; free some space and run the same command again"):
+        run_study(toml, out, launcher=Pretending({full.id: [worker.FULL]}), report=lambda line: None)
+    assert not (out / "failed").exists()
+    rest = Pretending()
+    assert run_study(toml, out, launcher=rest, report=lambda line: None).done == 6
+    assert full.id in rest.started
+    assert task_named(toml, "dense").id not in rest.started
+
+
+def test_a_full_disk_is_told_from_other_errors():
+    explained = RuntimeError("a run stopped")
+    explained.__context__ = OSError(errno.ENOSPC, "full")
+    assert worker.is_full(explained)
+    assert not worker.is_full(OSError(errno.EACCES, "no"))
+
+
+def test_a_disk_that_fills_in_training_ends_the_task_with_its_own_code(tmp_path, monkeypatch):
+    toml, folder = study(tmp_path, DENSE), StudyFolder(tmp_path / "out")
+    plan = make_plan(toml)
+    keep_plan(toml, plan, folder)
+
+    def full(path, *rest):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("hpe.training.state.write_tensors", full)
+    monkeypatch.setattr(sys, "argv", ["worker.py", str(folder.root), plan.tasks[0].id])
+    with pytest.raises(SystemExit) as ended:
+        worker.main()
+    assert ended.value.code == worker.FULL
+
+
+def test_two_programs_on_one_folder_take_different_tasks(tmp_path):
+    """The second program runs whole between any two steps of the first."""
+    toml, out = study(tmp_path), tmp_path / "out"
+    plan, folder = make_plan(toml), StudyFolder(out)
+    keep_plan(toml, plan, folder)
+    mine, others = Pretending(), Pretending()
+
+    def one_step_of_the_other():
+        other = Scheduler(plan, StudyFolder(out), others, 1, Silent())
+        other.claims.owner = Owner("elsewhere", 1, 0)
+        other._start_more()
+        other._collect()
+
+    mine.between = one_step_of_the_other
+    counts = run_study(toml, out, launcher=mine, report=lambda line: None)
+    assert counts.done == 6
+    assert others.started
+    assert not set(mine.started) & set(others.started)
+
+
+class Silent:
+    def event(self, line):
+        pass
+
+    def update(self, counts, running):
+        pass
+
+
+def test_a_claim_ends_with_its_owner(tmp_path):
+    claims = Claims(tmp_path / "claims")
+    assert claims.take("a")
+    assert not Claims(tmp_path / "claims").take("a")
+    sleeper = subprocess.Popen(["sleep", "600"])
+    owner = Owner(claims.owner.host, sleeper.pid, start_time(sleeper.pid))
+    write_json(tmp_path / "claims" / "b.json", vars(owner))
+    assert claims.holder("b") == owner
+    assert not claims.take("b")
+    sleeper.kill()
+    sleeper.wait()
+    assert claims.take("b")
+    assert claims.holder("b") == this_process()
+
+
+def test_a_later_process_of_the_same_number_is_another(tmp_path):
+    claims = Claims(tmp_path)
+    me = this_process()
+    if not me.started:
+        pytest.skip("the system does not tell when a process began")
+    write_json(tmp_path / "a.json", vars(Owner(me.host, me.pid, me.started - 1)))
+    assert claims.take("a")
+
+
+def test_a_claim_of_another_machine_lasts_until_it_is_stale(tmp_path):
+    claims, path = Claims(tmp_path), tmp_path / "a.json"
+    write_json(path, vars(Owner("elsewhere", 1, 5)))
+    assert not claims.take("a")
+    old = time.time() - STALE_S - 1
+    os.utime(path, (old, old))
+    assert claims.take("a")
+    path.write_text("{")  # cut short
+    assert claims.take("a")
+
+
+def test_a_folder_of_another_study_or_of_none_is_left_alone(tmp_path):
+    out = tmp_path / "out"
+    run_study(study(tmp_path, DENSE), out, launcher=Pretending(), report=lambda line: None)
+    other = tmp_path / "other.toml"
+    other.write_text(study(tmp_path, DENSE).read_text().replace('"tiny"', '"other"'))
+    with pytest.raises(StudyError, match="holds the study 'tiny', not 'other'"):
+        run_study(other, out)
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "file").touch()
+    with pytest.raises(StudyError, match="is no folder of a study"):
+        run_study(other, tmp_path / "else")
+    with pytest.raises(StudyError, match=r"no plan\.json there"):
+        read_plan(StudyFolder(tmp_path / "nothing"))
+
+
+def test_jobs_share_the_processors():
+    assert threads_of(10_000) == 1
+    assert LocalLauncher(1).threads >= 1
+
+
+@pytest.mark.slow
+def test_killed_five_times_at_random_moments(unbroken, tmp_path):
+    """The real thing: the whole program, with its workers."""
+    toml, out = study(tmp_path), tmp_path / "out"
+    command = [sys.executable, "-P", "-m", "hpe.cli", "study", "run", str(toml), "--out", str(out)]
+    for seconds in (13, 31, 22, 17, 40):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert table(out) == unbroken

@@ -1,0 +1,102 @@
+"""A study's folder as the report reads it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hpe.io.errors import FileError
+from hpe.io.files import read_json, write_json
+from hpe.study.report_rows import errors_by_face, make_rows, study_groups
+from hpe.study.results import ReportError, read_study
+from tests.made_up_study import SPEC, plan, planned, result, write_study
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A study of one row in two seeds; `small(change)` changes the result of the first."""
+    truth = np.zeros((3, 3))
+    runs = [planned("one", seed, "dense") for seed in (0, 1)]
+
+    def write(change=None, plan=None):
+        write_json(tmp_path / "plan.json", {"name": "s", "title": "t", "commit": "c", "runs": runs} | (plan or {}))
+        for entry, changed in zip(runs, (change or {}, {}), strict=True):
+            write_json(tmp_path / "runs" / entry["id"] / "result.json", result(entry, truth) | changed)
+        return tmp_path
+
+    return write
+
+
+def test_complete_failed_and_missing_runs_are_told_apart(folder):
+    study = read_study(folder)
+    assert len(study.plan.runs) == len(plan()) == 43
+    assert {run.row for run in study.missing} == {"poly 75-88 0-80", "const 88 0-80"}
+    assert next(run for run in plan() if run["id"] in study.failed)["row"] == "const 88 0-80"
+
+
+def test_a_run_without_its_last_write_is_not_complete(small):
+    folder = small({"study": None})
+    assert [run.seed for run in read_study(folder).missing] == [0]
+
+
+def test_rows_are_means_over_seeds_with_their_spread(folder):
+    study = read_study(folder)
+    rows = {row["model"]: row for row in make_rows(study_groups(study), SPEC)}
+    mine = [r for r in study.results.values() if r.study and r.study.row == "poly 88 0-80"]
+    errors = [r.evaluations[f"model_int8.tflite on {SPEC}"].mae_deg["mean"] for r in mine]
+    row = rows["poly 88 0-80"]
+    assert (row["n"], row["seeds"]) == (3, [0, 1, 2])
+    assert row["int8_mae_deg"] == pytest.approx(np.mean(errors))
+    assert row["int8_mae_deg_sd"] == pytest.approx(np.std(errors, ddof=1))
+    assert rows["const 75 0-80"]["int8_mae_deg_sd"] is None
+    assert rows["twin 50 macs"]["twin"] == {"of": "poly 50 0-60", "equal": "macs"}
+    assert row["fp32_ms"] is None
+    assert row["boards"]["nano33ble"]["tflm"]["cycles"] is None
+
+
+def test_the_mean_over_faces_and_seeds_is_the_rows_error(folder):
+    groups = study_groups(read_study(folder))
+    errors = errors_by_face(groups, SPEC)
+    for row in make_rows(groups, SPEC):
+        for kind in ("float", "int8"):
+            by_seed = errors[(row["model"], kind)]
+            assert np.mean([e.mean() for e in by_seed.values()]) == pytest.approx(row[f"{kind}_mae_deg"], abs=1e-9)
+
+
+def test_other_faces_are_not_compared(small):
+    other = {"truth": {"data": SPEC, "poses_deg": [[1.0, 1.0, 1.0]] * 3}}
+    errors = errors_by_face(study_groups(read_study(small(other))), SPEC)
+    assert {seed for by_seed in errors.values() for seed in by_seed} == {0}
+
+
+@pytest.mark.parametrize(
+    ("change", "plan", "message"),
+    [
+        ({"footprint": {"pi4": {"c": {"fits": "yes", "source": "counted"}}}}, {}, "footprint.pi4.c.fits is"),
+        ({"predictions": {"f": {"data": SPEC, "poses_deg": [[1, 2, "x"]]}}}, {}, r"poses_deg\[0\]\[2\] is"),
+        ({"study": {"row": "one"}}, {}, "family, role, seed is missing"),
+        ({}, {"runs": [{"id": "../x"} | {k: v for k, v in planned("a", 0, "dense").items() if k != "id"}]}, "no name"),
+        ({}, {"title": 3}, "title is 3"),
+    ],
+)
+def test_bad_files_are_one_message_that_names_the_key(small, change, plan, message):
+    with pytest.raises((FileError, ReportError), match=message):
+        read_study(small(change, plan))
+
+
+def test_a_folder_without_a_plan_and_a_broken_plan(tmp_path):
+    with pytest.raises(ReportError, match=r"no plan\.json"):
+        read_study(tmp_path)
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(FileError, match="not valid JSON"):
+        read_study(tmp_path)
+
+
+def test_the_made_up_study_is_what_json_can_hold(folder):
+    for path in folder.glob("runs/*/result.json"):
+        assert json.loads(json.dumps(read_json(path)))["study"]["row"]
