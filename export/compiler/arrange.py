@@ -16,6 +16,8 @@ from export.compiler.step import Step
 
 PASSES = ("noops", "tables", "dead", "fuse", "sparse")
 """What is done to a network, in this order; each can be left out, and no byte of the output depends on it."""
+SMALL = (*PASSES, "clusters")
+"""The same, and codes of 4 bits for layers of at most 16 different weights an output: less flash, more time."""
 _RUN: dict[str, Callable[[Graph], None]] = {
     "noops": skip_noops,
     "tables": merge_tables,
@@ -30,9 +32,7 @@ def arrange(graph: Graph, passes: tuple[str, ...] = PASSES) -> tuple[list[Step],
         if name in passes and name in _RUN:
             _RUN[name](graph)
     steps = [
-        lower_block(graph, op, f"op{i}", sparse="sparse" in passes)
-        if isinstance(op, Block)
-        else lower(graph, op, f"op{i}")
+        lower_block(graph, op, f"op{i}", passes) if isinstance(op, Block) else lower(graph, op, f"op{i}")
         for i, op in enumerate(graph.ops)
     ]
     buffers = _buffers(graph, steps)

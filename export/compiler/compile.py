@@ -66,7 +66,7 @@ def compile_model(
         out: the folder; it is made where it is absent. Nothing is written unless all of it can be.
         name: begins the names of files and functions; left out, the file's own.
         limits: the board's flash and RAM.
-        passes: those of PASSES that are wanted.
+        passes: those of PASSES that are wanted; SMALL for less flash at the price of time.
 
     Raises:
         CompileError: the model, or an operator of it, is not one that the compiler takes, or it exceeds a limit.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from export.compiler.step import Step
 
 KINDS = ("dense", "sparse3", "sparse4")
+"""Kernels that a layer may have; clustered, too, where less flash is worth more time."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class _Call:
 
 _CALLS = {
     ("dense", 4): _Call(12.39, 70.8, 80.6, 85, 12, 64.5),
+    ("clustered", 4): _Call(36.3, 194, 204, -29, 67, 64.5),
     ("sparse3", 4): _Call(8.74, 47.6, 53.1, 141, 11, 16.4),
     ("sparse3", 8): _Call(13.75, 68.7, 79.3, 151, -9, 16.3),
     ("sparse4", 4): _Call(7.74, 47.6, 53.1, 141, 11, 16.4),
@@ -66,7 +68,7 @@ def call_instructions(layer: Layer, kind: str, pixels: int) -> float:
     if layer.to_rows:
         fixed += call.rows
         output += call.missing if pixels < most else 0
-    if kind == "dense":
+    if kind in ("dense", "clustered"):
         pairs_in, pairs_out = -(-layer.inputs // 2), -(-layer.outputs // 2)
         return pairs_out * (call.step * pairs_in + output) + fixed
     entries = max(layer.nonzeros, layer.outputs, layer.entries if kind == "sparse3" else 0)
@@ -75,7 +77,7 @@ def call_instructions(layer: Layer, kind: str, pixels: int) -> float:
 
 def run_instructions(layer: Layer, kind: str, pixels: int) -> float:
     """Of a run of pixels, 4 or 8 at a time."""
-    most = 4 if kind == "dense" else 8
+    most = 8 if kind.startswith("sparse") else 4
     whole, rest = divmod(pixels, most)
     return whole * call_instructions(layer, kind, most) + (call_instructions(layer, kind, rest) if rest else 0)
 
@@ -96,6 +98,8 @@ def weight_bytes(layer: Layer, kind: str) -> int:
     """Flash for the weights alone; the channels' constants are the same for all kinds."""
     if kind == "dense":
         return -(-layer.inputs // 2) * 2 * -(-layer.outputs // 2) * 2
+    if kind == "clustered":
+        return -(-layer.outputs // 2) * (32 + -(-layer.inputs // 2) * 2)
     if kind == "sparse3":
         return round(1.5 * max(layer.entries, layer.outputs) + 1.75 * layer.outputs)
     return 4 * max(layer.nonzeros, layer.outputs) + 2 * layer.outputs

@@ -63,6 +63,12 @@ def is_point(op: Conv) -> bool:
     return op.weights.shape[1:3] == (1, 1) and op.stride == (1, 1) and op.pad == (0, 0)
 
 
+def is_clustered(op: Conv) -> bool:
+    """At most 16 different weights in each output, few enough inputs for the kernel."""
+    matrix = op.weights.reshape(len(op.weights), -1)
+    return matrix.shape[1] <= 256 and all(np.unique(row).size <= 16 for row in matrix)
+
+
 def depthwise_rescaling(graph: Graph, op: Depthwise) -> tuple[np.ndarray, np.ndarray] | None:
     """For the depthwise kernels, which read centred values."""
     zero_point = graph.tensors[op.inputs[0]].zero_point
@@ -117,6 +123,19 @@ def pack_dense(weights: np.ndarray) -> np.ndarray:
     even[:outputs, :inputs] = weights
     first, second = even[0::2], even[1::2]
     return (256 * second + first).astype("<i2").ravel().view(np.int8)
+
+
+def pack_clustered(weights: np.ndarray) -> np.ndarray:
+    """int8 (outputs, inputs) of at most 16 values an output -> see kernels/clustered.h."""
+    outputs, inputs = weights.shape
+    even = np.zeros((outputs + outputs % 2, inputs), np.int8)
+    even[:outputs] = weights
+    tables, codes = np.zeros((len(even), 16), np.int8), np.zeros((len(even), inputs + inputs % 2), np.uint8)
+    for row, table, code in zip(even, tables, codes, strict=True):
+        values, code[:inputs] = np.unique(row, return_inverse=True)
+        table[: values.size] = values
+    both = (codes[0::2] | codes[1::2] << 4).view(np.int8)  # (outputs / 2, inputs)
+    return np.concatenate([tables.reshape(len(both), 32), both], axis=1).ravel()
 
 
 def pack_depthwise(op: Depthwise) -> np.ndarray:

@@ -45,7 +45,7 @@ class _Draft:
 
 @dataclass
 class _Kinds:
-    """dense, sparse3 or sparse4 for each convolution; empty: the block has none."""
+    """What `choose` says for each convolution; empty: the block has none."""
 
     expand: str = ""
     project: str = ""
@@ -54,12 +54,12 @@ class _Kinds:
         return " + ".join(kind for kind in (self.expand, self.project) if kind) or "depthwise"
 
 
-def lower_block(graph: Graph, block: Block, tag: str, sparse: bool = True) -> Step:
-    """The step of one block; `tag` begins the names of its tables. Not `sparse`: dense kernels only."""
+def lower_block(graph: Graph, block: Block, tag: str, passes: tuple[str, ...]) -> Step:
+    """The step of one block; `tag` begins the names of its tables. `passes`: as `choose` reads them."""
     draft = _Draft(graph, block, tag)
     kinds = _Kinds(
-        choose(graph, block, block.expand, sparse) if block.expand else "",
-        choose(graph, block, block.project, sparse) if block.project else "",
+        choose(graph, block, block.expand, passes) if block.expand else "",
+        choose(graph, block, block.project, passes) if block.project else "",
     )
     driver = _driver(graph, block, kinds)
     sizes = _sizes(draft, driver, kinds)
@@ -101,7 +101,7 @@ def _driver(graph: Graph, block: Block, kinds: _Kinds) -> str:
         assert block.project is not None
         if not fast.is_point(block.project):
             return "windows"
-        return "points_tiles" if kinds.project == "dense" else "points_strips"
+        return "points_strips" if kinds.project.startswith("sparse") else "points_tiles"
     if fast.is_map4(graph, block.depthwise):
         return "block_map4"
     return "block_strips" if kinds.project.startswith("sparse") else "block_tiles"
@@ -182,7 +182,7 @@ def _stages(draft: _Draft, driver: str, kinds: _Kinds) -> None:
     if block.project is None:
         draft.use("finish", "finish_narrow")
     else:
-        tile = driver == "block_map4" and kinds.project != "dense"
+        tile = driver == "block_map4" and kinds.project.startswith("sparse")
         draft.use("finish", f"finish_tile_{kinds.project}" if tile else f"finish_{kinds.project}")
         _weights(draft, block.project, "project", kinds.project)
     _tail(draft)
@@ -223,10 +223,12 @@ def _weights(draft: _Draft, op: Conv, stage: str, kind: str) -> None:
     channels = _channels(f"{tag}_channels", fast.folded_bias(op, source.zero_point), *rescaling)
     fields: dict[str, str | int] = {"channels": channels.name, "inputs": matrix.shape[1], "outputs": len(matrix)}
     fields["zero_point"] = op.zero_point
-    unit = "DENSE" if kind == "dense" else "SPARSE"
+    sparse = kind.startswith("sparse")
+    unit = "SPARSE" if sparse else "DENSE"
     draft.need(f"{unit}_ROWS" if stage == "expand" else f"{unit}_IMAGE", op.zero_point)
-    if kind == "dense":
-        draft.tables.append(Table("int8_t", f"{tag}_weights", fast.pack_dense(matrix), words=True))
+    if not sparse:
+        packed = fast.pack_dense(matrix) if kind == "dense" else fast.pack_clustered(matrix)
+        draft.tables.append(Table("int8_t", f"{tag}_weights", packed, words=True))
         fields["weights"] = f"{tag}_weights"
     else:
         entries, counts = pack_sparse(matrix, kind)
@@ -235,7 +237,7 @@ def _weights(draft: _Draft, op: Conv, stage: str, kind: str) -> None:
         if counts.size:
             draft.tables.append(Table("uint16_t", f"{tag}_counts", counts))
     draft.tables.append(channels)
-    draft.structs.append(Struct("dense_t" if kind == "dense" else "sparse_t", tag, fields))
+    draft.structs.append(Struct("sparse_t" if sparse else "dense_t", tag, fields))
     draft.fields[stage] = f"&{tag}"
     if not fast.is_point(op):
         _gather(draft, op)

@@ -163,6 +163,7 @@ def compile_c(
     name: Annotated[str | None, arg(metavar="NAME")] = None,
     flash: Annotated[int | None, arg(metavar="BYTES")] = None,
     ram: Annotated[int | None, arg(metavar="BYTES")] = None,
+    small: Annotated[bool, FlagCreatePairsOff] = False,
     json: Json = None,
 ) -> None:
     """Write a model as plain C99 that needs no library. Example: hpe compile b0-nano --out firmware
@@ -175,12 +176,13 @@ def compile_c(
         name: Begins the names of files and functions; left out, the model's own.
         flash: Refuse a model that takes more flash, code included.
         ram: Refuse a model that takes more RAM, its input included.
+        small: Less flash for more time: codes of 4 bits for layers of at most 16 different weights an output.
         json: Write sizes, and what was done for each operator, here.
     """
-    from export.compiler import Limits, compile_model
+    from export.compiler import PASSES, SMALL, Limits, compile_model
     from hpe.model.zoo import resolve_model
 
-    compiled = compile_model(resolve_model(model), out, name, Limits(flash, ram))
+    compiled = compile_model(resolve_model(model), out, name, Limits(flash, ram), SMALL if small else PASSES)
     for file in compiled.files:
         say(str(file))
     say(f"RAM {compiled.ram_bytes:,} bytes, the input's {compiled.input_bytes:,} included")

@@ -14,6 +14,9 @@ typedef struct {
 /* One tile -> 1 to 4 pixels of an image. */
 KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image);
 
+/* The same where a pixel of the image has `pitch` channels, of which these are some. */
+KERNEL void dense_to_part(const dense_t *p, const int16_t *tile, int pixels, int8_t *image, int pitch);
+
 /* One tile -> 4 halfwords at row + c * row_stride for each channel c, centred; pixels that are not there become 0. */
 KERNEL void dense_to_rows(const dense_t *p, const int16_t *tile, int pixels, int16_t *row, int row_stride);
 

@@ -3,10 +3,13 @@
 #define STAGES_H
 
 #include "block.h"
+#include "clustered.h"
 #include "sparse.h"
 
 /* fill: a 1x1 convolution, any convolution, none (the depthwise layer reads the input itself), a sparse 1x1 convolution. */
 KERNEL void fill_dense(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch);
+
+KERNEL void fill_clustered(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch);
 
 KERNEL void fill_gather(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch);
 
@@ -23,6 +26,8 @@ KERNEL void apply_tiles_table(const block_t *p, int16_t *tiles);
 
 /* finish: a 1x1 convolution of tiles; none; a sparse one of strips; a sparse one of a tile. */
 KERNEL void finish_dense(const block_t *p, const int16_t *tiles, int pixels, int8_t *out, int16_t *scratch);
+
+KERNEL void finish_clustered(const block_t *p, const int16_t *tiles, int pixels, int8_t *out, int16_t *scratch);
 
 KERNEL void finish_narrow(const block_t *p, const int16_t *tiles, int pixels, int8_t *out, int16_t *scratch);
 

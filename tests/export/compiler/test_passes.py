@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from export.compiler import PASSES, compile_model
+from export.compiler import PASSES, SMALL, compile_model
 from tests.export.compiler.host import ROOT, SHARED, build, needs, random_inputs, reference
 from tests.export.compiler.nets import Net
 
@@ -18,6 +18,29 @@ def test_no_byte_depends_on_a_pass(path, without, tmp_path):
     compiled = compile_model(path, tmp_path, passes=passes)
     inputs = random_inputs(compiled, path.read_bytes(), 2)
     np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(path.read_bytes())(inputs))
+
+
+@needs("gcc")
+@pytest.mark.parametrize("zeros", [0.0, 0.5])
+def test_codes_of_clustered_weights_save_flash_and_change_no_byte(zeros, tmp_path):
+    net = Net(4)
+    first = net.tensor([1, 2, 2, 96], 0.05, -3)
+    y = net.window(first, (130, 1, 1, 96), depthwise=False, out=(1.0, -128), activation="RELU", zeros=zeros)
+    y = net.window(y, (1, 3, 3, 130), depthwise=True, out=(1.0, -128), activation="RELU6")
+    y = net.window(y, (96, 1, 1, 130), depthwise=False, out=(1.0, 3), zeros=zeros)
+    for operator in net.graph.operators[::2]:
+        buffer = net.model.buffers[net.graph.tensors[operator.inputs[1]].buffer]
+        buffer.data = np.maximum(buffer.data.view(np.int8) // 16 * 16, -112).astype(np.int8).view(np.uint8)
+    model = net.finish(first, y)
+    (tmp_path / "m.tflite").write_bytes(model)
+    usual, small = (
+        compile_model(tmp_path / "m.tflite", tmp_path, name=f"m{len(p)}", passes=p) for p in (PASSES, SMALL)
+    )
+    inputs = random_inputs(small, model, 4)
+    np.testing.assert_array_equal(build(small, tmp_path)(inputs), reference(model)(inputs))
+    assert small.steps[0].kernel == "clustered + clustered"
+    assert small.flash_bytes < 0.8 * usual.flash_bytes
+    assert "clustered" not in usual.steps[0].kernel
 
 
 def masked_net(seed: int, dead: float) -> bytes:

@@ -234,15 +234,19 @@ static inline void dense_frame(dense_frame_t *frame, const dense_t *p, const int
     frame->odd = p->outputs % 2 ? row : 0;
 }
 
-KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {
+KERNEL void dense_to_part(const dense_t *p, const int16_t *tile, int pixels, int8_t *image, int pitch) {
     dense_frame_t frame;
     dense_frame(&frame, p, tile, 0);
     frame.out = image;
     frame.out_second = image + 1;
     for (int i = 1; i < 4; ++i) {
-        frame.step[i - 1] = (i < pixels ? i : pixels - 1) * p->outputs;
+        frame.step[i - 1] = (i < pixels ? i : pixels - 1) * pitch;
     }
     dense_run(&frame);
+}
+
+KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {
+    dense_to_part(p, tile, pixels, image, p->outputs);
 }
 
 KERNEL void dense_to_rows(const dense_t *p, const int16_t *tile, int pixels, int16_t *row, int row_stride) {

@@ -21,12 +21,16 @@ static inline int32_t dense_output(const dense_t *p, const int16_t *tile, int c,
     return clamp8(rescale(sum, p->channels[c].multiplier, FAST_SHIFT(p->channels + c)) + p->zero_point);
 }
 
-KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {
+KERNEL void dense_to_part(const dense_t *p, const int16_t *tile, int pixels, int8_t *image, int pitch) {
     for (int c = 0; c < p->outputs; ++c) {
         for (int i = 0; i < pixels; ++i) {
-            image[i * p->outputs + c] = (int8_t)dense_output(p, tile, c, i);
+            image[i * pitch + c] = (int8_t)dense_output(p, tile, c, i);
         }
     }
+}
+
+KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {
+    dense_to_part(p, tile, pixels, image, p->outputs);
 }
 
 KERNEL void dense_to_rows(const dense_t *p, const int16_t *tile, int pixels, int16_t *row, int row_stride) {

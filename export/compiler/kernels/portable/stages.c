@@ -9,6 +9,15 @@ KERNEL void fill_dense(const block_t *p, const int8_t *in, int y, int16_t *row, 
     }
 }
 
+KERNEL void fill_clustered(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch) {
+    in += y * p->width * p->channels;
+    for (int x = 0; x < p->middle_width; x += 4) {
+        int pixels = p->middle_width - x < 4 ? p->middle_width - x : 4;
+        widen_tile(in + x * p->channels, p->channels, pixels, scratch);
+        clustered_to_rows(p->expand, scratch, pixels, row + ROW_LEAD + x, p->row_stride);
+    }
+}
+
 KERNEL void fill_gather(const block_t *p, const int8_t *in, int y, int16_t *row, int16_t *scratch) {
     for (int x = 0; x < p->middle_width; x += 4) {
         int pixels = p->middle_width - x < 4 ? p->middle_width - x : 4;
@@ -62,6 +71,14 @@ KERNEL void finish_dense(const block_t *p, const int16_t *tiles, int pixels, int
     (void)scratch;
     for (int x = 0; x < pixels; x += 4, tiles += (dense->inputs + 1) / 2 * 8) {
         dense_to_image(dense, tiles, pixels - x < 4 ? pixels - x : 4, out + x * p->outputs);
+    }
+}
+
+KERNEL void finish_clustered(const block_t *p, const int16_t *tiles, int pixels, int8_t *out, int16_t *scratch) {
+    const dense_t *dense = p->project;
+    (void)scratch;
+    for (int x = 0; x < pixels; x += 4, tiles += (dense->inputs + 1) / 2 * 8) {
+        clustered_to_image(dense, tiles, pixels - x < 4 ? pixels - x : 4, out + x * p->outputs);
     }
 }
 

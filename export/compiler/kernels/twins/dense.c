@@ -41,16 +41,20 @@ static inline void dense_pair(const dense_t *p, const int16_t *tile, int pair, i
     }
 }
 
-KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {
+KERNEL void dense_to_part(const dense_t *p, const int16_t *tile, int pixels, int8_t *image, int pitch) {
     int32_t values[2][4];
     for (int c = 0; c < p->outputs; ++c) {
         if (c % 2 == 0) {
             dense_pair(p, tile, c / 2, values[0], values[1]);
         }
         for (int i = 0; i < pixels; ++i) {
-            image[i * p->outputs + c] = (int8_t)values[c % 2][i];
+            image[i * pitch + c] = (int8_t)values[c % 2][i];
         }
     }
+}
+
+KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {
+    dense_to_part(p, tile, pixels, image, p->outputs);
 }
 
 KERNEL void dense_to_rows(const dense_t *p, const int16_t *tile, int pixels, int16_t *row, int row_stride) {
