@@ -19,7 +19,6 @@ from export.compiler.profile import profile_row
 from export.compiler.read import read_graph
 from export.compiler.step import Step
 
-
 KERNEL_NAMES = {"block", "dense", "depthwise", "sparse", "sparse3", "sparse4", "vector"}
 """NAME_run of these may be a function of the kernels."""
 
