@@ -230,7 +230,7 @@ SHARE = 0.01
 COST_NOTES = f"""\
 `hpe profile`, `hpe footprint` and the choice of kernels estimate instructions without an emulator. The model was fitted
 to these networks and three small ones; of a network left out of the fit the error is at most 1.3 %, but 4.9 % for
-hswish_se, which alone multiplies by whole images. Most: among the steps that take more than {SHARE:.0%} of the network."""
+hswish_se, which alone multiplies by whole images. Most: among steps that take more than {SHARE:.0%} of the network."""
 NOTES = f"""\
 - TFLM: TensorFlow Lite Micro of 2026-08 (of 2026-10 for the last four) with CMSIS-NN, same compiler, same
   emulator, measured once. It adds {MICRO_CODE[0]} to {MICRO_CODE[1]} kB of code to the .tflite; its RAM is the arena.
