@@ -102,4 +102,7 @@ def _depthwise(shape: Shape) -> dict[str, float]:
     tops = [row * stride - pad for row in range(rows)]
     inside = sum(min(top + size, height) - max(top, 0) for top in tops)  # kernel rows that meet the image
     counts = rows, -(-columns // 4), inside
-    return {"depthwise": depthwise_instructions(size, shape.relu, shape.outputs, counts), "row": rows + height}
+    return {
+        "depthwise": depthwise_instructions((size, stride), shape.relu, shape.outputs, counts),
+        "row": rows + height,
+    }
