@@ -82,14 +82,17 @@ def run_instructions(layer: Layer, kind: str, pixels: int) -> float:
     return whole * call_instructions(layer, kind, most) + (call_instructions(layer, kind, rest) if rest else 0)
 
 
-def depthwise_instructions(size: int, clamps_at_zero: bool, channels: int, shape: tuple[int, int, int]) -> float:
+def depthwise_instructions(
+    window: tuple[int, int], clamps_at_zero: bool, channels: int, shape: tuple[int, int, int]
+) -> float:
     """Of a depthwise layer with the fast kernel, 3x3 or 5x5.
 
     Args:
+        window: size and stride.
         shape: rows of the output, fours of pixels in one of them, and kernel rows in all that meet the image.
     """
     rows, groups, kernel_rows = shape
-    each, kernel_row = (28.2, 11.8) if size == 3 else (37.4, 21.9)
+    each, kernel_row = (28.2, 11.8) if window[0] == 3 else (37.4, 23.9 if window[1] == 1 else 20.9)
     each += 0 if clamps_at_zero else 4
     return rows * (190 + channels * (28.7 + groups * each)) + kernel_rows * channels * groups * kernel_row
 

@@ -57,7 +57,7 @@ def layer_cycles(shape: Shape) -> float:
 def _work(shape: Shape) -> dict[str, float]:
     values = shape.image_out[0] * shape.image_out[1] * shape.outputs
     if shape.kind == "vector":
-        work = {"call": 1.0, "vector": shape.inputs * shape.outputs, "vector output": shape.outputs}
+        work: dict[str, float] = {"call": 1.0, "vector": shape.inputs * shape.outputs, "vector output": shape.outputs}
         return work | {"looked up": shape.outputs * shape.table}
     work = {"table": values * shape.table, "added": values * shape.added, "call": 0.0}
     work |= _depthwise(shape) if shape.kind == "depthwise" else _convolution(shape)
@@ -102,4 +102,7 @@ def _depthwise(shape: Shape) -> dict[str, float]:
     tops = [row * stride - pad for row in range(rows)]
     inside = sum(min(top + size, height) - max(top, 0) for top in tops)  # kernel rows that meet the image
     counts = rows, -(-columns // 4), inside
-    return {"depthwise": depthwise_instructions(size, shape.relu, shape.outputs, counts), "row": rows + height}
+    return {
+        "depthwise": depthwise_instructions((size, stride), shape.relu, shape.outputs, counts),
+        "row": rows + height,
+    }

@@ -58,6 +58,8 @@ def _depthwise(graph: Graph, op: Depthwise, driver: str) -> dict[str, float]:
     inside = sum(min(top + size, height) - max(top, 0) for top in tops)  # kernel rows that meet the image
     groups = -(-columns // 4)
     return {
-        "depthwise": depthwise_instructions(size, op.zero_point == -128, channels, (rows, groups, inside)),
+        "depthwise": depthwise_instructions(
+            (size, op.stride[0]), op.zero_point == -128, channels, (rows, groups, inside)
+        ),
         "row": rows + height,
     }

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.compiler.sparse_weights import pack_sparse, sparse3_entries
@@ -30,6 +30,7 @@ def unpacked(stream: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return matrix
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 1 << 32), inputs=st.integers(1, 700), share=st.floats(0, 1))
 def test_pairs_of_entries_hold_every_weight(seed, inputs, share):
     dice = np.random.default_rng(seed)
