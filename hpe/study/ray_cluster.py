@@ -86,6 +86,8 @@ def connect(address: str) -> Any:
     Raises:
         StudyError: if nothing answers there.
     """
+    # Under `uv run` Ray would send its workers this folder and make an environment for each; they have the package.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # read on import
     import ray
 
     remedy = "start one with `ray start --head`, or give --ray local"

@@ -45,9 +45,13 @@ def test_tasks_run_on_a_local_cluster(tmp_path, monkeypatch):
 
 
 def ended(job):
-    while (code := job.poll()) is None:
+    """Its exit code, within five minutes: Ray waits for ever for a worker that cannot start."""
+    for _ in range(3000):
+        if (code := job.poll()) is not None:
+            return code
         time.sleep(0.1)
-    return code
+    job.stop()
+    raise TimeoutError("the task did not end")
 
 
 def test_an_address_that_does_not_answer_is_one_message():
