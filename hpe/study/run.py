@@ -155,7 +155,12 @@ class Scheduler:
                 continue
             self.tries[task.id] = self.tries.get(task.id, 0) + 1
             self.display.event(f"start: {task.name}")
-            self.running[task.id] = (task, self.launcher.start(self.folder, task.id), time.monotonic())
+            try:
+                job = self.launcher.start(self.folder, task.id)
+            except BaseException:
+                self.claims.release(task.id)
+                raise
+            self.running[task.id] = (task, job, time.monotonic())
 
     def _is_ready(self, task: Task) -> bool:
         if self.folder.has_failed(task) or not is_wanted(task, self.plan.tasks, self.folder):

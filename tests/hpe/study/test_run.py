@@ -123,7 +123,7 @@ def test_killed_at_any_write_it_ends_with_the_same_table(unbroken, tmp_path, mon
     def replaced(source, target):
         nonlocal count
         count += 1
-        if count % 17 == 0:
+        if count % 9 == 0:
             if count % 2:
                 real(source, target)
             raise Killed
