@@ -25,7 +25,7 @@ class Buffer:
     last: int
     """The last step that reads it."""
     over: dict[str | int, int] = field(default_factory=dict)
-    """Buffers that it may share bytes with at its first step, if it starts at least so many bytes before them."""
+    """Buffers that it may share bytes with at its first step, if it starts at least that many bytes before them."""
 
 
 @dataclass

@@ -65,7 +65,7 @@ class Step:
     ram: int = 0
     """Bytes of the static buffer in use while it runs, up to the last; set when memory is planned."""
     slack: Mapping[int, int] = field(default_factory=dict)
-    """Inputs that the output may be written over, if it starts so many bytes before them at least."""
+    """Inputs that the output may be written over, if it starts at least that many bytes before them."""
     fine_scales: np.ndarray | None = None
     """(outputs,): what a sum of a last layer is worth, before it is rounded to int8; None: there are no such sums."""
     work: Mapping[str, float] = field(default_factory=dict)

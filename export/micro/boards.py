@@ -43,7 +43,7 @@ class Board:
         return self.library in (_ARDUINO, _CHIRALE)
 
     def shortages(self, flash: int, ram: int) -> list[str]:
-        """Why a model and its engine, which take so many bytes, do not fit; empty where they do."""
+        """Why a model and its engine, which take these bytes, do not fit; empty where they do."""
         rows = (
             ("flash", flash + self.core_flash_bytes, self.flash_bytes),
             ("RAM", ram + self.core_ram_bytes + self.frame_bytes, self.ram_bytes),

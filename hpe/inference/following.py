@@ -12,7 +12,7 @@ from hpe.inference.tracking import SAME_FACE, overlap
 LOST = 0.5
 """A face with a lower score is lost."""
 SEARCH_EVERY = 60
-"""After so many frames the whole frame is searched for faces that came in."""
+"""After N frames the whole frame is searched for faces that came in."""
 
 
 class NetworkFollower:

@@ -38,7 +38,7 @@ def output_count(locate: bool, spread: bool) -> int:
 
 
 def output_parts(count: int) -> tuple[bool, bool]:
-    """Whether a network of so many outputs locates the face, and whether it tells spreads; ValueError for another."""
+    """Whether a network of `count` outputs locates the face, and whether it tells spreads; ValueError for another."""
     for locate in (False, True):
         for spread in (False, True):
             if output_count(locate, spread) == count:

@@ -71,7 +71,7 @@ class LocalJob:
 
 
 def threads_of(jobs: int) -> int:
-    """Threads of each of so many jobs."""
+    """Threads of each job."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS

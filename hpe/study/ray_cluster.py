@@ -108,7 +108,7 @@ def connect(address: str) -> Any:
 
 
 def shares(nodes: list[dict[str, Any]], jobs: int) -> tuple[int, float]:
-    """Processors and GPUs for each of so many jobs: a job must find room on one machine."""
+    """Processors and GPUs for each of `jobs` jobs: a job must find room on one machine."""
     alive = [node["Resources"] for node in nodes if node["Alive"] and node["Resources"].get("CPU")]
     if not alive:
         raise StudyError("--ray: no machine of the cluster offers processors")

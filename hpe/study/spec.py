@@ -111,7 +111,7 @@ class StudySpec:
     extends: list[str] = field(default_factory=list)
     """Names of the studies that this one holds whole, the last one first: it may go on in their folder."""
     schedule_epochs: int | None = None
-    """begin_epoch and end_epoch of rows count in a training of so many; left out: in train.epochs."""
+    """begin_epoch and end_epoch of rows count in a training of N epochs; left out: in train.epochs."""
     reference: str | None = None
     """A CSV of published rows to stand beside, from the folder of the TOML: schedule, initial_sparsity, ..."""
     model: ModelConfig = field(default_factory=ModelConfig)

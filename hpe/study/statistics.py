@@ -65,7 +65,7 @@ class Noise:
     """Of Student's t at LEVEL, two-sided."""
 
     def limit_deg(self, runs_a: int = 1, runs_b: int = 1) -> float:
-        """Differences beyond this between the means of so many runs happen by chance in 1 - LEVEL of the cases."""
+        """Differences beyond this between the means of n runs happen by chance in 1 - LEVEL of the cases."""
         return self.quantile * self.sd_deg * sqrt(1 / runs_a + 1 / runs_b)
 
 

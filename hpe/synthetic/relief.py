@@ -1,7 +1,7 @@
 """A photograph seen as a relief: the mean head, placed by the face's pose, gives each pixel its depth; then it turns.
 
 As in 300W-LP (Zhu et al., "Face Alignment Across Large Poses", CVPR 2016, section 4): the picture becomes a mesh whose
-front is the head and whose rest lies at the depth of the head's middle, the mesh is turned, and the crop is taken anew
+front is the head and whose rest lies at the depth of the head's middle, the mesh is turned, and the crop is taken again
 around the turned landmarks. What was hidden is stretched from what lies beside it. The projection is orthographic.
 """
 
@@ -22,7 +22,7 @@ AROUND = 24
 UNKNOWN = np.float32(-1e9)
 """The depth of a pixel that shows no head."""
 FINER = 2
-"""A pixel is the mean of so many by so many places in the relief, so that silhouettes are not jagged."""
+"""A pixel is the mean of N by N places in the relief, so that silhouettes are not jagged."""
 EDGE_PX = 2
 """The head's outermost pixels, where the surface runs away from the camera, take their depth from what is around."""
 SOFTENINGS = 120

@@ -85,7 +85,7 @@ def fit(
 ) -> FitResult:
     """Train the model of `state` in place, on the device where it lies, from the epoch that the state has reached.
 
-    With `until` it stops after so many epochs of the config's; the state in `folder` is what goes on from there.
+    With `until` it stops after that many epochs of the config's; the state in `folder` is what goes on from there.
 
     Leaves metrics.csv, TensorBoard events and the state for resuming in `folder`. Everything random in an epoch is
     drawn from (seed, epoch), so a resumed run equals an unbroken one. The weights left in the model are the averaged

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
 TILES = 4
-"""Shuffled pictures are cut into so many tiles along each side."""
+"""Shuffled pictures are cut into N tiles along each side."""
 
 
 def spans(k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

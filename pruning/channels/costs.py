@@ -110,7 +110,7 @@ class Layer:
 
 
 Price = Callable[[str, Layer, int, int], float]
-"""(name, layer, outputs, inputs) -> the time that the layer would take with so many output and input channels."""
+"""(name, layer, outputs, inputs) -> the time of the layer with these numbers of output and input channels."""
 
 
 def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:

@@ -45,7 +45,7 @@ def test_tasks_run_on_a_local_cluster(tmp_path, monkeypatch):
 
 
 def ended(job):
-    """Its exit code, within five minutes: Ray waits for ever for a worker that cannot start."""
+    """Its exit code, within five minutes: Ray waits without end for a worker that cannot start."""
     for _ in range(3000):
         if (code := job.poll()) is not None:
             return code
