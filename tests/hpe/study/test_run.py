@@ -115,6 +115,7 @@ def test_every_run_is_complete_and_says_what_it_is(unbroken):
     assert twin["nonzero_macs"] == pytest.approx(twin["macs"], rel=0.001)
 
 
+@pytest.mark.slow  # minutes: it begins some twenty times
 def test_killed_at_any_write_it_ends_with_the_same_table(unbroken, tmp_path, monkeypatch):
     """Every file that a run writes is a moment to be killed at: before it, and after it."""
     toml, out, count = study(tmp_path), tmp_path / "out", 0
