@@ -54,29 +54,40 @@ def simplified(model: HeadPoseNet, images: Tensor, padding: Literal["same", "sym
 def mean_gates(model: HeadPoseNet, images: Tensor) -> dict[str, Tensor]:
     """For each squeeze-excitation of a timm EfficientNet: the name of the weight after it -> (C,) its mean gates.
 
-    The mean over images (N, 3, 64, 64) is weighted by the size of what flows through.
+    The mean over images (N, 3, 64, 64) is weighted by the size of what flows through; all images count alike in a
+    channel through which nothing flows (a gate of 0 would cut it off for good).
     """
-    flow: dict[str, list[Tensor]] = {}
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = {}  # gates and flow of each batch, both (B, C)
     handles = []
     for name, block in model.named_modules():
-        gate = getattr(block, "se", None)
-        if gate is None or isinstance(gate, nn.Identity):
+        squeeze = getattr(block, "se", None)
+        if squeeze is None or isinstance(squeeze, nn.Identity):
             continue
+        gates: list[Tensor] = []
 
-        def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor, sums: list[Tensor]) -> None:
-            sums.append(torch.stack([output.abs().sum((0, 2, 3)), inputs[0].abs().sum((0, 2, 3))]))  # (2, C)
+        def keep_gate(_: nn.Module, __: tuple[Tensor], gate: Tensor, gates: list[Tensor]) -> None:
+            gates.append(gate.flatten(1))
+
+        def keep_flow(_: nn.Module, inputs: tuple[Tensor], __: Tensor, gates: list[Tensor], batches: list) -> None:
+            batches.append((gates.pop(), inputs[0].abs().mean((2, 3))))
 
         after = "conv_pwl" if hasattr(block, "conv_pwl") else "conv_pw"
-        sums = flow[f"{name}.{after}.weight"] = []
-        handles.append(gate.register_forward_hook(partial(add, sums=sums)))
+        batches = seen[f"{name}.{after}.weight"] = []
+        handles.append(squeeze.gate.register_forward_hook(partial(keep_gate, gates=gates)))
+        handles.append(squeeze.register_forward_hook(partial(keep_flow, gates=gates, batches=batches)))
     try:
         for batch in images.split(BATCH):
             model(batch)
     finally:
         for handle in handles:
             handle.remove()
-    totals = {name: torch.stack(sums).sum(0) for name, sums in flow.items()}
-    return {name: left / came.clamp_min(1e-12) for name, (left, came) in totals.items()}
+    return {name: _weighted_mean(*map(torch.cat, zip(*batches, strict=True))) for name, batches in seen.items()}
+
+
+def _weighted_mean(gates: Tensor, flow: Tensor) -> Tensor:
+    """Mean over images of (N, C) gates, each weighted by the flow through it; the plain mean where nothing flows."""
+    total = flow.sum(0)
+    return torch.where(total > 0, (gates * flow).sum(0) / total.clamp_min(1e-12), gates.mean(0))
 
 
 def _mirror(model: HeadPoseNet) -> None:
