@@ -48,8 +48,8 @@ def predict(
         boxes: Face boxes by picture: a CSV with the columns file, x, y, w, h.
         crops: The pictures are face crops already (hpe data preview shows such).
         draw: Write pictures (.png) and videos (.mp4 with H.264 if OpenCV can, else .webm) with boxes, axes and angles
-            into this folder. Nothing that is there is overwritten but pictures drawn by an earlier call; another name is
-            chosen and told.
+            into this folder. Nothing that is there is overwritten but pictures that an earlier call drew; another name
+            is chosen and told.
         smooth: Filter the poses of a video over time (One Euro).
         frames: End each video, or the camera, after N frames.
         reference: Compute a .tflite with TensorFlow Lite's reference kernels, slowly, to compare with a board bit by

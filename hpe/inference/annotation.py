@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -159,4 +161,20 @@ def video_format() -> tuple[str, str]:
 def open_writer(path: Path, codec: str, frames_per_second: float, size: tuple[int, int]) -> Any:
     """OpenCV's writer of a video of (width, height) pixels."""
     cv2 = load_opencv()
-    return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), frames_per_second, size)
+    with _nothing_said():
+        return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), frames_per_second, size)
+
+
+@contextmanager
+def _nothing_said() -> Iterator[None]:
+    """Standard error shut for OpenCV's C code, which remarks on each codec that it tries, and on .webm in any case."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -38,6 +38,10 @@ class Outcome:
     stopped_by: int | None = None
     """The signal that ended it (Ctrl-C is 2)."""
 
+    def count(self, seen: Seen) -> None:
+        """A sink, after that of the rows."""
+        self.rows += len(seen.faces)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -78,7 +82,8 @@ def run_predict(
     names = DrawnNames(options.draw, files) if options.draw is not None else None
     predictor = HeadPosePredictor(model, engine="reference" if options.reference else "litert")
     outcome = Outcome()
-    job = Job(predictor, options, names, (each_row(write), *sinks, each_line(report)), report, outcome)
+    every = (each_row(write), outcome.count, *sinks, each_line(report))
+    job = Job(predictor, options, names, every, report, outcome)
     try:
         with endings_interrupt():
             for source in [*files, *cameras]:
@@ -114,7 +119,8 @@ def predict_picture(job: Job, file: Path) -> None:
         raise SourceError(f"{file}: no face found; name it with --box X,Y,W,H, or say --crops if it is a face crop")
     told = _told(job, 0.0, list(enumerate(found.faces)), found.model_ms)
     seen = Seen(str(file), 0, 0.0, pixels, told, found.find_ms)
-    _hand_on(job, seen, job.sinks)
+    for sink in job.sinks:
+        sink(seen)
     if job.names is not None:
         target = job.names.choose(file, ".png")
         write_picture(seen, target, crop=job.options.crops)
@@ -139,7 +145,8 @@ def predict_stream(job: Job, stream: Stream) -> None:
                 numbered = _numbered(job, tracks, frame.time_s, found.faces)
                 told = _told(job, frame.time_s, numbered, found.model_ms)
                 seen = Seen(stream.name, frame.index, frame.time_s, frame.pixels, told, found.find_ms, rates.now())
-                _hand_on(job, seen, sinks)
+                for sink in sinks:
+                    sink(seen)
         finally:
             if rates.frames > rates.unreadable:
                 job.report(f"{shown(stream.name)}: {rates.summary()}")
@@ -185,10 +192,3 @@ def _told(
         SeenFace(face, number, pose, took, relative)
         for (number, face), (pose, relative), took in zip(numbered, poses, model_ms, strict=True)
     )
-
-
-def _hand_on(job: Job, seen: Seen, sinks: Sequence[Sink]) -> None:
-    """Give a picture or frame to every sink."""
-    for sink in sinks:
-        sink(seen)
-    job.outcome.rows += len(seen.faces)
