@@ -67,13 +67,13 @@ def draw_seen(seen: Seen, longest_px: int | None = None) -> Image.Image:
 
 def _number(told: SeenFace, seen: Seen) -> str:
     """The face's number, where there may be several."""
-    mark = "\u0394 " if told.relative else ""  # a difference from the neutral look
+    mark = "rel. " if told.relative else ""
     return f"{told.number}: {mark}" if seen.rates is not None or len(seen.faces) > 1 else mark
 
 
 def _angles(pose_deg: np.ndarray) -> str:
     words = zip(("yaw", "pitch", "roll"), pose_deg, strict=True)
-    return ", ".join(f"{name} {angle:+.0f}" for name, angle in words)
+    return ", ".join(f"{name} {round(float(angle)):+d}" for name, angle in words)
 
 
 def _draw_face(picture: Image.Image, face: Face, text: str, boxed: bool) -> None:

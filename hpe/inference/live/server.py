@@ -180,17 +180,16 @@ class _Client(BaseHTTPRequestHandler):
         return False
 
     def _send_pictures(self) -> None:
-        """MJPEG: the boundary follows each picture at once, since browsers show it only then."""
+        """MJPEG: the head of the next part follows each picture at once, since browsers show it only then."""
         self._begin("multipart/x-mixed-replace; boundary=frame")
-        self.wfile.write(b"--frame\r\n")
+        head = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n"
+        self.wfile.write(head)
         count, over = 0, False
         while not over:
             over = self.server.newest.over
             count, seen = self.server.newest.after(count, SILENCE_S)
             if seen is not None:
-                jpeg = self.server.newest.jpeg(count, seen)
-                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                self.wfile.write(head.encode() + jpeg + b"\r\n--frame\r\n")
+                self.wfile.write(self.server.newest.jpeg(count, seen) + b"\r\n" + head)
 
     def _send_events(self) -> None:
         """A JSON object for each frame, at last the event `end`."""

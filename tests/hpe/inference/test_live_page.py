@@ -119,6 +119,7 @@ def test_the_page_follows_faces_and_zeroes_them_on_a_neutral_look(browser, live,
     camera.show(FRAMES - 35)
     browser.wait_for("element('state').textContent == 'ended'")
     assert browser.value("element('neutral').disabled")
+    browser.wait_for(f"{yellow} > 200")  # the last picture stays
     last = [json.loads(line) for line in rows.read_text().splitlines()][-2:]
     assert [row["relative"] for row in last] == [1, 1]
     browser.resize(1280, dark=True)

@@ -55,7 +55,8 @@ function signed(degrees) {
   return (text === "0.0" ? "" : degrees < 0 ? "−" : "+") + text + "°";
 }
 
-function showFaces(faces) {
+function showFaces(unsorted) {
+  const faces = [...unsorted].sort((one, other) => one.face - other.face);
   const list = element("faces");
   while (list.children.length > faces.length) list.lastChild.remove();
   while (list.children.length < faces.length) list.append(newFace());
