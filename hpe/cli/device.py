@@ -20,6 +20,7 @@ def predict(
     camera: Annotated[int | None, arg(metavar="N")] = None,
     box: Annotated[str | None, arg(metavar="X,Y,W,H")] = None,
     boxes: Annotated[Path | None, arg(metavar="CSV")] = None,
+    box_kind: Literal["landmarks", "detector"] = "landmarks",
     crops: Annotated[bool, FlagCreatePairsOff] = False,
     draw: Annotated[Path | None, arg(metavar="DIR")] = None,
     smooth: bool = True,
@@ -41,7 +42,10 @@ def predict(
         camera: Look through this camera until Ctrl-C; 0 is the first.
         box: The face in every picture, in pixels: left, top, width, height of the box around its landmarks.
         boxes: Face boxes by picture: a CSV with the columns file, x, y, w, h.
-        crops: The pictures are face crops already (hpe data preview shows such).
+        box_kind: What these boxes are: landmarks, from the brows to the chin and as wide as the jaw, as around the 68
+            landmarks; or detector, from the forehead to the chin, as face detectors give them, which is mapped to that.
+        crops: The pictures are face crops already (hpe data preview shows such); the border of which a dataset.json
+            above them tells is cut off.
         draw: Write pictures (.png) and videos (.mp4) with boxes, axes and angles into this folder. Nothing that is
             there is overwritten but pictures drawn by an earlier call; another name is chosen and told.
         smooth: Filter the poses of a video over time (One Euro).
@@ -54,14 +58,21 @@ def predict(
         json: Write the same here at the end, and the sources that gave no pose.
     """
     from hpe.inference.app import PredictOptions, run_predict
+    from hpe.inference.found import as_detected
     from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct
     from hpe.inference.sources import expand, parse_box, read_boxes
+    from hpe.io.errors import require
 
     inputs = [*expand(sources), *(path for path in (boxes, Path(model) if model else None) if path is not None)]
     check_distinct({"--csv": csv, "--jsonl": jsonl, "--json": json}, inputs)
     places = read_boxes(boxes) if boxes is not None else None
     if box is not None:
         places = {"": [parse_box(box)]}
+    require(
+        places is not None or box_kind == "landmarks", "--box-kind says what --box or --boxes are: give one of them"
+    )
+    if places is not None and box_kind == "detector":
+        places = {name: [as_detected(place) for place in given] for name, given in places.items()}
     options = PredictOptions(places, crops, smooth, draw, frames, reference)
     report = say_aside if STANDARD_OUTPUT in (csv, jsonl) else say
     rows: list[dict[str, Any]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from hpe.inference.annotation import VideoFile, draw_faces
-from hpe.inference.detector import VIDEO_PX, FaceDetector, FaceFollower, Found, VisionError
+from hpe.inference.detector import VIDEO_PX, FaceDetector, FaceFollower, VisionError
 from hpe.inference.following import NetworkFollower
+from hpe.inference.found import Found
 from hpe.inference.outputs import COLUMNS, DrawnNames, OutputError, save_drawn, shown
-from hpe.inference.predictor import Face, HeadPosePredictor, PredictError, read_image
+from hpe.inference.predictor import Face, HeadPosePredictor, PredictError, read_crop, read_image
 from hpe.inference.sources import SourceError, Stream, expand, is_video, open_stream
 from hpe.inference.tracking import Tracks
 from hpe.io.errors import HpeError
@@ -33,7 +34,7 @@ TIMES_KEPT = 10_000
 class PredictOptions:
     """How faces are found, what computes, and what is drawn."""
 
-    boxes: dict[str, list[Box]] | None = None
+    boxes: Mapping[str, Sequence[Box] | Sequence[Found]] | None = None
     """Face boxes by file name ("" for every picture) instead of searching."""
     crops: bool = False
     """The pictures are face crops already."""
@@ -118,7 +119,7 @@ def run_predict(
 
 def predict_picture(job: Job, file: Path) -> None:
     """The faces of one picture."""
-    pixels = read_image(file)
+    pixels = read_crop(file) if job.options.crops else read_image(file)
     start = time.perf_counter()
     found = given_boxes(str(file), pixels, job.options)
     if found is None:
@@ -202,7 +203,7 @@ def _searched(job: Job, detector: FaceDetector, finding: list[float], pixels: np
     return poses(job, pixels, found)[0]
 
 
-def given_boxes(name: str, pixels: np.ndarray, options: PredictOptions) -> Sequence[Box] | None:
+def given_boxes(name: str, pixels: np.ndarray, options: PredictOptions) -> Sequence[Box] | Sequence[Found] | None:
     """The boxes that the user gave for a picture, None where it must be searched."""
     if options.crops:
         return [(0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))]
