@@ -168,14 +168,14 @@ def features(face: Found) -> np.ndarray:
     return np.concatenate([[1.0], points.ravel()])
 
 
-def mirrored(face: Found, sample: Sample) -> tuple[Found, Sample]:
+def mirrored(sample: Sample, face: Found) -> tuple[Sample, Found]:
     """Both in the mirrored picture. The points swap sides: eyes and ears in pairs, of five points the mouth, too."""
     assert face.points is not None
     order = {5: (1, 0, 2, 4, 3), 6: (1, 0, 2, 3, 5, 4)}[len(face.points)]
     points = tuple((-face.points[index][0], face.points[index][1]) for index in order)
     left, top, right, bottom = sample.box
     flipped = Found(-face.left - face.width, face.top, face.width, face.height, points, face.score)
-    return flipped, Sample(sample.pixels, (-right, top, -left, bottom), sample.pose_deg * (-1, 1, -1))
+    return Sample(sample.pixels, (-right, top, -left, bottom), sample.pose_deg * (-1, 1, -1)), flipped
 
 
 def fit(pairs: list[tuple[Sample, Found]]) -> Mapping:
@@ -187,7 +187,7 @@ def fit(pairs: list[tuple[Sample, Found]]) -> Mapping:
     top, bottom = np.median(edges[:, [1, 3]], axis=0)
     weights = None
     if pairs[0][1].points is not None:
-        both = pairs + [mirrored(face, sample)[::-1] for sample, face in pairs]
+        both = pairs + [mirrored(sample, face) for sample, face in pairs]
         table = np.array([features(face) for _, face in both])
         wanted = np.array([inside(face, sample.box) for sample, face in both])
         centre = table.mean(0) * (np.arange(table.shape[1]) > 0)  # the offset is not held small

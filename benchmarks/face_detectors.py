@@ -77,8 +77,9 @@ def cascades() -> Detect:
             seen = np.ascontiguousarray(gray[:, ::-1]) if look < 0 else gray
             for x, y, side, _ in loaded[abs(look)].detectMultiScale(seen, 1.1, 3, minSize=(30, 30)):
                 left = gray.shape[1] - x - side if look < 0 else x
-                box = (left + (middle - width / 2) * side, y + top * side, width * side, (bottom - top) * side)
-                found.append(Found(*map(float, box)).moved(scale, 0, 0))
+                left = float(left + (middle - width / 2) * side)
+                face = Found(left, float(y + top * side), float(width * side), float((bottom - top) * side))
+                found.append(face.moved(scale, 0, 0))
         return found
 
     return detect
@@ -163,7 +164,7 @@ def libfacedetection() -> Detect:
     def detect(pixels: np.ndarray) -> list[Found]:
         picture, scale = _shrunk(pixels)
         rows = detectRGB(picture.shape[1], picture.shape[0], picture.tobytes())
-        found = [Found(*map(float, row[:4]), None, row[4] / 100) for row in rows]
+        found = [Found(x, y, width, height, None, score / 100) for x, y, width, height, score in rows]
         return [face.moved(scale, 0, 0) for face in found if face.score > SURE]
 
     return detect

@@ -83,7 +83,7 @@ def test_found_followed_and_lost(host: Path):
     assert [verdict for verdict, _ in answers] == list("AAAFFAFL")
     assert answers[0][1] == tuple(crops[1])
     x, y, side = crops[2]
-    expected = corrected(narrow((x, y, x + side, y + side)), read_outputs(_outputs(moved))) if side else None
+    expected = corrected(narrow((x, y, x + side, y + side)), read_outputs(_outputs(moved)))
     left, top, right, bottom = widen(expected)
     assert answers[2][1] == pytest.approx((max(0, left), max(0, top), right - left), abs=0.51)
     assert bottom - top == pytest.approx(right - left)
