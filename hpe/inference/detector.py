@@ -56,7 +56,8 @@ class FaceDetector:
         for face in faces:
             room = GROWN * max(face.width, face.height)
             x, y = max(0, round(face.left - room)), max(0, round(face.top - room))
-            right, bottom = round(face.left + face.width + room), round(face.top + face.height + room)
+            right = max(0, round(face.left + face.width + room))
+            bottom = max(0, round(face.top + face.height + room))
             near = [other.moved(1, x, y) for other in self._search(frame[y:bottom, x:right], FOLLOWED_PX)]
             best = max(near, key=lambda other: _shared(other, face), default=None)
             if best and _shared(best, face) > SAME_FACE and all(_shared(best, other) < SAME_FACE for other in found):

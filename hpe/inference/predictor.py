@@ -14,6 +14,7 @@ predictor(crop)                                                # the whole pictu
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,13 +179,18 @@ class HeadPosePredictor:
     def faces(self, image: np.ndarray) -> list[Face]:
         """The faces in an RGB uint8 (H, W, 3) picture, largest first; an empty list where there is none.
 
-        Needs OpenCV: VisionError, a RuntimeError, says what to install where it is missing.
+        A face that lies mostly outside the picture is left out. Needs OpenCV: VisionError, a RuntimeError, says what to
+        install where it is missing.
         """
         from hpe.inference.detector import FaceDetector
 
         check_image(image)
         self._detector = self._detector or FaceDetector()
-        return [self.face(image, found) for found in self._detector(image)]
+        faces = []
+        for found in self._detector(image):
+            with suppress(PredictError):  # at the picture's edge: the landmarks would lie mostly outside
+                faces.append(self.face(image, found))
+        return faces
 
     def face(self, image: np.ndarray, found: Found, yaw_deg: float | None = None) -> Face:
         """The pose of a face that a FaceDetector found.

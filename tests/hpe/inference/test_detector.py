@@ -2,13 +2,16 @@
 
 import hashlib
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from hpe.inference.detector import MODEL, FaceDetector, VisionError, load_opencv
 from hpe.inference.found import BOTTOM, PER_DEGREE, TOP, Found, as_detected
+from hpe.inference.predictor import HeadPosePredictor
 from tests.conftest import SHARED
+from tests.drawn_faces import MODEL as DRAWN_MODEL
 from tests.drawn_faces import picture
 
 PAIRS = SHARED / "data" / "aflw2000_mat"
@@ -49,6 +52,14 @@ def test_a_face_is_followed_and_lost():
     assert 4 < moved.left - found[0].left < 20
     assert detector.follow(picture(), found) == []
     assert detector.follow(picture((300, 60, 160)), found) == []  # too far away to be the same
+
+
+def test_a_face_mostly_outside_the_picture_is_left_out():
+    predictor = HeadPosePredictor(DRAWN_MODEL)
+    inside, outside = as_detected((40.0, 60.0, 150.0, 200.0)), as_detected((-110.0, 60.0, 40.0, 200.0))
+    predictor._detector = cast(FaceDetector, lambda image: [inside, outside])
+    (face,) = predictor.faces(picture())
+    assert face.box == inside.box(float(predictor(picture(), inside.box())[0]))
 
 
 def test_a_box_alone_follows_the_yaw_and_mirrors():
