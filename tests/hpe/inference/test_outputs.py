@@ -222,6 +222,7 @@ def test_a_signal_loses_no_row_and_closes_the_video(tmp_path, number, code):
         "main(sys.argv[1:])\n"
     )
     outputs = ["--csv", tmp_path / "r.csv", "--json", tmp_path / "r.json", "--draw", tmp_path / "out"]
+    outputs += ["--serve", ":0", "--neutral", "0.2"]
     command = [sys.executable, "-c", program, "predict", tmp_path / "clip.avi", "--model", MODEL, *outputs]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
