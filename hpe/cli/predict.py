@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGINT
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
@@ -20,6 +20,7 @@ def predict(
     camera: Annotated[str | None, arg(metavar="N|URL|pi")] = None,
     box: Annotated[str | None, arg(metavar="X,Y,W,H")] = None,
     boxes: Annotated[Path | None, arg(metavar="CSV")] = None,
+    box_kind: Literal["landmarks", "detector"] = "landmarks",
     crops: Annotated[bool, FlagCreatePairsOff] = False,
     draw: Annotated[Path | None, arg(metavar="DIR")] = None,
     smooth: bool = True,
@@ -46,7 +47,10 @@ def predict(
             again when it fails, or pi, a Raspberry Pi's own (Picamera2).
         box: The face in every picture, in pixels: left, top, width, height of the box around its landmarks.
         boxes: Face boxes by picture: a CSV with the columns file, x, y, w, h.
-        crops: The pictures are face crops already (hpe data preview shows such).
+        box_kind: What these boxes are: landmarks, from the brows to the chin and as wide as the jaw, as around the 68
+            landmarks; or detector, from the forehead to the chin, as face detectors give them, which is mapped to that.
+        crops: The pictures are face crops already (hpe data preview shows such); the border of which a dataset.json
+            above them tells is cut off.
         draw: Write pictures (.png) and videos (.mp4 with H.264 if OpenCV can, else .webm) with boxes, axes and angles
             into this folder. Nothing that is there is overwritten but pictures that an earlier call drew; another name
             is chosen and told.
@@ -67,9 +71,11 @@ def predict(
     """
     from hpe.inference.app import PredictOptions, run_predict
     from hpe.inference.cameras import parse_camera
+    from hpe.inference.found import as_detected
     from hpe.inference.neutral import NeutralLooks, parse_neutral
     from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct
     from hpe.inference.sources import SourceError, expand, is_video, parse_box, read_boxes
+    from hpe.io.errors import require
 
     files = expand(sources)
     if serve is not None and camera is None and not any(map(is_video, files)):
@@ -79,6 +85,11 @@ def predict(
     places = read_boxes(boxes) if boxes is not None else None
     if box is not None:
         places = {"": [parse_box(box)]}
+    require(
+        places is not None or box_kind == "landmarks", "--box-kind says what --box or --boxes are: give one of them"
+    )
+    if places is not None and box_kind == "detector":
+        places = {name: [as_detected(place) for place in given] for name, given in places.items()}
     looks = parse_neutral(neutral) if neutral is not None else NeutralLooks() if serve is not None else None
     options = PredictOptions(places, crops, smooth, draw, frames, reference, serve is not None, looks)
     seen_by: list[Path | int | str] = [*files, *([] if camera is None else [parse_camera(camera)])]

@@ -16,7 +16,7 @@ from hpe.inference.finding import frame_finder, picture_faces
 from hpe.inference.neutral import NeutralError
 from hpe.inference.options import PredictOptions
 from hpe.inference.outputs import DrawnNames, OutputError, shown
-from hpe.inference.predictor import Face, HeadPosePredictor, read_image
+from hpe.inference.predictor import Face, HeadPosePredictor, read_crop, read_image
 from hpe.inference.rates import RateCounter
 from hpe.inference.seen import Seen, SeenFace, Sink, each_line, each_row
 from hpe.inference.sources import SourceError, Stream, expand, is_video, open_video, paced
@@ -113,7 +113,7 @@ def predict_source(job: Job, source: Path | Camera) -> None:
 
 def predict_picture(job: Job, file: Path) -> None:
     """The faces of one picture."""
-    pixels = read_image(file)
+    pixels = read_crop(file) if job.options.crops else read_image(file)
     found = picture_faces(job.predictor, str(file), pixels, job.options)
     if not found.faces:
         raise SourceError(f"{file}: no face found; name it with --box X,Y,W,H, or say --crops if it is a face crop")

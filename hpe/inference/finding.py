@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hpe.inference.detector import VIDEO_PX, FaceDetector, FaceFollower, Found
+from hpe.inference.detector import VIDEO_PX, FaceDetector, FaceFollower
 from hpe.inference.following import NetworkFollower
+from hpe.inference.found import Found
 from hpe.inference.options import PredictOptions
 from hpe.inference.predictor import Face, HeadPosePredictor, PredictError
 from hpe.inference.sources import SourceError
@@ -85,11 +86,11 @@ def _network_finder(
     return find
 
 
-def _given(name: str, options: PredictOptions, pixels: np.ndarray) -> Sequence[Box]:
+def _given(name: str, options: PredictOptions, pixels: np.ndarray) -> Sequence[Box] | Sequence[Found]:
     return given_boxes(name, pixels, options) or []
 
 
-def given_boxes(name: str, pixels: np.ndarray, options: PredictOptions) -> Sequence[Box] | None:
+def given_boxes(name: str, pixels: np.ndarray, options: PredictOptions) -> Sequence[Box] | Sequence[Found] | None:
     """The boxes that the user gave for a picture, None where it must be searched."""
     if options.crops:
         return [(0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))]

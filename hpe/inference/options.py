@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpe.inference.found import Found
 from hpe.inference.neutral import NeutralLooks
 from hpe.pose.crop import Box
 
@@ -13,7 +15,7 @@ from hpe.pose.crop import Box
 class PredictOptions:
     """How faces are found, what computes, and what is drawn."""
 
-    boxes: dict[str, list[Box]] | None = None
+    boxes: Mapping[str, Sequence[Box] | Sequence[Found]] | None = None
     """Face boxes by file name ("" for every picture) instead of searching."""
     crops: bool = False
     """The pictures are face crops already."""
