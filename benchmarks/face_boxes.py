@@ -11,7 +11,6 @@ not known; and on whole pictures with their .mat files. The constants go into hp
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from pathlib import Path
 import numpy as np
 import tyro
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.face_detectors import Detect, detectors
 from hpe.data.sources.mat_pairs import read_mat
