@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
+from hpe.io.processes import is_first_process
+
 
 def given_path(text: str) -> Path:
     """A path as it was typed. Path makes `b0` of ./b0 and b0/, which would then mean the released model b0."""
@@ -33,8 +35,9 @@ Json = Annotated[Path | None, arg(metavar="FILE")]
 
 
 def say(line: str) -> None:
-    """Print a line at once, also into a pipe."""
-    print(line, flush=True)
+    """Print a line at once, also into a pipe; of the processes of one run the first alone does."""
+    if is_first_process():
+        print(line, flush=True)
 
 
 def say_aside(line: str) -> None:

@@ -7,17 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hpe.cli.output import Json, say, write_result
+from hpe.study.where import Where
 
 Toml = Annotated[Path, arg(metavar="FILE.toml")]
 Folder = Annotated[Path, arg(metavar="DIR")]
 
 
-def run(
-    file: Positional[Toml], out: Path, jobs: int = 1, ray: Annotated[str | None, arg(metavar="ADDRESS")] = None
-) -> None:
+def run(file: Positional[Toml], out: Path, where: OmitArgPrefixes[Where] = Where()) -> None:  # noqa: B008
     """Run what is missing of a study. Example: hpe study run benchmarks/studies/smoke.toml --out runs/smoke
 
     What it costs is printed first. It may be stopped or killed at any moment; the same command goes on. Exit code 1
@@ -26,9 +25,6 @@ def run(
     Args:
         file: The study.
         out: Folder of the study; it must be new, or hold this study.
-        jobs: Runs at a time, which share the processors. Another number of threads may change the last bits.
-        ray: Run on this Ray cluster (the extra `ray`): HOST:PORT, auto, or local to start one here. Its machines must
-            see --out and the data under the same paths.
     """
     from hpe.io.interrupts import endings_interrupt, signal_of
     from hpe.study.progress import summary
@@ -36,7 +32,7 @@ def run(
 
     try:
         with endings_interrupt():
-            counts = run_study(file, out, jobs, ray, report=say)
+            counts = run_study(file, out, where, report=say)
     except KeyboardInterrupt as interrupt:
         print(f"hpe: interrupted; the same command goes on with {out}", file=sys.stderr)
         sys.exit(128 + signal_of(interrupt))

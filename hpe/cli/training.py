@@ -52,10 +52,12 @@ def train(
         skip_bad: Leave out samples that cannot be read instead of refusing to start.
         resume: Go on after the last whole epoch of the run in --out.
     """
+    from hpe.training.parallel import together
     from hpe.training.runs import run_train
 
     recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
-    run_train(out, model, recipe, resume, report=say)
+    with together(out) as place:
+        run_train(place, model, recipe, resume, report=say)
     say(f"done: {out}\nnext: hpe evaluate {out} --data SPEC, hpe prune {out} --method channel ..., hpe export {out}")
 
 
@@ -81,10 +83,12 @@ def prune(
         skip_bad: Leave out samples that cannot be read instead of refusing to start.
         resume: Go on after the last whole epoch of the run in --out.
     """
+    from hpe.training.parallel import together
     from hpe.training.runs import run_prune
 
     recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
-    run_prune(run, out, prune, recipe, resume, report=say)
+    with together(out) as place:
+        run_prune(run, place, prune, recipe, resume, report=say)
     fits = f" (says whether it fits the {prune.target_board})" if prune.target_board else ""
     sparse = " --formats fp32,sparse,int8" if prune.masks.zeros_for == "pi" else ""
     say(f"done: {out}\nnext: hpe export {out}{sparse}{fits}, hpe evaluate {out} --data SPEC,")
@@ -114,10 +118,12 @@ def finetune(
         skip_bad: Leave out samples that cannot be read instead of refusing to start.
         resume: Go on after the last whole epoch of the run in --out.
     """
+    from hpe.training.parallel import together
     from hpe.training.runs import run_finetune
 
     recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
-    run_finetune(run, out, tune, recipe, resume, report=say)
+    with together(out) as place:
+        run_finetune(run, place, tune, recipe, resume, report=say)
     say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from hpe.io.processes import is_first_process
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -18,7 +20,9 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[], None]]:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal or not is_first_process()
+    ) as progress:
         task = progress.add_task(title, total=total)
         yield lambda: progress.advance(task)
 

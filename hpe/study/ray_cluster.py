@@ -12,9 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from export.process import command
 from hpe.study.folder import StudyFolder
-from hpe.study.launch import THREADS, WORKER
+from hpe.study.launch import SAFE_PATH, THREADS, WORKER, words
 from hpe.study.spec import StudyError
 
 ANSWER_S = 5.0
@@ -25,10 +24,13 @@ RAY_PORT = 6379
 
 
 class RayLauncher:
-    """Tasks as processes on a Ray cluster, at most `jobs` at a time, which share its processors and GPUs alike."""
+    """Tasks as processes on a Ray cluster, at most `jobs` at a time, which share its processors and GPUs alike.
 
-    def __init__(self, address: str, jobs: int, worker: Path = WORKER) -> None:
-        self.worker = worker
+    With several `processes` for each task, all of a task's run on one machine.
+    """
+
+    def __init__(self, address: str, jobs: int, processes: int = 1, worker: Path = WORKER) -> None:
+        self.processes, self.worker = processes, worker
         self.ray = connect(address)
         self.cpus, self.gpus = shares(self.ray.nodes(), jobs)
 
@@ -36,8 +38,9 @@ class RayLauncher:
         """Submit a task; what it prints goes to its log in the study's folder."""
         folder.log(task_id).parent.mkdir(parents=True, exist_ok=True)
         remote = self.ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)(work)
-        words = (str(self.worker), str(folder.root.absolute()), task_id)
-        return RayJob(self.ray, remote.remote(words, str(folder.log(task_id).absolute()), os.getcwd(), self.cpus))
+        here = StudyFolder(folder.root.absolute())
+        threads = max(1, self.cpus // self.processes)
+        return RayJob(self.ray, remote.remote(self.processes, self.worker, here, task_id, os.getcwd(), threads))
 
     def close(self) -> None:
         """Leave the cluster."""
@@ -65,16 +68,16 @@ class RayJob:
         self.ray.cancel(self.reference, force=True)
 
 
-def work(words: tuple[str, ...], log: str, folder: str, threads: int) -> int:
+def work(processes: int, worker: Path, folder: StudyFolder, task_id: str, current: str, threads: int) -> int:
     """On a machine of the cluster: run a worker in a process of its own, which ends with this one."""
-    with open(log, "ab") as file:
+    with open(folder.log(task_id), "ab") as file:
         done = subprocess.run(
-            command(*words),
+            words(processes, worker, folder, task_id),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=os.environ | dict.fromkeys(THREADS, str(threads)),
+            cwd=current,
+            env=os.environ | SAFE_PATH | dict.fromkeys(THREADS, str(threads)),
             check=False,
         )
     return done.returncode

@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hpe.io.errors import require
 from hpe.io.files import read_json, write_json
 from hpe.study.claims import Claims
 from hpe.study.folder import StudyFolder, is_wanted
-from hpe.study.launch import Job, Launcher, LocalLauncher, threads_of
+from hpe.study.launch import Job, Launcher, LocalLauncher, gpus_here
 from hpe.study.plan import Plan, cost_lines, keep_plan, make_plan, measure_speed, plan_cost
 from hpe.study.planned import Task
 from hpe.study.progress import Counts, Display, last_line
 from hpe.study.spec import StudyError
-from hpe.study.worker import FULL
+from hpe.study.where import Where
+from hpe.study.worker import FULL, is_nearly_full
 
 POLL_S = 0.3
 RENEW_S = 30.0
@@ -32,29 +32,27 @@ TRIES = 2
 def run_study(
     toml: Path,
     out: Path,
-    jobs: int = 1,
-    ray: str | None = None,
+    where: Where = Where(),  # noqa: B008
     launcher: Launcher | None = None,
     report: Callable[[str], None] = print,
 ) -> Counts:
-    """Run what is missing of a study in the folder `out`, here or on the Ray cluster of an address.
+    """Run what is missing of a study in the folder `out`; returns how the runs ended.
 
-    Returns how the runs ended. Another `launcher` may start the tasks.
+    Another `launcher` may start the tasks.
 
     Raises:
         StudyError: for a TOML or a folder that cannot be used, or when the disk is full.
     """
-    require(jobs >= 1, f"--jobs is {jobs}; it must be 1 or more")
     plan, folder = make_plan(toml), StudyFolder(out)
-    launcher = launcher or _launcher(ray, jobs)
+    launcher = launcher or _launcher(where)
     keep_plan(toml, plan, folder)
     cost = None
     if any(not folder.is_done(task) and not folder.has_failed(task) for task in plan.tasks if task.kind == "run"):
-        cost = plan_cost(plan, folder, known_speed(plan, folder, threads_of(jobs)), jobs)
+        cost = plan_cost(plan, folder, known_speed(plan, folder, where.threads), where.jobs)
         for line in cost_lines(plan, cost, folder):
             report(line)
     with Display(plan.tasks, folder, cost, report) as display:
-        scheduler = Scheduler(plan, folder, launcher, jobs, display)
+        scheduler = Scheduler(plan, folder, launcher, where.jobs, display)
         try:
             return scheduler.work()
         finally:
@@ -69,12 +67,12 @@ def known_speed(plan: Plan, folder: StudyFolder, threads: int) -> dict[str, floa
     return read_json(path)
 
 
-def _launcher(ray: str | None, jobs: int) -> Launcher:
-    if ray is None:
-        return LocalLauncher(jobs)
+def _launcher(where: Where) -> Launcher:
+    if where.ray is None:
+        return LocalLauncher(where.jobs, where.processes, gpus_here())
     from hpe.study.ray_cluster import RayLauncher
 
-    return RayLauncher(ray, jobs)
+    return RayLauncher(where.ray, where.jobs, where.processes)
 
 
 class Scheduler:
@@ -135,7 +133,7 @@ class Scheduler:
         """What has become of a task whose process ended."""
         if self.folder.is_done(task):
             self.display.event(f"done: {task.name} ({seconds:.0f} s)")
-        elif code == FULL:
+        elif code == FULL or (code and is_nearly_full(self.folder.root)):  # torchrun passes no code of its workers on
             self.full = True
         elif code < 0 and self.tries[task.id] < TRIES:
             self.display.event(f"killed by signal {-code}: {task.name}; it is started again")

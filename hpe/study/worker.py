@@ -6,13 +6,16 @@ It ends with 0 when the task is done, FULL when the disk is full, 1 on any other
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
+from export.process import end_with_parent
 from hpe.io.files import read_json, write_json
+from hpe.io.processes import is_first_process, process_count
 from hpe.study.folder import StudyFolder
 from hpe.study.plan import Plan, read_plan
 from hpe.study.planned import Task
@@ -27,11 +30,13 @@ LEAST_FREE_BYTES = 16 * 2**20
 def main() -> None:
     """Do the task that the command line names."""
     root, task_id = Path(sys.argv[1]), sys.argv[2]
+    if process_count() > 1:
+        end_with_parent(os.getppid())  # torchrun, which may be killed
     try:
         run_task(root, task_id)
     except Exception as error:
         traceback.print_exc()
-        full = is_full(error) or shutil.disk_usage(root).free < LEAST_FREE_BYTES
+        full = is_full(error) or is_nearly_full(root)
         print(f"{type(error).__name__}: {error}", flush=True)
         sys.exit(FULL if full else 1)
 
@@ -58,28 +63,39 @@ def is_full(error: BaseException | None) -> bool:
     return False
 
 
+def is_nearly_full(folder: Path) -> bool:
+    """Whether so little of the disk is left that an error is put down to it."""
+    return shutil.disk_usage(folder).free < LEAST_FREE_BYTES
+
+
 def _begin(folder: StudyFolder, task: Task) -> None:
     """Train the first epochs that several runs share."""
+    from hpe.training.parallel import together
     from hpe.training.scratch import run_beginning
 
     assert task.settings is not None
     settings, earlier = task.settings, _state(folder, task)
-    run_beginning(folder.shared(task.id), settings.model, settings.recipe, task.epochs, _say, earlier)
+    with together(folder.shared(task.id)) as place:
+        run_beginning(place, settings.model, settings.recipe, task.epochs, _say, earlier)
 
 
 def _run(folder: StudyFolder, plan: Plan, task: Task) -> None:
     """Train a run, or copy it from the one that it would equal; then measure it."""
     from hpe.study.measure import finish
+    from hpe.training.parallel import together
 
-    run, entry = folder.run(task.id), plan.run(task.id)
+    run, entry, first = folder.run(task.id), plan.run(task.id), is_first_process()
     if task.same_as is not None:
-        _copy(folder.run(task.same_as), run, entry.study() | {"same_as": task.same_as})
+        if first:
+            _copy(folder.run(task.same_as), run, entry.study() | {"same_as": task.same_as})
         return
-    if run.exists() and not ((run / "config.json").exists() or (run / "result.json").exists()):
+    if first and run.exists() and not ((run / "config.json").exists() or (run / "result.json").exists()):
         shutil.rmtree(run)  # killed before it began
     if not (run / "result.json").exists():
-        _train(folder, task, run)
-    finish(run, entry.settings, plan.files, entry.study(), _say)
+        with together(run) as place:
+            _train(folder, task, place)
+    if first:
+        finish(run, entry.settings, plan.files, entry.study(), _say)
 
 
 def _train(folder: StudyFolder, task: Task, run: Path) -> None:
@@ -109,7 +125,8 @@ def _state(folder: StudyFolder, task: Task) -> Path | None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    if is_first_process():
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from hpe.io.errors import require
+from hpe.io.processes import WHOLE, Share
 from hpe.model.preprocess import constants, normalise
 from hpe.pose.crop import BASE_K, IMAGE_SIZE, STORED_SIZE
 from hpe.pose.rotation import flip_pose, rotate_in_plane
@@ -84,16 +85,17 @@ class TrainAugment:
         self.config, self.locate = config, locate
 
     def __call__(
-        self, images: torch.Tensor, pose_deg: torch.Tensor, generator: torch.Generator
+        self, images: torch.Tensor, pose_deg: torch.Tensor, generator: torch.Generator, share: Share = WHOLE
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised float32 (B, 3, 64, 64), channels_last, and targets from stored uint8 (B, 80, 80, 3) and poses.
 
         Targets are poses (B, 3); where `locate` is set (B, 7), with what `place_in` gives and 1 for a face, 0 for none.
+        Images that are a `share` of a batch vary as they would in the whole of it.
         """
         import torch
 
         config = self.config
-        uniform = torch.rand(len(images), self.DRAWS, generator=generator, device=generator.device).to(images.device)
+        uniform = _draw(generator, self.DRAWS, images, share)
         u = iter(uniform.unbind(1))  # each step takes its own columns, each (B,) in [0, 1)
 
         flipped = next(u) < config.flip
@@ -106,7 +108,7 @@ class TrainAugment:
         k = BASE_K + (config.k_max - BASE_K) * next(u)
         shift = torch.stack([_centred(next(u)), _centred(next(u))], 1) * config.shift  # (B, 2)
         seen = place_in(clockwise_deg, zoom, k, shift) if self.locate else None  # (B, 3)
-        none = self._none(generator, images) if config.no_face else None
+        none = self._none(generator, images, share) if config.no_face else None
         if none is not None:
             zoom, shift = none.aim(zoom, shift)
         x = images.permute(0, 3, 1, 2).float() / 255  # (B, 3, 80, 80)
@@ -127,12 +129,17 @@ class TrainAugment:
         face = torch.ones(len(x), 1, device=x.device) if none is None else (~none.chosen)[:, None].float()
         return x, torch.cat([pose_deg, seen, face], 1)  # (B, 7)
 
-    def _none(self, generator: torch.Generator, images: torch.Tensor) -> NoFace:
+    def _none(self, generator: torch.Generator, images: torch.Tensor, share: Share) -> NoFace:
         """Which images will show no face, and what instead."""
-        import torch
+        return NoFace(_draw(generator, NoFace.DRAWS, images, share), self.config.no_face)
 
-        uniform = torch.rand(len(images), NoFace.DRAWS, generator=generator, device=generator.device)
-        return NoFace(uniform.to(images.device), self.config.no_face)
+
+def _draw(generator: torch.Generator, numbers: int, images: torch.Tensor, share: Share) -> torch.Tensor:
+    """Uniform numbers (B, numbers) for images (B, ...), which are a share of the batch that they are drawn for."""
+    import torch
+
+    joint = torch.rand(len(images) * share.count, numbers, generator=generator, device=generator.device)
+    return share.of(joint).to(images.device)
 
 
 def _centred(uniform: torch.Tensor) -> torch.Tensor:

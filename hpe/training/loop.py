@@ -28,6 +28,7 @@ from hpe.pose.metrics import PoseMetrics, pose_metrics
 from hpe.training.augment import AugmentConfig, TrainAugment
 from hpe.training.further import further_metrics
 from hpe.training.losses import Objective, face_of, pose_loss, supervised
+from hpe.training.parallel import average, average_gradients, check_alike, share, shared_batch_norm
 from hpe.training.state import TrainError, TrainState
 
 LAST = "last.safetensors"
@@ -97,8 +98,9 @@ def fit(
     poses = torch.from_numpy(np.asarray(lesson.train.pose_deg, dtype=np.float32)).to(device)  # (N, 3) degrees
     network: Any = torch.compile(state.network) if config.compile else state.network
     vary = TrainAugment(lesson.augment, locate=state.model.config.locate)
+    share().check(config.batch_size)
     metrics = None
-    with _tensorboard(folder, progress.epoch) as board:
+    with _tensorboard(folder, progress.epoch) as board, shared_batch_norm(state.network):
         while progress.epoch < (config.epochs if until is None else until):
             row: dict[str, int | float] = {"epoch": progress.epoch + 1, "lr": state.lr}
             row |= _epoch(network, state, images, poses, vary, lesson.objective)
@@ -130,19 +132,22 @@ def _epoch(
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
     order = epoch_order(poses, config.pose_balance, torch.Generator().manual_seed(seed)).to(device)
-    total = torch.zeros((), device=device)
+    mine, total = share(), torch.zeros((), device=device)
     network.train()
     with progress_bar(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:
         for batch in order[: steps * config.batch_size].view(steps, config.batch_size):
-            inputs, targets = vary(images[batch], poses[batch], generator)  # (B, 3, 64, 64), (B, 3 or 7)
+            own = mine.of(batch)  # all of it, unless several processes train together
+            inputs, targets = vary(images[own], poses[own], generator, mine)  # (B, 3, 64, 64), (B, 3 or 7)
             loss, answered = objective(network, inputs, targets)  # (), (B, 3)
             state.optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            average_gradients(state.model.parameters())
             state.optimizer.step()
             state.after_step()
             total += OUTPUT_SCALE_DEG * pose_loss(answered.detach(), targets[:, :POSE], face_of(targets))
             advance()
-    mean_deg = total.item() / steps
+    mean_deg = average(total).item() / steps
+    check_alike(state.model)
     _check_converging(state, mean_deg)
     seconds = time.perf_counter() - started
     return {"train_mae_deg": mean_deg, "seconds": seconds, "images_per_s": steps * config.batch_size / seconds}

@@ -21,6 +21,7 @@ from hpe.io.configs import run_id, to_dict
 from hpe.io.environment import environment
 from hpe.io.errors import ConfigError
 from hpe.io.files import write_json
+from hpe.io.processes import process_count
 from hpe.model.checkpoint import checkpoint_folder
 from hpe.model.config import ModelConfig
 from hpe.training.config import FinetuneConfig, PruneConfig, Recipe
@@ -123,6 +124,8 @@ def run_finetune(
     check_other_folder(source, out)
     if tune.qat and recipe.distill.feature_weight:
         raise ConfigError("--feature-weight reads the float features, which --qat does not compute; leave one out")
+    if tune.qat and process_count() > 1:
+        raise ConfigError("--qat learns ranges from the images that a process sees; run it in one process")
     what = {"command": "finetune", "parent": str(source), "finetune": to_dict(tune)}
     request = Request(out, what, recipe, resume, report)
     if is_finished(request):
@@ -228,6 +231,7 @@ def _summary(config: dict[str, Any], network: HeadPoseNet, faces: Faces, result:
         "nonzeros": counts.nonzeros,
         "macs": counts.macs,
         "train_seconds": round(result.seconds, 1),
+        "processes": process_count(),
         "val": result.val.to_dict() if result.val else None,
         "environment": environment(),
     }

@@ -28,7 +28,7 @@ def test_tasks_run_on_a_local_cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # read by Ray on import: a busy machine needs longer
     pytest.importorskip("ray", reason="Ray is not installed; the extra `ray` brings it")
     (tmp_path / "script.py").write_text(SCRIPT)
-    launcher = RayLauncher("local", 2, tmp_path / "script.py")
+    launcher = RayLauncher("local", 2, worker=tmp_path / "script.py")
     folder = StudyFolder(tmp_path)
     try:
         assert [ended(launcher.start(folder, task)) for task in ("75", "fine", "killed")] == [75, 0, LOST]

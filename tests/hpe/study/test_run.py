@@ -12,10 +12,11 @@ from hpe.io.files import read_json, write_json
 from hpe.study import worker
 from hpe.study.claims import STALE_S, Claims, Owner, start_time, this_process
 from hpe.study.folder import StudyFolder
-from hpe.study.launch import LocalLauncher, threads_of
+from hpe.study.launch import LocalLauncher, words
 from hpe.study.plan import keep_plan, make_plan, read_plan
 from hpe.study.run import Scheduler, run_study
 from hpe.study.spec import StudyError
+from hpe.study.where import threads_of
 from tests.hpe.study.studies import DENSE, LATE, Ended, Inside, write_study
 
 TWIN = """
@@ -317,6 +318,44 @@ def test_a_folder_of_another_study_or_of_none_is_left_alone(tmp_path):
 def test_jobs_share_the_processors():
     assert threads_of(10_000) == 1
     assert LocalLauncher(1).threads >= 1
+
+
+class Sleeping:
+    """A launched job that ends when it is told."""
+
+    def __init__(self, gpus):
+        self.gpus, self.code = gpus, None
+
+    def poll(self):
+        return self.code
+
+
+def test_jobs_share_the_gpus():
+    launcher = LocalLauncher(2, processes=2, gpus=["0", "1", "2", "5"])
+    taken = []
+    for _ in range(2):
+        taken.append(launcher._least_used())
+        launcher.started.append(Sleeping(taken[-1]))
+    assert taken == [["0", "1"], ["2", "5"]]
+    launcher.started[0].code = 0
+    assert launcher._least_used() == ["0", "1"]
+
+
+@pytest.mark.slow  # torchrun and its workers: half a minute of imports
+def test_a_run_in_two_processes_ends_complete_and_leaves_what_one_leaves(unbroken, tmp_path):
+    toml, out = study(tmp_path, DENSE, LATE), tmp_path / "out"
+    counts = run_study(toml, out, launcher=LocalLauncher(1, processes=2), report=lambda line: None)
+    assert counts.done == 5
+    for name, row in table(out).items():
+        assert row["predictions"].keys() == unbroken[name]["predictions"].keys()
+        assert row["val"]["mae_deg"]["mean"] == pytest.approx(unbroken[name]["val"]["mae_deg"]["mean"], abs=0.5)
+    assert not list((out / "shared").iterdir())
+
+
+def test_a_task_in_several_processes_goes_by_torchrun(tmp_path):
+    line = words(4, tmp_path / "worker.py", StudyFolder(tmp_path), "task")
+    assert line[-6:] == ["--standalone", "--nproc-per-node", "4", str(tmp_path / "worker.py"), str(tmp_path), "task"]
+    assert line[-7].endswith("distributed/run.py")
 
 
 @pytest.mark.slow
