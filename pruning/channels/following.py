@@ -209,6 +209,6 @@ class Follower:
             total = int(slot.index.max()) // width + 1
             places = torch.full((self._modules[slot.layer].groups, width), -1)
             places[slot.index // width, slot.index % width] = slot.root
-            if width < 2 or total != len(places) or not (places == places[0]).all():
+            if total != len(places) or not (places == places[0]).all():
                 return f"{slot.layer} is a grouped convolution, whose groups would not all be cut alike"
         return ""

@@ -76,9 +76,7 @@ class ChannelGroup:
         return shares.new_zeros(self.size).index_add_(0, self.units.to(scores.device), shares)
 
     def reason_against(self) -> str:
-        """Why its units cannot be cut one by one; "" where they can."""
-        if self.size < 2:
-            return "its channels can only go all at once"
+        """Why its units cannot be cut one by one; "" where they can, or where there is but one, which stays."""
         even = all(_is_even(slot.root, self.size) for slot in self.slots) and _is_even(self.units, self.size)
         return "" if even else "its channels are shared with another group in a way that is not supported"
 

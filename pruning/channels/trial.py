@@ -68,7 +68,7 @@ class _Trial:
 
     def _passes(self, groups: list[ChannelGroup]) -> bool:
         """Whether the model without one unit of each group computes what it does where nothing reads them."""
-        dropped = [torch.arange(group.size) == group.size // 2 for group in groups]
+        dropped = [(torch.arange(group.size) == group.size // 2) & (group.size > 1) for group in groups]
         unread, cut = copy.deepcopy(self._model), copy.deepcopy(self._model)
         unread_norms(unread, groups, dropped)
         keep_channels(cut, kept_positions(groups, dropped, self._layers))
