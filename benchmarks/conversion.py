@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export import FORMATS, convert, export_onnx, file_sizes, operators
 from hpe.io.environment import environment

@@ -21,8 +21,6 @@ from typing import Any
 import numpy as np
 import tyro
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks.sparse_curve import measure, with_zeros
 from export import load_runtime
 from export.compiler import Compiled, compile_model

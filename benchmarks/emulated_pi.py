@@ -22,8 +22,6 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks.arm64 import CPU, DEFAULT_CACHE, ROOT, arm_python, check_tools, install_project, run
 from hpe.io.environment import environment
 from hpe.io.files import read_json, write_text

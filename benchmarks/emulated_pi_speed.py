@@ -26,8 +26,6 @@ from typing import Any
 import numpy as np
 import tyro
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks.arm64 import CPU, DEFAULT_CACHE, arm_python, check_tools, install_project, run
 from export.convert.tflite import Conversion, convert_all
 from export.run.xnnpack import sparse_speed

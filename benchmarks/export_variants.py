@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 import tyro
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks.latency import interleaved
 from export import FORMATS, file_sizes, load_runtime, micro_arena, operators, plan_arena, read_model
 from export.micro.arena import HOST

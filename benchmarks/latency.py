@@ -22,8 +22,6 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from export import Runtime, file_sizes, load_runtime
 from hpe.io.files import write_csv
 

@@ -9,15 +9,12 @@ repeats count. A mask update is timed from dense to 50 % and from 50 % to 60 %, 
 import argparse
 import copy
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hpe.io.environment import environment
 from pruning.channels.pruner import ChannelPruner

@@ -19,8 +19,6 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from export import load_runtime
 from export.compiler.emulator.sketch import SketchRun, run_sketch
 from hpe.deploy.board_link import encode_bytes

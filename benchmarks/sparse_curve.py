@@ -10,7 +10,6 @@ Instructions are exact; they do not depend on the values.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from typing import Any
 
 import numpy as np
 import tyro
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export.compiler import compile_model
 from export.compiler.emulator.calls import Board

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "src/follow.h"
 #include "src/frame_parser.h"
 #include "src/image.h"
 #include "src/pose.h"
@@ -74,6 +75,27 @@ static void Decode(char** argv) {
   }
 }
 
+// scan WIDTH HEIGHT > x y size of each crop of one scan
+static void PrintScan(int width, int height) {
+  Scan scan(width, height);
+  do {
+    const Crop crop = scan.Here();
+    printf("%d %d %d\n", crop.x, crop.y, crop.size);
+  } while (scan.Next());
+}
+
+// follow WIDTH HEIGHT < four outputs of each look > verdict, and x y size of the next look
+static void Follow(int width, int height) {
+  const PlaceCode code = {0, 300.0f, 10.0f, 0.35f, 0.693147f};
+  Follower follower(width, height);
+  float outputs[4];
+  while (scanf("%f %f %f %f", &outputs[0], &outputs[1], &outputs[2], &outputs[3]) == 4) {
+    const int verdict = static_cast<int>(follower.Take(ToSight(outputs, code)));
+    const Crop crop = follower.Next();
+    printf("%c %d %d %d\n", "AFSNL"[verdict], crop.x, crop.y, crop.size);
+  }
+}
+
 #ifdef WITH_LOGISTIC
 static TfLiteEvalTensor tensors[2];
 static TfLiteEvalTensor* GetTensor(const TfLiteContext*, int index) { return &tensors[index]; }
@@ -105,6 +127,8 @@ int main(int argc, char** argv) {
   const char* mode = argc > 1 ? argv[1] : "";
   if (!strcmp(mode, "resize")) Resize(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
   if (!strcmp(mode, "quantize")) Quantize();
+  if (!strcmp(mode, "scan")) PrintScan(atoi(argv[2]), atoi(argv[3]));
+  if (!strcmp(mode, "follow")) Follow(atoi(argv[2]), atoi(argv[3]));
   if (!strcmp(mode, "parse")) Parse(static_cast<size_t>(atoi(argv[2])));
   if (!strcmp(mode, "decode")) Decode(argv);
 #ifdef WITH_LOGISTIC

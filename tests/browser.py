@@ -43,15 +43,26 @@ class Browser:
                 assert "error" not in answer, answer
                 return answer["result"]
 
-    def show(self, page: Path, width: int, dark: bool, height: int = 900) -> None:
-        """Open a file in a window of this width, by a reader who likes it dark or light."""
+    def show(self, page: Path | str, width: int, dark: bool, height: int = 900) -> None:
+        """Open a file, or an address, in a window of this width, by a reader who likes it dark or light."""
+        address = page if isinstance(page, str) else page.resolve().as_uri()
         self.ask("Runtime.enable")
+        self.resize(width, dark, height)
+        self.ask("Page.navigate", url=address)
+        self.wait_for(f"document.readyState == 'complete' && location.href == {json.dumps(address)}")
+
+    def resize(self, width: int, dark: bool, height: int = 900) -> None:
+        """Show the same page in another window."""
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
                  mobile=width < 600)  # fmt: skip
         mode = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[mode])
-        self.ask("Page.navigate", url=page.resolve().as_uri())
-        while self.value("document.readyState") != "complete" or self.value("location.protocol") != "file:":
+
+    def wait_for(self, expression: str) -> None:
+        """Until a JavaScript expression is true."""
+        end = time.monotonic() + START_S
+        while not self.value(expression):
+            assert time.monotonic() < end, f"never true: {expression}"
             time.sleep(0.05)
 
     def value(self, expression: str) -> Any:

@@ -39,6 +39,25 @@ def picture(*places: tuple[int, int, int], size: tuple[int, int] = (480, 320)) -
     return np.asarray(canvas)
 
 
+def drawn_name(stem: str) -> str:
+    """What a drawn video is called: its suffix is that of the codec that OpenCV can write."""
+    from hpe.inference.annotation import video_format
+
+    return f"{stem}{video_format()[0]}"
+
+
+def frames_of(path: Path) -> int:
+    """How many frames can be read from a video."""
+    import cv2
+
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    capture.release()
+    return count
+
+
 def video(path: Path, count: int = 12) -> Path:
     """A motion-JPEG file in which a face moves 2 pixels to the right each frame, at 10 a second."""
     import cv2

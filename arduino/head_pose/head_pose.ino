@@ -13,6 +13,7 @@
 #include "model_settings.h"
 #include "src/engine.h"
 #include "src/fail.h"
+#include "src/follow.h"
 #include "src/image_source.h"
 #include "src/pose.h"
 
@@ -28,17 +29,59 @@ void setup() {
   sketch::PrintMemory();
 }
 
-void loop() {
-  uint8_t frame = 0;
-  if (!sketch::ReadImage(sketch::ModelInput(), sketch::kImageSize, sketch::kQuantizeTable, &frame)) return;
-  float outputs[sketch::kOutputs];
+// Runs the model on what is in its input and adds the microseconds. Returns false, and says so, where it did not run.
+static bool Look(float* outputs, uint32_t* latency_us) {
   const unsigned long start_us = micros();
-  if (!sketch::RunModel(outputs)) {
-    Serial.println("# error: the model did not run");
-    return;
-  }
-  const uint32_t latency_us = static_cast<uint32_t>(micros() - start_us);
+  const bool ran = sketch::RunModel(outputs);
+  *latency_us += static_cast<uint32_t>(micros() - start_us);
+  if (!ran) Serial.println("# error: the model did not run");
+  return ran;
+}
+
+static void PrintPose(const float* outputs, uint32_t latency_us, uint8_t frame) {
   char line[64];
   sketch::FormatPose(sketch::ToPose(outputs, sketch::kPoseCode), latency_us, frame, line, sizeof(line));
   Serial.println(line);
 }
+
+#if HEAD_POSE_CAMERA && SKETCH_LOCATES
+
+static void PrintPlace(const sketch::Crop& crop) {
+  Serial.print("# face found at ");
+  Serial.print(crop.x);
+  Serial.print(",");
+  Serial.print(crop.y);
+  Serial.print(", side ");
+  Serial.println(crop.size);
+}
+
+// A frame of the camera, in which the face is searched, or followed from where it was.
+void loop() {
+  static sketch::Follower follower(sketch::kFrameWidth, sketch::kFrameHeight);
+  const uint8_t frame = sketch::TakeFrame();
+  float outputs[sketch::kOutputs];
+  uint32_t latency_us = 0;
+  sketch::Verdict verdict;
+  do {
+    sketch::CutFrame(follower.Next(), sketch::ModelInput(), sketch::kImageSize, sketch::kQuantizeTable);
+    if (!Look(outputs, &latency_us)) return;
+    verdict = follower.Take(sketch::ToSight(outputs, sketch::kPlaceCode));
+  } while (verdict == sketch::Verdict::kAgain);
+  if (verdict == sketch::Verdict::kLost) Serial.println("# face lost");
+  if (verdict == sketch::Verdict::kNoFace) Serial.println("# no face");
+  if (verdict != sketch::Verdict::kFace) return;
+  if (!follower.Followed()) PrintPlace(follower.Next());
+  PrintPose(outputs, latency_us, frame);
+}
+
+#else
+
+void loop() {
+  uint8_t frame = 0;
+  if (!sketch::ReadImage(sketch::ModelInput(), sketch::kImageSize, sketch::kQuantizeTable, &frame)) return;
+  float outputs[sketch::kOutputs];
+  uint32_t latency_us = 0;
+  if (Look(outputs, &latency_us)) PrintPose(outputs, latency_us, frame);
+}
+
+#endif

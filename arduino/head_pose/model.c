@@ -367,6 +367,9 @@ typedef struct {
 /* One tile -> 1 to 4 pixels of an image. */
 KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image);
 
+/* The same where a pixel of the image has `pitch` channels, of which these are some. */
+KERNEL void dense_to_part(const dense_t *p, const int16_t *tile, int pixels, int8_t *image, int pitch);
+
 /* One tile -> 4 halfwords at row + c * row_stride for each channel c, centred; pixels that are not there become 0. */
 KERNEL void dense_to_rows(const dense_t *p, const int16_t *tile, int pixels, int16_t *row, int row_stride);
 
@@ -606,15 +609,19 @@ static inline void dense_frame(dense_frame_t *frame, const dense_t *p, const int
     frame->odd = p->outputs % 2 ? row : 0;
 }
 
-KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {
+KERNEL void dense_to_part(const dense_t *p, const int16_t *tile, int pixels, int8_t *image, int pitch) {
     dense_frame_t frame;
     dense_frame(&frame, p, tile, 0);
     frame.out = image;
     frame.out_second = image + 1;
     for (int i = 1; i < 4; ++i) {
-        frame.step[i - 1] = (i < pixels ? i : pixels - 1) * p->outputs;
+        frame.step[i - 1] = (i < pixels ? i : pixels - 1) * pitch;
     }
     dense_run(&frame);
+}
+
+KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {
+    dense_to_part(p, tile, pixels, image, p->outputs);
 }
 
 KERNEL void dense_to_rows(const dense_t *p, const int16_t *tile, int pixels, int16_t *row, int row_stride) {
@@ -659,12 +666,16 @@ static inline int32_t dense_output(const dense_t *p, const int16_t *tile, int c,
     return clamp8(rescale(sum, p->channels[c].multiplier, FAST_SHIFT(p->channels + c)) + p->zero_point);
 }
 
-KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {
+KERNEL void dense_to_part(const dense_t *p, const int16_t *tile, int pixels, int8_t *image, int pitch) {
     for (int c = 0; c < p->outputs; ++c) {
         for (int i = 0; i < pixels; ++i) {
-            image[i * p->outputs + c] = (int8_t)dense_output(p, tile, c, i);
+            image[i * pitch + c] = (int8_t)dense_output(p, tile, c, i);
         }
     }
+}
+
+KERNEL void dense_to_image(const dense_t *p, const int16_t *tile, int pixels, int8_t *image) {
+    dense_to_part(p, tile, pixels, image, p->outputs);
 }
 
 KERNEL void dense_to_rows(const dense_t *p, const int16_t *tile, int pixels, int16_t *row, int row_stride) {
@@ -1583,6 +1594,13 @@ KERNEL void mean(const mean_t *p, const int8_t *in, int8_t *out) {
 }
 
 #endif
+
+/* 1x1 convolutions whose outputs have at most 16 different weights each: codes of 4 bits and a table take the place of bytes. */
+
+#define CLUSTERED_INPUTS 256 /* at most */
+
+/* Two outputs' weights at a time become what the dense kernel reads, some 8 instructions for two of them, which is as much as
+   it then takes to use them: for images of few pixels this doubles the time. */
 
 /* 1x1 convolutions whose weights are mostly 0, on strips. */
 

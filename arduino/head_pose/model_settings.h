@@ -3,8 +3,11 @@
 #ifndef SKETCH_MODEL_SETTINGS_H_
 #define SKETCH_MODEL_SETTINGS_H_
 
+#include "src/follow.h"
 #include "src/image.h"
 #include "src/pose.h"
+
+#define SKETCH_LOCATES 0
 
 namespace sketch {
 

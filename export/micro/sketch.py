@@ -56,7 +56,8 @@ def write_arduino(
         board: a name of export.BOARDS.
         settings: "mean" and "std" (three numbers each, for red, green, blue on the 0..1 scale), "pose_order" (what the
             first three outputs are, e.g. ["yaw", "pitch", "roll"]), "units" ("degrees" or "radians") and, if wanted,
-            "note" (a line about the model, for instance its measured accuracy).
+            "note" (a line about the model, for instance its measured accuracy) and "place" (how four further outputs
+            locate the face: then the sketch finds and follows it in the camera's frame; see sketch_settings.PLACE).
         engine: one of ENGINES.
         limits: what the model may take of flash and RAM, below what the board has; for the engine c.
 

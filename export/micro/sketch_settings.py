@@ -15,6 +15,8 @@ from export.micro.labels import c_string, read_labels
 from export.micro.sketch_text import generated, one_line, rows
 
 ANGLES = ("yaw", "pitch", "roll")
+PLACE = ("place_unit", "score_unit", "largest_shift", "largest_log_size")
+"""What settings["place"] says, beside the index of its first output: see src/follow.h."""
 MOST_DECIMALS = 8
 """More are written with an exponent, so that ten to their power fits 32 bits."""
 
@@ -38,9 +40,29 @@ def pose_settings(model: Model, arena_bytes: int | None, settings: Mapping[str, 
 
 // degrees per unit, and which output is yaw, pitch, roll
 constexpr PoseCode kPoseCode = {{{_float(degrees)}, {indices}}};
-
+{_place_code(model, settings)}
 {_tables(model, settings)}"""
-    return _header(model, arena_bytes, settings, own, ("src/image.h", "src/pose.h"))
+    defines = f"#define SKETCH_LOCATES {int('place' in settings)}\n\n"
+    includes = ("src/follow.h", "src/image.h", "src/pose.h")
+    return _header(model, arena_bytes, settings, own, includes, defines)
+
+
+def _place_code(model: Model, settings: Mapping[str, Any]) -> str:
+    """How the outputs that locate the face are read; nothing for a model that has none."""
+    if "place" not in settings:
+        return ""
+    place = settings["place"]
+    try:
+        first = int(place["first"])
+        units = [float(place[name]) for name in PLACE]
+    except (KeyError, TypeError, ValueError):
+        raise ExportError(f"settings['place'] must hold first, {', '.join(PLACE)}, not {place!r}.") from None
+    if not (0 <= first <= model.output.elements - 4 and all(unit > 0 for unit in units)):
+        raise ExportError(f"settings['place'] does not suit {model.output.elements} outputs: {place!r}.")
+    return f"""
+// The outputs that locate the face: the first of the four, units of shift and score, the largest that is believed.
+constexpr PlaceCode kPlaceCode = {{{first}, {", ".join(map(_float, units))}}};
+"""
 
 
 def plain_settings(model: Model, arena_bytes: int | None, settings: Mapping[str, Any]) -> str:

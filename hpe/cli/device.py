@@ -4,80 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from signal import SIGINT
 from typing import Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from hpe.cli.output import Json, Model, say, say_aside, write_result
-
-
-def predict(
-    sources: Positional[Annotated[tuple[Path, ...], arg(metavar="[PICTURE|FOLDER|VIDEO ...]")]] = (),
-    model: Annotated[str | None, arg(metavar="MODEL")] = None,
-    camera: Annotated[int | None, arg(metavar="N")] = None,
-    box: Annotated[str | None, arg(metavar="X,Y,W,H")] = None,
-    boxes: Annotated[Path | None, arg(metavar="CSV")] = None,
-    crops: Annotated[bool, FlagCreatePairsOff] = False,
-    draw: Annotated[Path | None, arg(metavar="DIR")] = None,
-    smooth: bool = True,
-    frames: Annotated[int | None, arg(metavar="N")] = None,
-    reference: Annotated[bool, FlagCreatePairsOff] = False,
-    csv: Annotated[Path | None, arg(metavar="FILE")] = None,
-    jsonl: Annotated[Path | None, arg(metavar="FILE")] = None,
-    json: Json = None,
-) -> None:
-    """Estimate the head pose of every face in pictures, videos or before a camera. Example: hpe predict selfie.jpg
-
-    Exit code 1 where some of the sources gave no pose, 2 where none did. Faces are found with OpenCV (the extra
-    `vision`), unless --box, --boxes or --crops says where they are.
-
-    Args:
-        sources: Pictures, videos, and folders of them.
-        model: The name of a released model (see hpe models), a .onnx or .tflite file, or a run folder. Left out: the
-            default model.
-        camera: Look through this camera until Ctrl-C; 0 is the first.
-        box: The face in every picture, in pixels: left, top, width, height of the box around its landmarks.
-        boxes: Face boxes by picture: a CSV with the columns file, x, y, w, h.
-        crops: The pictures are face crops already (hpe data preview shows such).
-        draw: Write pictures (.png) and videos (.mp4) with boxes, axes and angles into this folder. Nothing that is
-            there is overwritten but pictures drawn by an earlier call; another name is chosen and told.
-        smooth: Filter the poses of a video over time (One Euro).
-        frames: End each video, or the camera, after N frames.
-        reference: Compute a .tflite with TensorFlow Lite's reference kernels, slowly, to compare with a board bit by
-            bit; XNNPACK may differ by a step of the output (0.7 degrees).
-        csv: Write a row for each face here as it is found, with the milliseconds that finding it and the model took;
-            - is standard output.
-        jsonl: Write the same as a JSON object per line.
-        json: Write the same here at the end, and the sources that gave no pose.
-    """
-    from hpe.inference.app import PredictOptions, run_predict
-    from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct
-    from hpe.inference.sources import expand, parse_box, read_boxes
-
-    inputs = [*expand(sources), *(path for path in (boxes, Path(model) if model else None) if path is not None)]
-    check_distinct({"--csv": csv, "--jsonl": jsonl, "--json": json}, inputs)
-    places = read_boxes(boxes) if boxes is not None else None
-    if box is not None:
-        places = {"": [parse_box(box)]}
-    options = PredictOptions(places, crops, smooth, draw, frames, reference)
-    report = say_aside if STANDARD_OUTPUT in (csv, jsonl) else say
-    rows: list[dict[str, Any]] = []
-    with ExitStack() as stack:
-        writers = [] if json is None else [rows.append]
-        for path, as_json in ((csv, False), (jsonl, True)):
-            if path is not None:
-                writers.append(stack.enter_context(RowFile(path, as_json)).write)
-        outcome = run_predict(model, sources, camera, options, lambda row: [write(row) for write in writers], report)
-    write_result(json, {"faces": rows, "faults": outcome.faults})
-    for fault in outcome.faults:
-        say_aside(f"hpe: {fault}")
-    if outcome.stopped_by and (camera is None or outcome.stopped_by != SIGINT):  # Ctrl-C is how a camera ends
-        sys.exit(128 + outcome.stopped_by)
-    if outcome.faults:
-        sys.exit(1 if outcome.rows else 2)
+from hpe.cli.output import Json, Model, say, write_result
+from hpe.cli.predict import predict
 
 
 def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:

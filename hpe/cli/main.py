@@ -11,7 +11,7 @@ from hpe.io.errors import HpeError
 
 DESCRIPTION = "Head pose on tiny devices: train, prune, quantise, measure. Start with `hpe demo`."
 TRAIN = "torch torchvision timm torch_pruning scipy safetensors matplotlib tensorboard numba"
-EXTRAS = {"train": TRAIN.split(), "vision": ["cv2"], "serial": ["serial", "cobs"], "ray": ["ray"]}
+EXTRAS = {"train": TRAIN.split(), "vision": ["cv2"], "serial": ["serial", "cobs"], "mqtt": ["paho"], "ray": ["ray"]}
 """The modules of each optional extra; every other one that may be missing comes with `export`."""
 Commands = Mapping[str, Any]
 """Subcommands by name: functions, or further groups of them."""

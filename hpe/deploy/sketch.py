@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpe.deploy.export import model_metadata
 from hpe.io.errors import ConfigError
 from hpe.io.files import read_json
+from hpe.model.outputs import LARGEST_LOG_SIZE, LARGEST_SHIFT, PLACE, PLACE_UNIT, POSE, SCORE_UNIT, output_names
 from hpe.model.preprocess import MEAN, STD
 from hpe.model.zoo import released_card, resolve_model
 from hpe.pose.metrics import ANGLES
@@ -52,7 +53,7 @@ def run_deploy(
         return Deployed(write_model_sketch(model, out, board, settings, engine, limits), [note])
     if labels is not None:
         raise ConfigError(f"--labels {labels}: {model} is a head-pose net, whose sketch prints angles; leave it out")
-    settings = _released_settings() if card is not None else _settings_of(model, metadata)
+    settings = _released_settings(model) if card is not None else _settings_of(model, metadata)
     result = model.parent / "result.json"
     evaluations = read_json(result).get("evaluations", {}) if result.exists() else {}
     measured = [e for e in evaluations.values() if e["file"] == model.name] + ([] if card is None else [card])
@@ -73,16 +74,30 @@ def _metadata_name(model: Path) -> Path:
     return model.with_suffix(".json")
 
 
-def _released_settings() -> dict[str, Any]:
+def _released_settings(model: Path) -> dict[str, Any]:
     """How a released model is fed and read: as every network of this project."""
-    return {"mean": MEAN.tolist(), "std": STD.tolist(), "pose_order": list(ANGLES), "units": "degrees"}
+    from export.micro.flatbuffer import read_model
+
+    further = output_names(read_model(model).output.elements)[POSE:]
+    settings = {"mean": MEAN.tolist(), "std": STD.tolist(), "pose_order": list(ANGLES), "units": "degrees"}
+    return settings | _place_settings(further)
+
+
+def _place_settings(further: list[str]) -> dict[str, Any]:
+    """How a network that locates says where the face is; nothing for one whose `further` outputs do not."""
+    place = output_names(POSE + PLACE)[POSE:]
+    if further[:PLACE] != place:
+        return {}
+    units = {"place_unit": PLACE_UNIT, "score_unit": SCORE_UNIT}
+    return {"place": {"first": POSE, **units, "largest_shift": LARGEST_SHIFT, "largest_log_size": LARGEST_LOG_SIZE}}
 
 
 def _settings_of(model: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """How the metadata beside a head-pose net say that it is fed and read."""
     try:
         output = metadata["output"]
-        return _normalisation(metadata) | {"pose_order": output["order"], "units": output["unit"]}
+        settings = _normalisation(metadata) | {"pose_order": output["order"], "units": output["unit"]}
+        return settings | _place_settings(list(output.get("further", [])))
     except (KeyError, TypeError):
         kept = {key: value for key, value in model_metadata("").items() if key in ("normalisation", "output")}
         raise ConfigError(

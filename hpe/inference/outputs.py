@@ -18,9 +18,11 @@ from PIL import Image, PngImagePlugin
 from hpe.io.errors import HpeError
 
 COLUMNS = ("source", "frame", "time_s", "face", "x", "y", "w", "h", "yaw_deg", "pitch_deg", "roll_deg",
-           "find_ms", "model_ms", "score", "yaw_spread_deg", "pitch_spread_deg", "roll_spread_deg")  # fmt: skip
+           "find_ms", "model_ms", "score", "yaw_spread_deg", "pitch_spread_deg", "roll_spread_deg",
+           "relative")  # fmt: skip
 """What a row holds: x, y, w, h are the face box in pixels; find_ms and model_ms what finding and the model took; score
-is how likely there is a face, a spread the mean absolute error to be expected; empty where the model does not say."""
+is how likely there is a face, a spread the mean absolute error to be expected; empty where the model does not say.
+relative is 1 where the angles are relative to a neutral look, 0 before it is known, empty where none was asked for."""
 STANDARD_OUTPUT = Path("-")
 DRAWN_BY = "hpe predict"
 """Noted in every picture that is drawn: only such a picture may be written over by a later call."""

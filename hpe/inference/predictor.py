@@ -14,6 +14,7 @@ predictor(crop)                                                # the whole pictu
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,16 +22,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from hpe.io.dataset_file import central_crop_of
 from hpe.io.errors import HpeError
 from hpe.io.images import open_image
 from hpe.model.outputs import POSE, Reading, output_parts, read_outputs
 from hpe.model.preprocess import preprocess
 from hpe.model.zoo import SUFFIXES, is_released, resolve_model
-from hpe.pose.crop import IMAGE_SIZE, Box, as_picture, crop_face, narrow, widen
+from hpe.pose.crop import IMAGE_SIZE, Box, as_picture, centre_crop, crop_face, fit_stored, narrow, widen
 
 if TYPE_CHECKING:
     from export.run.runtime import Runtime
-    from hpe.inference.detector import FaceDetector, Found
+    from hpe.inference.detector import FaceDetector
+    from hpe.inference.found import Found
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """uint8 crops (N, 64, 64, 3) RGB to poses (N, 3), yaw, pitch and roll in degrees."""
@@ -107,6 +110,12 @@ def read_image(path: str | Path) -> np.ndarray:
     return np.asarray(open_image(path))
 
 
+def read_crop(path: str | Path) -> np.ndarray:
+    """A face crop as RGB uint8: the whole picture, or (64, 64, 3) without the border of which a dataset.json tells."""
+    image, central = open_image(path), central_crop_of(Path(path))
+    return np.asarray(image) if central == 1 else centre_crop(fit_stored(image, central)[None])[0]
+
+
 @dataclass(frozen=True)
 class Face:
     """A face in a picture."""
@@ -170,23 +179,29 @@ class HeadPosePredictor:
     def faces(self, image: np.ndarray) -> list[Face]:
         """The faces in an RGB uint8 (H, W, 3) picture, largest first; an empty list where there is none.
 
-        Needs OpenCV: VisionError, a RuntimeError, says what to install where it is missing.
+        A face that lies mostly outside the picture is left out. Needs OpenCV: VisionError, a RuntimeError, says what to
+        install where it is missing.
         """
         from hpe.inference.detector import FaceDetector
 
         check_image(image)
         self._detector = self._detector or FaceDetector()
-        return [self.face(image, found) for found in self._detector(image)]
+        faces = []
+        for found in self._detector(image):
+            with suppress(PredictError):  # at the picture's edge: the landmarks would lie mostly outside
+                faces.append(self.face(image, found))
+        return faces
 
     def face(self, image: np.ndarray, found: Found, yaw_deg: float | None = None) -> Face:
         """The pose of a face that a FaceDetector found.
 
-        Where the jaw lies in a detector's square depends on the yaw. Without `yaw_deg`, from the frame before say, a
-        first estimate of it places the box for the second. A model that locates corrects the box by itself.
+        A box alone does not tell where the jaw lies in it, which depends on the yaw. Without `yaw_deg`, from the frame
+        before say, a first estimate of it places the box for the second. A model that locates corrects the box itself.
         """
+        placed = found.points is not None or yaw_deg is not None
         if self.locates:
-            return self.look(image, found.box(yaw_deg), looks=3 if yaw_deg is None else 2)
-        if yaw_deg is None:
+            return self.look(image, found.box(yaw_deg), looks=2 if placed else 3)
+        if not placed:
             yaw_deg = float(self(image, found.box())[0])
         return self.known(image, found.box(yaw_deg))
 

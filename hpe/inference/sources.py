@@ -1,10 +1,10 @@
-"""Where pictures come from: files, folders, videos, cameras. OpenCV is loaded for the last two only."""
+"""Where pictures come from: files, folders and videos, for which alone OpenCV is loaded."""
 
 from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,31 +64,40 @@ class Stream:
     """A video or camera that is open."""
 
     name: str
-    """The path of a video, `camera N`."""
+    """The path of a video, the name of a camera."""
+    stem: str
+    """What a file drawn from it is called."""
     frames: Iterator[Frame]
     frames_per_second: float
 
 
 @contextmanager
-def open_stream(source: Path | int) -> Iterator[Stream]:
-    """A video file, or a camera by its number; SourceError where it does not open."""
-    cv2 = load_opencv()
-    if isinstance(source, Path) and not source.is_file():
-        reason = "a folder, a pipe or a device, not a file" if source.exists() else "no such file"
-        raise SourceError(f"{source}: {reason}; a camera is named by --camera N")
-    capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+def open_video(path: Path) -> Iterator[Stream]:
+    """A video file; SourceError where it does not open."""
+    if not path.is_file():
+        reason = "a folder, a pipe or a device, not a file" if path.exists() else "no such file"
+        raise SourceError(f"{path}: {reason}; a camera is named by --camera N")
+    capture = load_opencv().VideoCapture(str(path))
     try:
         if not capture.isOpened():
-            raise SourceError(
-                f"camera {source} does not open; is it plugged in and free? --camera 0 is the first one"
-                if isinstance(source, int)
-                else f"{source}: not a video that OpenCV can read; convert it to .mp4 or .avi"
-            )
-        name = f"camera {source}" if isinstance(source, int) else str(source)
-        frames = camera_frames(capture, name) if isinstance(source, int) else video_frames(capture)
-        yield Stream(name, frames, frames_per_second(capture))
+            raise SourceError(f"{path}: not a video that OpenCV can read; convert it to .mp4 or .avi")
+        yield Stream(str(path), path.name, video_frames(capture), frames_per_second(capture))
     finally:
         capture.release()
+
+
+def paced(
+    frames: Iterator[Frame],
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Iterator[Frame]:
+    """The same frames, none before its time, counted from when the first was asked for."""
+    start_s = clock()
+    for frame in frames:
+        early_s = frame.time_s - (clock() - start_s)
+        if early_s > 0:
+            sleep(early_s)
+        yield frame
 
 
 def frames_per_second(capture: Any) -> float:
@@ -104,7 +113,7 @@ def video_frames(capture: Any) -> Iterator[Frame]:
     failed: list[Frame] = []
     index = 0
     while len(failed) <= PATIENCE and (not failed or index < count):
-        pixels = _read(capture)
+        pixels = read_frame(capture)
         if pixels is None:
             failed.append(Frame(index, index / rate, None))  # perhaps just the end
         else:
@@ -114,19 +123,7 @@ def video_frames(capture: Any) -> Iterator[Frame]:
         index += 1
 
 
-def camera_frames(capture: Any, name: str) -> Iterator[Frame]:
-    """The frames of a camera as they come; SourceError when it has given none for a while."""
-    start, failures, index = time.perf_counter(), 0, 0
-    while True:
-        pixels = _read(capture)
-        failures = failures + 1 if pixels is None else 0
-        if failures > PATIENCE:
-            raise SourceError(f"{name} gives no more pictures; is it still plugged in?")
-        yield Frame(index, time.perf_counter() - start, pixels)
-        index += 1
-
-
-def _read(capture: Any) -> np.ndarray | None:
+def read_frame(capture: Any) -> np.ndarray | None:
     """The next frame, RGB uint8 (H, W, 3), or None where it cannot be read."""
     try:
         whole, frame = capture.read()

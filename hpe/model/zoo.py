@@ -20,8 +20,8 @@ from hpe.io.progress import standard_output
 from hpe.model import cards as released
 from hpe.model.cards import cards
 
-DEFAULT_MODEL = "b0"
-"""What `hpe predict` runs where no model is named."""
+DEFAULT_MODEL = "b0-nano"
+"""What `hpe predict` runs where no model is named: the best bargain, 0.04 degrees from b0 at 6 % of its bytes."""
 SUFFIXES = (".tflite", ".onnx")
 WEIGHTS = "model.safetensors"
 """The weights in a run folder."""

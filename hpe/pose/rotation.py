@@ -78,10 +78,23 @@ def rotate_in_plane(pose_deg: Array, clockwise_deg: Array) -> Array:
     xp, pose_deg = _namespace(pose_deg)
     clockwise = xp.zeros_like(pose_deg)
     clockwise[..., 2] = clockwise_deg
-    first = matrix_to_euler(euler_to_matrix(clockwise) @ euler_to_matrix(pose_deg))  # (..., 3)
+    return nearer_euler(euler_to_matrix(clockwise) @ euler_to_matrix(pose_deg), pose_deg)
+
+
+def nearer_euler(rotation: Array, pose_deg: Array) -> Array:
+    """Of the two (yaw, pitch, roll) triples of rotations (..., 3, 3), those (..., 3) nearer to `pose_deg` (..., 3)."""
+    xp, pose_deg = _namespace(pose_deg)
+    first = matrix_to_euler(rotation)  # (..., 3)
     second = other_euler(first)
     first_is_nearer = abs(wrap_deg(first - pose_deg)).sum(-1) <= abs(wrap_deg(second - pose_deg)).sum(-1)
     return xp.where(first_is_nearer[..., None], first, second)
+
+
+def mean_rotation(rotations: np.ndarray) -> np.ndarray:
+    """The rotation (3, 3) nearest to all of (N, 3, 3) in squared Frobenius distance (Moakher, SIMAX 2002)."""
+    left, _, right = np.linalg.svd(rotations.mean(0))
+    left[:, -1] *= np.linalg.det(left @ right)  # no reflection
+    return left @ right
 
 
 def flip_pose(pose_deg: Array) -> Array:

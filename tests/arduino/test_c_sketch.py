@@ -95,7 +95,11 @@ def test_folder_has_no_trace_of_a_library(tmp_path: Path):
         ),
         "src/quantize.h",
         "src/fail.h",
-        *(f"src/{name}.{end}" for name in ("image", "frame_parser", "serial_frames", "pose") for end in ("h", "cpp")),
+        *(
+            f"src/{name}.{end}"
+            for name in ("image", "frame_parser", "serial_frames", "pose", "follow")
+            for end in ("h", "cpp")
+        ),
     }
     for path in written:
         text = path.read_text()

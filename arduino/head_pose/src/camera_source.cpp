@@ -9,9 +9,8 @@
 namespace sketch {
 namespace {
 
-constexpr int kFrameWidth = 160, kFrameHeight = 120;  // QQVGA
-uint8_t pixels[kFrameWidth * kFrameHeight * 2];       // RGB565
-uint8_t taken = 0;                                    // pictures so far, modulo 256
+uint8_t pixels[kFrameWidth * kFrameHeight * 2];  // RGB565
+uint8_t taken = 0;                               // pictures so far, modulo 256
 
 }  // namespace
 
@@ -20,10 +19,18 @@ const char* BeginImages() {
   return nullptr;
 }
 
-bool ReadImage(int8_t* input, int size, const QuantizeTable& table, uint8_t* frame) {
+uint8_t TakeFrame() {
   Camera.readFrame(pixels);
-  *frame = taken++;
-  ResizeRgb565(pixels, kFrameWidth, CentreSquare(kFrameWidth, kFrameHeight), size, table, input);
+  return taken++;
+}
+
+void CutFrame(const Crop& crop, int8_t* input, int size, const QuantizeTable& table) {
+  ResizeRgb565(pixels, kFrameWidth, crop, size, table, input);
+}
+
+bool ReadImage(int8_t* input, int size, const QuantizeTable& table, uint8_t* frame) {
+  *frame = TakeFrame();
+  CutFrame(CentreSquare(kFrameWidth, kFrameHeight), input, size, table);
   return true;
 }
 

@@ -15,6 +15,11 @@ const char* BeginImages();
 // byte. Returns false when there is no image yet.
 bool ReadImage(int8_t* input, int size, const QuantizeTable& table, uint8_t* frame);
 
+// The camera alone: takes a picture, of which CutFrame then gives any square. Returns its sequence byte.
+constexpr int kFrameWidth = 160, kFrameHeight = 120;  // QQVGA
+uint8_t TakeFrame();
+void CutFrame(const Crop& crop, int8_t* input, int size, const QuantizeTable& table);
+
 }  // namespace sketch
 
 #endif  // SKETCH_IMAGE_SOURCE_H_

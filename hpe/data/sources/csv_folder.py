@@ -19,7 +19,9 @@ import numpy as np
 
 from hpe.data.sources.items import BadItem, Chunk, Item, Source, fingerprint, read_items
 from hpe.data.spec import DataError, Fault, Part
-from hpe.io.files import open_regular, read_json
+from hpe.io.dataset_file import read_central_crop
+from hpe.io.errors import FileError
+from hpe.io.files import open_regular
 
 ANGLES = ("yaw", "pitch", "roll")
 BOX = ("x0", "y0", "x1", "y1")
@@ -34,7 +36,10 @@ def list_csv(part: Part) -> Source:
         rows = _select_split(labels, rows, part.split)
     if not rows:
         raise DataError(f"{labels}: there are no rows; add one line per image below the header.")
-    central = read_central_crop(part.path)
+    try:
+        central = read_central_crop(part.path)
+    except FileError as error:
+        raise DataError(str(error)) from None
 
     items: list[Item] = []
     faults: list[Fault] = []
@@ -93,20 +98,6 @@ def _row(line: int, header: list[str], cells: list[str]) -> Row:
     texts = [cell.strip() for cell in cells]
     beyond = sum(bool(text) for text in texts[len(header) :])
     return Row(line, dict(zip(header, texts, strict=False)), beyond)
-
-
-def read_central_crop(folder: Path) -> float:
-    """The `central_crop` of dataset.json; 1 where there is no such file or entry."""
-    path = folder / "dataset.json"
-    if not path.exists():
-        return 1.0
-    try:
-        central = read_json(path).get("central_crop", 1.0)
-    except (ValueError, AttributeError, OSError) as error:
-        raise DataError(f"{path}: is no JSON object ({error}); correct or remove it.") from None
-    if isinstance(central, bool) or not isinstance(central, (int, float)) or not 0.25 <= central <= 1:
-        raise DataError(f"{path}: central_crop is {central!r}; it must be a number from 0.25 to 1.")
-    return float(central)
 
 
 def _check_columns(labels: Path, header: list[str], part: Part) -> None:

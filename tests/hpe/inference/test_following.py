@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpe.inference import app, predictor
+from hpe.inference import app, detector, predictor
 from hpe.inference.following import NetworkFollower
 from hpe.inference.predictor import Face, HeadPosePredictor, corrected
 from hpe.model.outputs import PLACE_UNIT, read_outputs
@@ -126,13 +126,8 @@ def test_a_video_is_followed_by_predict(locating, monkeypatch, tmp_path):
     pytest.importorskip("cv2")
     monkeypatch.setattr(app, "HeadPosePredictor", lambda *given, **options: locating)
     searches = []
-    found = app._searched
-
-    def counted(*given):
-        searches.append(1)
-        return found(*given)
-
-    monkeypatch.setattr(app, "_searched", counted)
+    search = detector.FaceDetector.__call__
+    monkeypatch.setattr(detector.FaceDetector, "__call__", lambda *given: searches.append(1) or search(*given))
     rows = []
     app.run_predict("any", [video(tmp_path / "v.avi", count=4)], write=rows.append, report=lambda line: None)
     assert {row["face"] for row in rows} == {0}

@@ -17,7 +17,7 @@ from hpe.cli.main import main
 from hpe.inference import annotation
 from hpe.inference.app import PredictOptions, run_predict
 from hpe.inference.outputs import COLUMNS, DrawnNames, OutputError, RowFile, save_drawn, shown
-from tests.drawn_faces import MODEL, picture, video
+from tests.drawn_faces import MODEL, drawn_name, frames_of, picture, video
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -205,17 +205,6 @@ def test_a_table_that_cannot_be_written_ends_the_call_with_a_message(capsys, tmp
 # Videos
 
 
-def frames_of(path: Path) -> int:
-    import cv2
-
-    capture = cv2.VideoCapture(str(path))
-    count = 0
-    while capture.read()[0]:
-        count += 1
-    capture.release()
-    return count
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_loses_no_row_and_closes_the_video(tmp_path, number, code):
     """The child is sent the signal by itself after its fifth row, so that no clock is involved."""
@@ -233,14 +222,15 @@ def test_a_signal_loses_no_row_and_closes_the_video(tmp_path, number, code):
         "main(sys.argv[1:])\n"
     )
     outputs = ["--csv", tmp_path / "r.csv", "--json", tmp_path / "r.json", "--draw", tmp_path / "out"]
+    outputs += ["--serve", ":0", "--neutral", "0.2"]
     command = [sys.executable, "-c", program, "predict", tmp_path / "clip.avi", "--model", MODEL, *outputs]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
     with (tmp_path / "r.csv").open() as stream:
         assert [line["frame"] for line in csv.DictReader(stream)] == ["0", "1", "2", "3", "4"]
     assert len(json.loads((tmp_path / "r.json").read_text())["faces"]) == 5
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.mp4"]
-    assert frames_of(tmp_path / "out" / "clip.mp4") == 4
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [drawn_name("clip")]
+    assert frames_of(tmp_path / "out" / drawn_name("clip")) == 4
 
 
 def test_a_disk_that_fills_up_ends_the_video_while_its_index_fits(tmp_path, monkeypatch):
@@ -253,7 +243,7 @@ def test_a_disk_that_fills_up_ends_the_video_while_its_index_fits(tmp_path, monk
     outcome = run_predict(MODEL, [video(tmp_path / "clip.avi")], options=options, write=rows.append, report=len)
     assert len(outcome.faults) == 1
     assert "the disk is nearly full; the video ends here" in outcome.faults[0]
-    assert (outcome.rows, len(rows), frames_of(tmp_path / "out" / "clip.mp4")) == (7, 7, 6)
+    assert (outcome.rows, len(rows), frames_of(tmp_path / "out" / drawn_name("clip"))) == (7, 7, 6)
 
 
 def test_a_second_video_does_not_replace_the_first(tmp_path):
@@ -262,7 +252,9 @@ def test_a_second_video_does_not_replace_the_first(tmp_path):
     options = PredictOptions(draw=tmp_path, frames=2)
     for name in ("clip.avi", "clip.avi"):
         run_predict(MODEL, [video(tmp_path / name)], options=options, report=lines.append)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "clip.avi.mp4", "clip.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["clip.avi", drawn_name("clip.avi"), drawn_name("clip")]
+    )
     assert "drawn as" in lines[-1]
 
 

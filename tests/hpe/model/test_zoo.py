@@ -13,7 +13,7 @@ from hpe.io.errors import FileError
 from hpe.io.files import read_json, write_json
 from hpe.model import cards as released
 from hpe.model.cards import cards
-from hpe.model.zoo import ModelNameError, resolve_model, resolve_run
+from hpe.model.zoo import DEFAULT_MODEL, ModelNameError, resolve_model, resolve_run
 from tests.cards import card
 from tests.drawn_faces import MODEL
 
@@ -26,7 +26,17 @@ def folder(tmp_path, monkeypatch):
     write_json(models / "b0.json", card(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)))
     (models / "b0.tflite").write_bytes(content)
     monkeypatch.setattr(released, "FOLDER", models)
+    monkeypatch.setattr("hpe.model.zoo.DEFAULT_MODEL", "b0")
     return models
+
+
+def test_the_default_is_a_bargain():
+    """Nearly the smallest error of all released models for a small part of the bytes."""
+    known = cards()
+    best = min(known.values(), key=lambda card: card["mae_deg"]["mean"])
+    default = known[DEFAULT_MODEL]
+    assert default["mae_deg"]["mean"] < best["mae_deg"]["mean"] + 0.1
+    assert default["size_bytes"] < 0.1 * best["size_bytes"]
 
 
 def test_a_name_a_path_and_the_default(folder):

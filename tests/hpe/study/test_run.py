@@ -342,7 +342,8 @@ def test_jobs_share_the_gpus():
 
 
 @pytest.mark.slow  # torchrun and its workers: half a minute of imports
-def test_a_run_in_two_processes_ends_complete_and_leaves_what_one_leaves(unbroken, tmp_path):
+def test_a_run_in_two_processes_ends_complete_and_leaves_what_one_leaves(unbroken, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpe.study.run.POLL_S", 0.3)
     toml, out = study(tmp_path, DENSE, LATE), tmp_path / "out"
     counts = run_study(toml, out, launcher=LocalLauncher(1, processes=2), report=lambda line: None)
     assert counts.done == 5

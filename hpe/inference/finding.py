@@ -1,0 +1,125 @@
+"""The faces of a picture, and of each frame of a video: given by the user, or found by a detector or the network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hpe.inference.detector import VIDEO_PX, FaceDetector, FaceFollower
+from hpe.inference.following import NetworkFollower
+from hpe.inference.found import Found
+from hpe.inference.options import PredictOptions
+from hpe.inference.predictor import Face, HeadPosePredictor, PredictError
+from hpe.inference.sources import SourceError
+from hpe.inference.tracking import Tracks
+from hpe.pose.crop import Box
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of one picture or frame, and what they took in milliseconds."""
+
+    faces: list[Face]
+    model_ms: list[float]
+    """Crop and network, for each face."""
+    find_ms: float
+
+
+def picture_faces(predictor: HeadPosePredictor, name: str, pixels: np.ndarray, options: PredictOptions) -> Faces:
+    """The faces of one picture RGB uint8 (H, W, 3)."""
+    start = time.perf_counter()
+    places = given_boxes(name, pixels, options)
+    if places is None:
+        places = FaceDetector()(pixels)
+    find_ms = (time.perf_counter() - start) * 1e3
+    return Faces(*poses(predictor, pixels, places, options), find_ms)
+
+
+def frame_finder(
+    predictor: HeadPosePredictor, name: str, options: PredictOptions, tracks: Tracks
+) -> Callable[[np.ndarray], Faces]:
+    """A function that takes the frames RGB uint8 (H, W, 3) of one video in order; `tracks` knows the faces before."""
+    if options.crops or options.boxes is not None:
+        places = partial(_given, name, options)
+    else:
+        detector = FaceDetector(VIDEO_PX)
+        if predictor.locates:
+            return _network_finder(predictor, detector, options)
+        places = FaceFollower(detector)
+
+    def find(pixels: np.ndarray) -> Faces:
+        start = time.perf_counter()
+        found = places(pixels)
+        find_ms = (time.perf_counter() - start) * 1e3
+        return Faces(*poses(predictor, pixels, found, options, tracks), find_ms)
+
+    return find
+
+
+def _network_finder(
+    predictor: HeadPosePredictor, detector: FaceDetector, options: PredictOptions
+) -> Callable[[np.ndarray], Faces]:
+    """For a model that locates: it follows the faces by itself; the detector is asked now and then."""
+    detector_ms: list[float] = []  # of this frame
+
+    def search(pixels: np.ndarray) -> list[Face]:
+        start = time.perf_counter()
+        found = detector(pixels)
+        detector_ms.append((time.perf_counter() - start) * 1e3)
+        return poses(predictor, pixels, found, options)[0]
+
+    follow = NetworkFollower(predictor, search)
+
+    def find(pixels: np.ndarray) -> Faces:
+        detector_ms.clear()
+        start = time.perf_counter()
+        faces = follow(pixels)
+        find_ms = sum(detector_ms)
+        each_ms = ((time.perf_counter() - start) * 1e3 - find_ms) / max(1, len(faces))
+        return Faces(faces, [each_ms] * len(faces), find_ms)
+
+    return find
+
+
+def _given(name: str, options: PredictOptions, pixels: np.ndarray) -> Sequence[Box] | Sequence[Found]:
+    return given_boxes(name, pixels, options) or []
+
+
+def given_boxes(name: str, pixels: np.ndarray, options: PredictOptions) -> Sequence[Box] | Sequence[Found] | None:
+    """The boxes that the user gave for a picture, None where it must be searched."""
+    if options.crops:
+        return [(0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))]
+    if options.boxes is None:
+        return None
+    for key in ("", name, Path(name).name):
+        if key in options.boxes:
+            return options.boxes[key]
+    raise SourceError(f"{name}: the list of boxes has no row for it")
+
+
+def poses(
+    predictor: HeadPosePredictor,
+    pixels: np.ndarray,
+    places: Sequence[Found] | Sequence[Box],
+    options: PredictOptions,
+    tracks: Tracks | None = None,
+) -> tuple[list[Face], list[float]]:
+    """The faces, and the milliseconds that crop and network took for each; `tracks` knows the frame before."""
+    faces, spent = [], []
+    for place in places:
+        start = time.perf_counter()
+        if isinstance(place, Found):
+            yaw = tracks.yaw_near(place.box()) if tracks is not None else None
+            try:
+                faces.append(predictor.face(pixels, place, yaw))
+            except PredictError:  # at the picture's edge: the landmarks would lie mostly outside
+                continue
+        else:
+            faces.append(predictor.known(pixels, None if options.crops else place))
+        spent.append((time.perf_counter() - start) * 1e3)
+    return faces, spent

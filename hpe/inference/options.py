@@ -1,0 +1,33 @@
+"""What the user of `hpe predict` may choose, for all sources of one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpe.inference.found import Found
+from hpe.inference.neutral import NeutralLooks
+from hpe.pose.crop import Box
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How faces are found, what computes, and what is drawn."""
+
+    boxes: Mapping[str, Sequence[Box] | Sequence[Found]] | None = None
+    """Face boxes by file name ("" for every picture) instead of searching."""
+    crops: bool = False
+    """The pictures are face crops already."""
+    smooth: bool = True
+    """Filter the poses of a video over time."""
+    draw: Path | None = None
+    """Folder for the pictures and videos with axes."""
+    frames: int | None = None
+    """End a video or camera after N frames."""
+    reference: bool = False
+    """Compute with TensorFlow Lite's reference kernels, as a microcontroller does."""
+    paced: bool = False
+    """Show a video no faster than it was filmed, as for someone who watches it."""
+    neutral: NeutralLooks | None = None
+    """Tell poses relative to these."""

@@ -1,0 +1,51 @@
+"""`hpe predict --box-kind`: the box that is given is that of the landmarks, or a detector's, which is mapped."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpe.cli.main import main
+from hpe.inference.found import as_detected
+from hpe.inference.predictor import HeadPosePredictor
+from tests.drawn_faces import MODEL, picture
+
+
+@pytest.fixture
+def photo(tmp_path):
+    file = tmp_path / "photo.png"
+    Image.fromarray(picture((40, 60, 160))).save(file)
+    return file
+
+
+def poses(tmp_path, *arguments):
+    out = tmp_path / "out.json"
+    main(["predict", *map(str, arguments), "--model", str(MODEL), "--json", str(out)])
+    return json.loads(out.read_text())["faces"]
+
+
+def test_a_detectors_box_is_mapped_twice(photo, tmp_path):
+    (row,) = poses(tmp_path, photo, "--box", "60,70,120,150", "--box-kind", "detector")
+    predictor, pixels = HeadPosePredictor(MODEL), np.asarray(Image.open(photo))
+    given = as_detected((60, 70, 180, 220))
+    box = given.box(float(predictor(pixels, given.box())[0]))
+    assert [row["x"], row["y"], row["x"] + row["w"], row["y"] + row["h"]] == pytest.approx(box, abs=0.11)
+    assert row["yaw_deg"] == pytest.approx(predictor(pixels, box)[0], abs=0.0051)
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,x,y,w,h\nphoto.png,60,70,120,150\n")
+    (again,) = poses(tmp_path, photo, "--boxes", boxes, "--box-kind", "detector")
+    assert again["yaw_deg"] == row["yaw_deg"]
+
+
+def test_a_landmarks_box_is_taken_as_it_is(photo, tmp_path):
+    (row,) = poses(tmp_path, photo, "--box", "60,70,120,150")
+    assert [row[name] for name in "xywh"] == [60, 70, 120, 150]
+    (same,) = poses(tmp_path, photo, "--box", "60,70,120,150", "--box-kind", "landmarks")
+    assert same["yaw_deg"] == row["yaw_deg"]
+
+
+def test_without_boxes_the_flag_is_refused(photo, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        poses(tmp_path, photo, "--box-kind", "detector")
+    assert "give one of them" in capsys.readouterr().err
