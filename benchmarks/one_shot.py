@@ -5,7 +5,8 @@
 Masks zero a share of the weights; channels go until the int8 file is predicted at what is left of its bytes. Scores and
 the layer-wise reconstruction look at the same 256 training faces; Taylor and Hessian scores, which want a loss, take
 the absolute error on them. Rows "Torch-Pruning" are its own scores, ranked over the whole net, cut to the same bytes.
-Writes one_shot_HARDWARE_YYYYMM.md and .csv; rows that the CSV holds already are not measured again.
+Writes one_shot_HARDWARE_YYYYMM.csv row by row, and the table .md at the end; rows that the CSV holds already are not
+measured again (`--shares` alone writes the table of what is there). A row takes 3 to 10 s of one core.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import csv
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from hpe.model.net import HeadPoseNet, example_input, load_model, predict_all
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import pose_metrics
 from hpe.training.pruners import some_crops
-from pruning.channels.graph import ChannelGroup
+from pruning.channels.groups import ChannelGroup
 from pruning.channels.importance import Importance, make_importance
 from pruning.channels.observed import AttentionImportance, SensitivityImportance
 from pruning.channels.pruner import prune_channels
@@ -77,7 +79,11 @@ class Bench:
     poses: Tensor
     """(N, 3) degrees, of the faces looked at."""
     val: Faces
-    hessian: dict[str, Tensor]
+
+    @cached_property
+    def hessian(self) -> dict[str, Tensor]:
+        """Its diagonal, on half of the faces looked at."""
+        return diagonal_hessian(self.network, self.looked_at[::2])
 
 
 class OBDImportance:
@@ -112,15 +118,15 @@ def main(config: OneShot) -> None:
     network, faces = load_model(config.run), load_faces(config.data)
     chosen = np.linspace(0, len(faces) - 1, IMAGES).astype(int)  # as some_crops chooses
     looked_at, poses = some_crops(faces, IMAGES), torch.from_numpy(np.asarray(faces.pose_deg)[chosen]).float()
-    bench = Bench(network, looked_at, poses, load_faces(config.val), diagonal_hessian(network, looked_at[::2]))
-    dense = error(network, bench.val)
+    bench = Bench(network, looked_at, poses, load_faces(config.val))
+    dense, where = error(network, bench.val), f"{facts['processor']}, torch {facts['torch']}, commit {commit()}"
     for row in cells(bench, config.shares, done):
+        if (row["family"], row["score"], str(row["share"]), str(row["reconstructed"])) in done:
+            continue
         rows.append(row)
         print(row, flush=True)
         write_csv(path, rows)
-    text = table(rows, dense, len(bench.val), f"{facts['processor']}, torch {facts['torch']}, commit {commit()}")
-    write_text(path.with_suffix(".md"), text)
-    print(text)
+    write_text(path.with_suffix(".md"), table(rows, dense, len(bench.val), where))
 
 
 def cells(bench: Bench, shares: tuple[float, ...], done: set[tuple[str, ...]]) -> Iterator[dict[str, Any]]:
@@ -198,7 +204,7 @@ def _importance(bench: Bench, network: HeadPoseNet, name: str, limits: dict[str,
             scorer.accumulate_grad(network)
     else:
         _loss(bench, network).mean().backward()
-    return (lambda group: scorer(group.depgraph_group)), "global"
+    return (lambda group: group.mean_over_units(scorer(group.depgraph_group))), "global"
 
 
 def _loss(bench: Bench, network: HeadPoseNet) -> Tensor:

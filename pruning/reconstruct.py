@@ -43,7 +43,7 @@ class Reconstruction:
         self._targets: dict[str, Tensor] = {}
 
         def keep(name: str, layer: Any, inputs: Tensor, output: Tensor) -> None:
-            self._targets[name] = _columns(output)
+            self._targets[name] = _columns(layer, output)
 
         self._run(model, after=keep)
 
@@ -72,7 +72,7 @@ class Reconstruction:
                 raise PruningError(
                     f"{name} has {len(layer.weight)} outputs, not {len(target)}: pass the report's kept."
                 )
-            _refit(layer, norms.get(name), _columns(inputs), target)
+            _refit(layer, norms.get(name), _columns(layer, inputs), target)
 
         self._run(model, before=refit)
 
@@ -137,9 +137,9 @@ def _is_point(module: nn.Module) -> bool:
     return is_conv and module.kernel_size == (1, 1) and module.stride == (1, 1) and module.padding == (0, 0)
 
 
-def _columns(x: Tensor) -> Tensor:
-    """(B, C, H, W) or (B, ..., C) -> (C, n), the same COLUMNS of the pixels whatever C."""
-    flat = x.transpose(0, 1).flatten(1) if x.dim() == 4 else x.flatten(0, -2).T  # (C, pixels)
+def _columns(layer: nn.Module, x: Tensor) -> Tensor:
+    """(B, C, H, W) of a convolution or (B, ..., C) of a dense layer -> (C, n), the same COLUMNS of pixels for any C."""
+    flat = x.flatten(0, -2).T if isinstance(layer, nn.Linear) else x.transpose(0, 1).flatten(1)  # (C, pixels)
     step = flat.shape[1] / COLUMNS
     if step <= 1:
         return flat.clone()

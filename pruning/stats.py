@@ -35,7 +35,7 @@ class LayerStats:
 
 @dataclass(frozen=True)
 class ModelStats:
-    """Counts of a model for one input."""
+    """Counts of a model for one input; what it holds but does not run (auxiliary heads) is not counted."""
 
     params: int
     nonzeros: int
@@ -58,11 +58,12 @@ def stats(model: nn.Module, example_input: Tensor) -> ModelStats:
     Args:
         example_input: one or more inputs, (B, C, H, W); MACs are per input.
     """
-    cost, layers = traced_cost(model, example_input)
-    modules = [(name, m) for name, m in model.named_modules() if next(m.parameters(recurse=False), None) is not None]
+    cost, layers, used = traced_cost(model, example_input)
     rows = []
-    for name, module in modules:
-        parameters = list(module.parameters(recurse=False))
+    for name, module in model.named_modules():
+        parameters = [p for key, p in module.named_parameters(name, recurse=False) if key in used]
+        if not parameters:
+            continue
         layer = layers.get(name)
         rows.append(
             LayerStats(
@@ -74,7 +75,7 @@ def stats(model: nn.Module, example_input: Tensor) -> ModelStats:
                 layer.cost(layer.out, layer.inputs).macs if layer is not None else 0,
             )
         )
-    nonzeros = sum(int(torch.count_nonzero(p)) for p in model.parameters())
+    nonzeros = sum(int(torch.count_nonzero(parameter)) for parameter in used.values())
     return ModelStats(cost.params, nonzeros, cost.macs, cost.int8_bytes, rows)
 
 

@@ -1,5 +1,6 @@
 """How many channels of each group go: for a ratio, or for a target that is met and never exceeded."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pruning.channels.graph import ChannelGraph, ChannelGroup
+from pruning.channels.graph import ChannelGraph
+from pruning.channels.groups import ChannelGroup
 from pruning.channels.knapsack import check_reach, least_loss, lost_scores
 from pruning.errors import PruningError
 
@@ -27,15 +29,16 @@ class Ranking:
     order: list[np.ndarray]
     """For each pool, the group of each channel that may go, the least important channel first."""
     first_sizes: list[int]
-    """Width of each group before any pruning: what a ratio is a fraction of."""
+    """Units of each group before any pruning: what a ratio is a fraction of."""
     floors: list[int]
-    """Width that each group keeps at least."""
-    round_to: int
+    """Units that each group keeps at least."""
+    steps: list[int]
+    """What the number of units that each group keeps is a multiple of."""
     losses: list[np.ndarray] | None = None
     """For "knapsack": of each group, the sum of the scores of its least important 0, 1, 2 ... channels."""
 
     def removals(self, ratio: float) -> list[int]:
-        """How many channels each group loses from now on, for a ratio of the first widths to be gone in all.
+        """How many units each group loses from now on, for a ratio of the first ones to be gone in all.
 
         Raises:
             PruningError: of the ranking "knapsack", which weighs scores against a limit.
@@ -52,9 +55,9 @@ class Ranking:
         return removed
 
     def _rounded(self, i: int, count: int) -> int:
-        """A removal that leaves the nearest multiple of `round_to`, and never less than the floor."""
+        """A removal that leaves the nearest multiple of the group's step, and never less than its floor."""
         size = self.groups[i].size
-        width = round((size - count) / self.round_to) * self.round_to
+        width = round((size - count) / self.steps[i]) * self.steps[i]
         return size - min(size, max(width, self.floors[i]))
 
 
@@ -74,11 +77,12 @@ def rank(
     keys = [_pool_key(graph, group, criteria.ranking) for group in graph.groups]
     pools = [[i for i, key in enumerate(keys) if key == pool] for pool in dict.fromkeys(keys)]
     lowest_multiple = -(-criteria.min_channels // criteria.round_to) * criteria.round_to
-    floors = [min(group.size, lowest_multiple) for group in graph.groups]
+    floors = [min(group.size, -(-lowest_multiple // group.channels_each)) for group in graph.groups]
+    steps = [criteria.round_to // math.gcd(criteria.round_to, group.channels_each) for group in graph.groups]
     first = [(first_sizes or {}).get(group.name, group.size) for group in graph.groups]
     orders = [_order(pool, graph.groups, scores, floors) for pool in pools]
     losses = [lost_scores(score) for score in scores] if criteria.ranking == "knapsack" else None
-    return Ranking(graph.groups, pools, orders, first, floors, criteria.round_to, losses)
+    return Ranking(graph.groups, pools, orders, first, floors, steps, losses)
 
 
 def meet_limits(graph: ChannelGraph, ranking: Ranking, limits: Mapping[str, int]) -> list[int]:
@@ -93,7 +97,7 @@ def meet_limits(graph: ChannelGraph, ranking: Ranking, limits: Mapping[str, int]
     if "latency" in limits and graph.price is None:
         raise PruningError("A limit of latency needs a price for each layer: give one in the criteria.")
     if ranking.losses is not None:
-        return least_loss(graph, ranking.losses, (ranking.floors, ranking.round_to), limits)
+        return least_loss(graph, ranking.losses, list(zip(ranking.floors, ranking.steps, strict=True)), limits)
 
     def fullness(removed: list[int]) -> float:
         """The cost as a fraction of its limit, of the tightest limit: above 1 it does not fit."""
@@ -107,16 +111,16 @@ def meet_limits(graph: ChannelGraph, ranking: Ranking, limits: Mapping[str, int]
     while high - low > 1e-6:
         middle = (low + high) / 2
         low, high = (low, middle) if fullness(ranking.removals(middle)) <= 1 else (middle, high)
-    return _give_back(ranking.removals(high), ranking.round_to, fullness)
+    return _give_back(ranking.removals(high), ranking.steps, fullness)
 
 
-def _give_back(removed: list[int], unit: int, fullness: Callable[[list[int]], float]) -> list[int]:
-    """Return channels, a unit at a time, always the one that fills the limit most and still fits."""
+def _give_back(removed: list[int], steps: list[int], fullness: Callable[[list[int]], float]) -> list[int]:
+    """Return units, a step at a time, always the one that fills the limit most and still fits."""
     while fullness(removed) <= 0.998:
         best, best_fullness = None, -1.0
         for i, count in enumerate(removed):
             if count:
-                trial = [*removed[:i], max(0, count - unit), *removed[i + 1 :]]
+                trial = [*removed[:i], max(0, count - steps[i]), *removed[i + 1 :]]
                 trial_fullness = fullness(trial)
                 if best_fullness < trial_fullness <= 1:
                     best, best_fullness = trial, trial_fullness

@@ -6,23 +6,26 @@ files as `export.convert` writes them, without tensor names: 99 to 102 bytes a t
 The constants here are a little above, so that the prediction is not exceeded. It is more than the file by 0.1 % for a
 trained EfficientNet-B0 (4,860,080 bytes), by 1 to 3 % for plain convolutional nets, MobileNetV2 and forms of B0 of 100
 to 600 kB, by some hundred bytes for tiny ones, and by more where many buffers are equal, which a file stores once (an
-untrained net: all biases are zero). Which operators there will be is read from the
-autograd graph; for those that the table below does not know it is a guess.
+untrained net: all biases are zero). Which operators there will be is read from the autograd graph (operators.py).
+What the model holds but does not run (auxiliary heads) costs nothing.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-QUANTISATION_BYTES = 12  # a float32 scale and an int64 zero point
+from pruning.channels.operators import (
+    ACTIVATION_BYTES,
+    FILE_BYTES,
+    QUANTISATION_BYTES,
+    TENSOR_BYTES,
+    operator_bytes,
+    reached_parameters,
+)
+
 BIAS_BYTES = 4  # int32
-TENSOR_BYTES = 104 + 16  # a tensor's own record with a share of its operator's, and a shape of four sides
-ACTIVATION_BYTES = TENSOR_BYTES + QUANTISATION_BYTES
-SMALL_CONSTANT_BYTES = TENSOR_BYTES + 32  # axes, shapes, paddings
-FILE_BYTES = 600 + 3 * SMALL_CONSTANT_BYTES  # header, signature, operator codes; axes and paddings, which are shared
 
 COUNTED_TYPES = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
@@ -32,26 +35,9 @@ def is_layer_norm(module: nn.Module) -> bool:
     return isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1
 
 
-# Autograd nodes that become no operator in TFLite: batch-norm folds into the convolution, clipping into its output.
-FREE_OPERATIONS = ("AccumulateGrad", "Relu", "Hardtanh", "Clamp", "Alias", "Clone", "ToCopy", "TBackward", "Permute")
-
-# Other nodes: how many activations and how many small constants they become. Not listed: one, and a constant where one
-# of its operands is none of the graph's.
-OPERATIONS = {
-    "Silu": (2, 0),  # a sigmoid and a product
-    "Hardsigmoid": (3, 3),
-    "Hardswish": (1, 0),
-    "ConstantPad": (1, 0),
-    "Gelu": (5, 4),
-    "Mean": (1, 0),
-    "AdaptiveAvgPool2D": (1, 0),
-    "View": (1, 1),
-    "Squeeze": (1, 1),
-    "MaxPool": (2, 1),  # with padding, which needs an operator of its own
-    "AvgPool2D": (2, 1),
-    "Convolution": (1, 0),  # its constants are counted with the layer
-    "Addmm": (2, 1),  # a convolution there, and a reshape
-}
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module is a batch-norm, or a layer norm over the channels alone."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) or is_layer_norm(module)
 
 
 @dataclass(frozen=True)
@@ -75,12 +61,12 @@ class Layer:
     """A convolution, dense or batch-norm layer, as far as its cost goes."""
 
     kind: str
-    """conv, dense, norm or layer_norm; a depthwise kernel is a conv with one input a group."""
+    """conv, dense, norm, layer_norm or parameter (a bare one); a depthwise kernel is a conv with one input a group."""
     out: int
     inputs: int
     groups: int
     kernel: int
-    """Weights for each pair of input and output channel."""
+    """Weights for each pair of input and output channel; of a bare parameter, for each channel."""
     positions: int
     """Outputs a channel for one input, over all calls."""
     bias: bool
@@ -101,6 +87,8 @@ class Layer:
         if self.kind == "layer_norm":
             params = out * (self.affine + self.bias)
             return Cost(params, 0, params)
+        if self.kind == "parameter":
+            return Cost(out * self.kernel, 0, out * self.kernel)
         groups = out if self.groups == self.inputs > 1 else self.groups
         weights = out * (out if groups == out > 1 else inputs) // groups * self.kernel
         scales = out if self.kind == "conv" else 1  # the dense layers of an int8 file are quantised per tensor
@@ -113,14 +101,26 @@ Price = Callable[[str, Layer, int, int], float]
 """(name, layer, outputs, inputs) -> the time of the layer with these numbers of output and input channels."""
 
 
-def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
-    """Every convolution, dense and batch-norm layer that the model runs, by name; the model must be in eval mode."""
+@dataclass(frozen=True)
+class Run:
+    """What a model does with one input."""
+
+    layers: dict[str, Layer]
+    """Every convolution, dense and norm layer that runs, and every bare parameter of a module that does, by name."""
+    called: set[nn.Module]
+    """All modules that run."""
+
+
+def run_once(model: nn.Module, example_input: Tensor) -> Run:
+    """Run a model, which must be in eval mode, and describe what ran."""
     positions: dict[str, int] = {}
     images: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
     padded: set[str] = set()
+    called: set[nn.Module] = set()
     handles = []
     batch = example_input.shape[0]
     for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(lambda module, _: called.add(module)))
         if _is_counted(module):
 
             def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor, name: str = name) -> None:
@@ -139,11 +139,37 @@ def count_layers(model: nn.Module, example_input: Tensor) -> dict[str, Layer]:
             handle.remove()
     modules = dict(model.named_modules())
     layers = {name: _describe(modules[name], count, name in padded) for name, count in positions.items()}
-    return {name: replace(layer, image_in=images[name][0], image_out=images[name][1]) for name, layer in layers.items()}
+    layers = {n: replace(layer, image_in=images[n][0], image_out=images[n][1]) for n, layer in layers.items()}
+    bare = {
+        name: parameter
+        for name, parameter in bare_parameters(model).items()
+        if model.get_submodule(name.rpartition(".")[0]) in called
+    }
+    return Run(layers | {name: _describe_bare(parameter) for name, parameter in bare.items()}, called)
+
+
+def bare_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters that belong to no layer of torch.nn, by name: scales, tokens, embeddings of positions."""
+    return {
+        f"{name}.{key}" if name else key: parameter
+        for name, module in model.named_modules()
+        if not isinstance(module, COUNTED_TYPES) and not type(module).__module__.startswith("torch.nn")
+        for key, parameter in module.named_parameters(recurse=False)
+    }
+
+
+def channel_dim(parameter: Tensor) -> int:
+    """The side of a bare parameter that goes with channels: the last one longer than 1, as Torch-Pruning has it."""
+    return max((dim for dim, size in enumerate(parameter.shape) if size > 1), default=0)
+
+
+def _describe_bare(parameter: nn.Parameter) -> Layer:
+    channels = parameter.shape[channel_dim(parameter)] if parameter.dim() else 1
+    return Layer("parameter", channels, channels, 1, parameter.numel() // max(channels, 1), 1, False)
 
 
 def _is_counted(module: nn.Module) -> bool:
-    return isinstance(module, COUNTED_TYPES) and (not isinstance(module, nn.LayerNorm) or is_layer_norm(module))
+    return isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) or is_norm(module)
 
 
 def _image(x: Tensor) -> tuple[int, int]:
@@ -184,49 +210,22 @@ def _describe(module: nn.Module, positions: int, pads: bool) -> Layer:
     return Layer("conv", out, inputs, module.groups, kernel, positions, bias, pads=pads, extras=extras)
 
 
-def fixed_cost(model: nn.Module, layers: dict[str, Layer], outputs: Sequence[Tensor]) -> Cost:
+def fixed_cost(model: nn.Module, run: Run, outputs: Sequence[Tensor]) -> Cost:
     """What no width changes: parameters of other layers, and the operators' own bytes.
 
     Args:
         outputs: what the model gave for one input, with its autograd graph.
     """
-    counted = sum(layer.cost(layer.out, layer.inputs).params for layer in layers.values())
-    others = sum(parameter.numel() for parameter in model.parameters()) - counted
-    unused = sum(  # layers that the model has but does not run are not exported
-        parameter.numel()
-        for name, module in model.named_modules()
-        if _is_counted(module) and name not in layers
-        for parameter in module.parameters(recurse=False)
-    )
-    return Cost(others, 0, others - unused + FILE_BYTES + ACTIVATION_BYTES + _operator_bytes(outputs))
+    counted = sum(layer.cost(layer.out, layer.inputs).params for layer in run.layers.values())
+    others = sum(parameter.numel() for parameter in used_parameters(model, run, outputs).values()) - counted
+    return Cost(others, 0, others + FILE_BYTES + ACTIVATION_BYTES + operator_bytes(outputs))
 
 
-def _operator_bytes(outputs: Sequence[Tensor]) -> int:
-    """About what the file's operators take, without the layers' weights: by the autograd graph."""
-    nodes: list[Any] = [tensor.grad_fn for tensor in outputs]
-    seen = set()
-    total = 0
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        activations, constants = _tensors_of(node)
-        total += activations * ACTIVATION_BYTES + constants * SMALL_CONSTANT_BYTES
-        nodes += [upstream for upstream, _ in node.next_functions]
-    return total
-
-
-def _tensors_of(node: Any) -> tuple[int, int]:
-    """How many activations and small constants an autograd node becomes."""
-    name = node.name()
-    before = [upstream.name() if upstream is not None else "" for upstream, _ in node.next_functions]
-    if "BatchNorm" in name:
-        folds = any(layer in before[0] for layer in ("Convolution", "Addmm", "Mm"))
-        return (0, 0) if folds else (2, 2)
-    for known, tensors in OPERATIONS.items():
-        if known in name:
-            return tensors
-    if any(free in name for free in FREE_OPERATIONS):
-        return (0, 0)
-    return (1, int("" in before))
+def used_parameters(model: nn.Module, run: Run, outputs: Sequence[Tensor]) -> dict[str, nn.Parameter]:
+    """The parameters that the outputs depend on, or whose module ran, by name."""
+    reached = reached_parameters(outputs)
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter in reached or model.get_submodule(name.rpartition(".")[0]) in run.called
+    }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pruning.channels.allocation import rank
 from pruning.channels.graph import ChannelGraph, trace
 from pruning.channels.pruner import PruneReport, load_score_state, remove, score_state
+from pruning.channels.surgery import out_dims
 from pruning.channels.target import Criteria, Target, no_scores
 from pruning.errors import PruningError
 from pruning.parameters import ParameterCheck
@@ -101,11 +102,9 @@ class GrowingRegPruner:
             for slot in group.slots:
                 if slot.axis != "out":
                     continue
-                module = self.model.get_submodule(slot.layer)
                 rows = torch.zeros(graph.layers[slot.layer].out)
                 rows[slot.index[self._doomed[group.name][slot.root]]] = 1.0
-                for parameter in module.parameters(recurse=False):
-                    dim = 1 if getattr(module, "transposed", False) and parameter.dim() > 1 else 0
+                for parameter, dim in out_dims(self.model, slot.layer):
                     shape = [-1 if i == dim else 1 for i in range(parameter.dim())]
                     self._weights.append(parameter)
                     self._masks.append(rows.to(parameter.device, parameter.dtype).view(shape))
@@ -120,7 +119,8 @@ class GrowingRegPruner:
 
     def _cut(self, optimizer: torch.optim.Optimizer) -> bool:
         graph = self._trace()
-        scores = [(~self._doomed[group.name]).float() for group in graph.groups]
-        removed = [int(self._doomed[group.name].sum()) for group in graph.groups]
+        none = {group.name: torch.zeros(group.size, dtype=torch.bool) for group in graph.groups}
+        doomed = [(none | self._doomed)[group.name] for group in graph.groups]
+        scores, removed = [(~units).float() for units in doomed], [int(units.sum()) for units in doomed]
         self.report = remove(self.model, self.example_input, graph, scores, removed, optimizer)
         return any(removed)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pruning.channels.graph import ChannelGroup
+from pruning.channels.groups import ChannelGroup
 from pruning.errors import PruningError
 
 Importance = Callable[[ChannelGroup], Tensor]
-"""A group -> (size,) scores."""
+"""A group -> (size,) scores of its units."""
 
 IMPORTANCES = ("magnitude", "l1", "taylor", "bn_scale", "fpgm", "lamp", "random")
 
@@ -70,8 +70,14 @@ def make_importance(name: str, seed: int = 0) -> Importance:
     def score(group: ChannelGroup) -> Tensor:
         if name == "taylor":
             _check_gradients(group.depgraph_group)
-        scores = scorers[name](group.depgraph_group)
-        return magnitude(group.depgraph_group) if scores is None else scores  # pyright: ignore[reportReturnType]
+        found = group.depgraph_group
+        try:
+            scores: Any = scorers[name](found)
+        except RuntimeError as error:  # of some of Torch-Pruning's scores, on grouped convolutions
+            raise PruningError(
+                f"The importance {name!r} cannot score the channels of {group.name} ({error}): take another one."
+            ) from error
+        return group.mean_over_units(magnitude(found) if scores is None else scores)  # pyright: ignore[reportArgumentType]
 
     return score
 

@@ -46,18 +46,21 @@ def check_reach(smallest: Cost, limits: Mapping[str, int]) -> None:
 
 
 def least_loss(
-    graph: ChannelGraph, losses: Sequence[np.ndarray], least: tuple[Sequence[int], int], limits: Mapping[str, int]
+    graph: ChannelGraph,
+    losses: Sequence[np.ndarray],
+    least: Sequence[tuple[int, int]],
+    limits: Mapping[str, int],
 ) -> list[int]:
-    """How many channels each group loses, so that no limit is exceeded and the sum of lost scores is small.
+    """How many units each group loses, so that no limit is exceeded and the sum of lost scores is small.
 
     Args:
-        losses: for each group (size + 1,), what goes with its least important 0, 1, 2 ... channels.
-        least: the floor of each group, and what widths are multiples of (a group that stays whole is none).
+        losses: for each group (size + 1,), what goes with its least important 0, 1, 2 ... units.
+        least: for each group its floor, and what its size is a multiple of (unless it stays whole).
 
     Raises:
         PruningError: if the floors do not allow it.
     """
-    choices = [_options(group.size, floor, least[1]) for group, floor in zip(graph.groups, least[0], strict=True)]
+    choices = [_options(group.size, *own) for group, own in zip(graph.groups, least, strict=True)]
     most, none = [options[-1] for options in choices], [0] * len(choices)
     check_reach(graph.cost(most), limits)
     fullness = _Fullness(graph, limits)
@@ -92,7 +95,7 @@ class _Fullness:
     def __init__(self, graph: ChannelGraph, limits: Mapping[str, int]):
         self._graph, self._limits = graph, limits
         self._touched = [
-            {(slot.layer, slot.axis): group.per_channel(slot) for slot in group.slots} for group in graph.groups
+            {(slot.layer, slot.axis): group.per_unit(slot) for slot in group.slots} for group in graph.groups
         ]
         self._known: dict[tuple[str, int, int], np.ndarray] = {}
         fixed = graph.fixed
@@ -131,9 +134,8 @@ class _Fullness:
     def _layer(self, name: str, out: int, inputs: int) -> np.ndarray:
         key = (name, out, inputs)
         if key not in self._known:
-            layer, price = self._graph.layers[name], self._graph.price
-            cost = layer.cost(out, inputs)
-            latency = price(name, layer, out, inputs) if price is not None else 0.0
+            cost = self._graph.layers[name].cost(out, inputs)
+            latency = self._graph.time(name, out, inputs)
             shares = [
                 (latency if limit == "latency" else getattr(cost, limit)) / max(most, 1)
                 for limit, most in self._limits.items()

@@ -1,14 +1,15 @@
 """Scores of channels by what they do on images: to the attention map of their layer, or to the output of the net."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from pruning.channels.costs import Price
-from pruning.channels.graph import ChannelGroup, is_plain_depthwise, trace
+from pruning.channels.graph import trace
+from pruning.channels.groups import ChannelGroup, Slot, is_plain_depthwise
 from pruning.channels.surgery import widths
 
 Hook = Callable[[str, Tensor], None]
@@ -59,14 +60,18 @@ class AttentionImportance(_Observed):
         """(size,) scores of a group, to a mean of 1: the mean over its batch-norms, or else its own layer's."""
         measured = self.scores()
         norms, outs = _norms(self.model, group)
-        scores = torch.stack([measured[name] for name in norms or outs[:1]]).mean(0)  # (size,)
+        scores = torch.stack([_by_unit(group, slot, measured) for slot in norms or outs[:1]]).mean(0)  # (size,)
         return scores / scores.mean().clamp_min(1e-12)
 
     @torch.no_grad()
     def measure(self) -> dict[str, Tensor]:
         """One forward pass over the images: layer name -> (channels,) scores."""
         found: dict[str, Tensor] = {}
-        with _watched(self.model, lambda name, output: found.update({name: _attention_change(output)})):
+
+        def note(name: str, output: Tensor) -> None:
+            found[name] = _attention_change(_channels_second(self.model, name, output))
+
+        with _watched(self.model, note):
             self.model(self.images.to(next(self.model.parameters()).device))
         return found
 
@@ -102,8 +107,8 @@ class SensitivityImportance(_Observed):
         """(size,) scores of a group: squared units of the output, over the share of the target."""
         measured = self.scores()
         norms, outs = _norms(self.model, group)
-        names = [name for name in norms if not _feeds_depthwise(self.model, name, outs)] or outs[:1]
-        change = torch.stack([measured[name] for name in names]).sum(0)  # (B, size)
+        slots = [slot for slot in norms if not _feeds_depthwise(self.model, slot.layer, outs)] or outs[:1]
+        change = torch.stack([_by_unit(group, slot, measured) for slot in slots]).sum(0)  # (B, size)
         return change.square().mean(0) / self._costs[group.name]
 
     def measure(self) -> dict[str, Tensor]:
@@ -119,8 +124,8 @@ class SensitivityImportance(_Observed):
             gradients = torch.autograd.grad(answer, list(outputs.values()), direction, allow_unused=True)
             for (name, output), gradient in zip(outputs.items(), gradients, strict=True):
                 if gradient is not None:
-                    change = (output.detach() * gradient).flatten(2).sum(2) if output.dim() > 2 else output * gradient
-                    found.setdefault(name, []).append(change.detach())
+                    change = _channels_second(self.model, name, output.detach() * gradient)
+                    found.setdefault(name, []).append(change.flatten(2).sum(2) if change.dim() > 2 else change)
         self._costs = self._count()
         return {name: torch.cat(changes) for name, changes in found.items()}
 
@@ -157,15 +162,33 @@ def _watched(model: nn.Module, hook: Hook) -> Iterator[None]:
             module.training = mode
 
 
-def _norms(model: nn.Module, group: ChannelGroup) -> tuple[list[str], list[str]]:
+def _norms(model: nn.Module, group: ChannelGroup) -> tuple[list[Slot], list[Slot]]:
     """The batch-norms among the layers that put out a group's channels one by one, and all of these layers."""
-    outs = [slot.layer for slot in group.slots if slot.axis == "out" and group.per_channel(slot) == 1]
-    return [name for name in outs if isinstance(model.get_submodule(name), NORM)], outs
+    layers = {name for name, module in model.named_modules() if isinstance(module, SEEN)}
+    outs = [
+        slot
+        for slot in group.slots
+        if slot.axis == "out" and group.per_unit(slot) == group.channels_each and slot.layer in layers
+    ]
+    return [slot for slot in outs if isinstance(model.get_submodule(slot.layer), NORM)], outs
 
 
-def _feeds_depthwise(model: nn.Module, norm: str, outs: list[str]) -> bool:
+def _by_unit(group: ChannelGroup, slot: Slot, measured: Mapping[str, Tensor]) -> Tensor:
+    """(..., channels) measured of a layer -> (..., size), summed over the channels of each unit."""
+    values = measured[slot.layer]
+    zeros = torch.zeros(*values.shape[:-1], group.size, dtype=values.dtype, device=values.device)
+    return zeros.index_add_(-1, slot.root.to(values.device), values[..., slot.index.to(values.device)])
+
+
+def _channels_second(model: nn.Module, layer: str, output: Tensor) -> Tensor:
+    """(B, C, ...) whatever the layer's output: the channels of a dense layer come last."""
+    return output.movedim(-1, 1) if isinstance(model.get_submodule(layer), nn.Linear) else output
+
+
+def _feeds_depthwise(model: nn.Module, norm: str, outs: Sequence[Slot]) -> bool:
     """Whether a depthwise layer of the same group comes next: the channel is then judged after it, once."""
-    order = [name for name, module in model.named_modules() if name in outs and isinstance(module, SEEN)]
+    layers = {slot.layer for slot in outs}
+    order = [name for name, _ in model.named_modules() if name in layers]
     after = order[order.index(norm) + 1 :]
     return bool(after) and is_plain_depthwise(model.get_submodule(after[0]))
 

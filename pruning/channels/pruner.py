@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pruning.channels.allocation import meet_limits, rank
 from pruning.channels.costs import Cost
 from pruning.channels.graph import ChannelGraph, trace
+from pruning.channels.groups import Kept, kept_positions
 from pruning.channels.norms import reestimate_norms
 from pruning.channels.surgery import Widths, apply_widths, keep_channels, widths
 from pruning.channels.target import LIMITS, Criteria, Target, no_scores
@@ -32,7 +33,7 @@ class PruneReport:
     """Group (named by a layer of it) -> channels before and after."""
     left_out: dict[str, str]
     """Layers that could not or should not be pruned, and why; also groups that a floor or rounding kept whole."""
-    kept: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    kept: Kept = field(default_factory=dict)
     """Layer -> {"out": positions that stayed, "in": likewise}, of those that were cut; for `Reconstruction.fit`."""
 
 
@@ -192,30 +193,24 @@ def remove(
     removed: Sequence[int],
     optimizer: torch.optim.Optimizer | None,
 ) -> PruneReport:
-    """Cut the `removed[i]` lowest-scored channels of each group, in place."""
-    gone: dict[str, dict[str, list[Tensor]]] = {}
+    """Cut the `removed[i]` lowest-scored units of each group, in place."""
+    dropped = []
     for group, score, count in zip(graph.groups, scores, removed, strict=True):
-        if count == 0:
-            continue
-        dropped = torch.zeros(group.size, dtype=torch.bool)
-        dropped[score.detach().float().cpu().argsort(stable=True)[:count]] = True
-        for slot in group.slots:
-            gone.setdefault(slot.layer, {}).setdefault(slot.axis, []).append(slot.index[dropped[slot.root]])
-    kept = {}
-    for name, axes in gone.items():
-        kept[name] = {}
-        for axis, indices in axes.items():
-            stays = torch.ones(graph.layers[name].out if axis == "out" else graph.layers[name].inputs, dtype=torch.bool)
-            stays[torch.cat(indices)] = False
-            kept[name][axis] = stays.nonzero().squeeze(1)
+        units = torch.zeros(group.size, dtype=torch.bool)
+        units[score.detach().float().cpu().argsort(stable=True)[:count]] = True
+        dropped.append(units)
+    kept = kept_positions(graph.groups, dropped, graph.layers)
     keep_channels(model, kept, optimizer)
     _check_outputs(model, example_input, graph)
-    whole = {
-        g.name: f"{g.size} channels stay, for rounding or its floor"
-        for g, n in zip(graph.groups, removed, strict=True)
-        if not n
+    new_widths = {
+        group.name: (len(group.units), (group.size - count) * group.channels_each)
+        for group, count in zip(graph.groups, removed, strict=True)
     }
-    new_widths = {g.name: (g.size, g.size - n) for g, n in zip(graph.groups, removed, strict=True)}
+    whole = {
+        name: f"{after} channels stay, for rounding or its floor"
+        for name, (before, after) in new_widths.items()
+        if before == after
+    }
     return PruneReport(graph.cost(), graph.cost(removed), new_widths, {**graph.left_out, **whole}, kept)
 
 

@@ -36,7 +36,7 @@ def test_it_is_near_the_best_of_all_widths(limit, share):
     generator = torch.Generator().manual_seed(1)
     losses = [lost_scores(torch.rand(group.size, generator=generator)) for group in graph.groups]
     limits = {limit: int(getattr(graph.cost(), limit) * share)}
-    removed = least_loss(graph, losses, ([2] * len(losses), 2), limits)
+    removed = least_loss(graph, losses, [(2, 2)] * len(losses), limits)
     assert getattr(graph.cost(removed), limit) <= limits[limit]
     options = [range(0, group.size - 1, 2) for group in graph.groups]
     fitting = [c for c in itertools.product(*options) if getattr(graph.cost(c), limit) <= limits[limit]]
