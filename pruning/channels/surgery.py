@@ -139,7 +139,7 @@ def _first(model: nn.Module, name: str, old: list[int], new: list[int], is_bare:
     if is_bare:
         dim = next(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
         return {"out": torch.arange(new[dim])}
-    module = model.get_submodule(name)
+    module: Any = model.get_submodule(name)
     groups = module.groups if is_grouped(module) else 1
     axes = ("out",) if len(new) == 1 or is_depthwise(module) else ("out", "in")
     return {
