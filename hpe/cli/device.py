@@ -17,17 +17,17 @@ def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = N
     """Does a model fit a board, and with which engine? Flash, RAM, operators, estimated time; exit 1 if it does not.
 
     Engines: c, the model compiled to plain C; tflm, TensorFlow Lite Micro; LiteRT on a Raspberry Pi. Times are those of
-    gcc -O2 and the newest kernels; their range goes on to the Arduino IDE's -Os and libraries.
+    gcc -O2 and the newest kernels; their range goes on to the Arduino IDE's -Os and libraries. What is found of a
+    run's int8 file is kept in its result.json, for `hpe report`.
 
     Args:
         model: A .tflite file, or the name of a released model; microcontrollers need full int8.
         board: The board, for instance nano33ble, rp2040, esp32-s3, pi4; a wrong name lists them all.
         json: Write the numbers here.
     """
-    from export.micro.footprint import footprint as board_footprint
-    from hpe.model.zoo import resolve_model
+    from hpe.deploy.footprint import run_footprint
 
-    answer = board_footprint(resolve_model(model), board)
+    answer = run_footprint(model, board)
     say(f"{model} {answer.verdict}")
     if answer.engine is not None:
         say(f"engine {answer.engine}: {answer.why}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from hpe.deploy.bench import run_bench
 from hpe.deploy.evaluate import run_evaluate
 from hpe.deploy.export import ExportJob, export_all
+from hpe.deploy.footprint import run_footprint
 from hpe.inference.predictor import load_predictor
 from hpe.io.errors import ConfigError
 from hpe.io.files import read_json, write_whole
@@ -38,6 +39,8 @@ RECOVER = TrainConfig(epochs=4, batch_size=64, lr=1e-3, lr_schedule="onecycle")
 """Pruning takes the first half, the rest recovers. Half as many epochs do for half of the weights."""
 FREQUENCY = 8
 """Steps between two pruning steps."""
+BOARD = "nano33ble"
+"""What the page weighs the models against."""
 TOLERANCE_DEG = 10.0
 """Int8 may deviate this far here: so short a training leaves ranges that quantise badly, which the table then shows."""
 SPARSE = {"sparse-50": 0.5, "sparse-87": 0.875}
@@ -108,11 +111,12 @@ def _make_dense(run: Path, report: Callable[[str], None]) -> Path:
 
 
 def _measure(jobs: list[ExportJob], report: Callable[[str], None]) -> None:
-    """Export networks and evaluate their float and int8 files on the test data."""
+    """Export networks, evaluate their float and int8 files on the test data, and weigh these against a board."""
     for files in export_all(jobs, tolerance_deg=TOLERANCE_DEG, report=report):
         for path in (files["fp32"], files["int8"]):
             metrics = run_evaluate(path, TEST_DATA)
             report(f"  {path.parent.name}/{path.name}: {metrics.mean_deg:.2f} deg")
+        run_footprint(files["int8"], BOARD)
 
 
 def _sheet(model: Path, out: Path) -> Path:

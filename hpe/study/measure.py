@@ -11,6 +11,7 @@ import numpy as np
 from hpe.data.faces import Faces, load_faces
 from hpe.deploy.bench import run_bench
 from hpe.deploy.export import run_export
+from hpe.deploy.footprint import INT8, engine_facts
 from hpe.inference.predictor import load_predictor
 from hpe.io.files import read_json, write_json
 from hpe.pose.crop import centre_crop
@@ -21,7 +22,6 @@ from hpe.study.spec import FilesSpec
 Report = Callable[[str], None]
 BATCH = 256
 TRAINED = "model.safetensors"
-INT8 = "model_int8.tflite"
 
 
 def finish(run: Path, settings: RunSettings, files: FilesSpec, study: dict[str, Any], report: Report) -> None:
@@ -96,12 +96,7 @@ def footprints(file: Path, board: str, report: Report) -> dict[str, dict[str, An
     for engine, cost in costs.items():
         if cost["flash_bytes"] is None:
             report(f"{file.name} with {engine} on {board}: {', '.join(cost['reasons'])}")
-    keys = ("fits", "flash_bytes", "ram_bytes", "cycles", "ms")
-    return {
-        engine: {"source": "estimated", **{key: cost[key] for key in keys}}
-        for engine, cost in costs.items()
-        if cost["flash_bytes"] is not None
-    }
+    return engine_facts(costs)
 
 
 def _mean(facts: dict[str, Any], name: str, data: str) -> float:
