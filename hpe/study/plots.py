@@ -92,8 +92,9 @@ def label_points(axis: Axes, points: Sequence[tuple[float, float, str]], taken: 
     for x, y, name in points:
         for dx, dy, where, line in _places():
             text = axis.annotate(
-                name, (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=7.5, color=INK, ha=where,
-                va="center", arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6} if line else None,
+                name.replace(" | ", "\n"), (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=7.5, color=INK,
+                ha=where, va="center",
+                arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6} if line else None,
             )  # fmt: skip
             text.update_positions(renderer)
             box = Text.get_window_extent(text, renderer)
