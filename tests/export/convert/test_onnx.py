@@ -1,5 +1,7 @@
 """export_onnx: the file computes what torch computes, or there is no file."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -73,3 +75,11 @@ def test_a_file_that_strays_from_torch_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ExportError, match="differs from torch"):
         export_onnx(Noisy(), X, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_file_tells_nothing_of_the_machine_and_comes_out_the_same_again(tmp_path):
+    net = tiny_net()
+    first, second = (export_onnx(net, X, tmp_path / name).read_bytes() for name in ("a.onnx", "b.onnx"))
+    assert first == second
+    assert str(Path(__file__).parents[3]).encode() not in first
+    assert b"site-packages" not in first
