@@ -213,6 +213,7 @@ def test_a_signal_loses_no_row_and_closes_the_video(tmp_path, number, code):
     program = (
         "import os, signal, sys; from hpe.cli.main import main; from hpe.inference import outputs\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup\n"
         "write, rows = outputs.RowFile.write, []\n"
         "def counted(self, row):\n"
         "    write(self, row)\n"
