@@ -50,3 +50,14 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train = TrainConfig(epochs=2, batch_size=16, lr_schedule="onecycle", lr=2e-3)
     return run_train(out, ModelConfig(act="relu6"), Recipe(TINY_DATA, TINY_DATA, train=train), report=lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory):
+    """A page in a real Chromium."""
+    from tests.browser import CHROMIUM, open_browser
+
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed (Debian's package has this name)")
+    with open_browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened

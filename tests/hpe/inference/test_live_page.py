@@ -10,20 +10,12 @@ import pytest
 from hpe.cli.main import main
 from hpe.inference import app
 from hpe.inference.live.server import LivePage
-from tests.browser import CHROMIUM, open_browser
+from tests.browser import open_browser
 from tests.head_video import head_video, turning
 
 VIEWS = [(1280, False), (1280, True), (390, False), (390, True)]
 RATE = 10.0
 FRAMES = 40
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed (Debian's package has this name)")
-    with open_browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from hpe.study.page import FOLDER, fill
 from hpe.study.report import flat, write_study_report
 from hpe.study.report_tables import latex_text
 from hpe.study.results import ReportError
-from tests.browser import CHROMIUM, open_browser
 from tests.made_up_study import FACES, SPEC, write_study
 
 VIEWS = [(1280, False), (1280, True), (390, False), (390, True)]
@@ -30,14 +29,6 @@ def report(study, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
     main(["study", "report", str(study), "--out", str(out), "--json", str(out / "rows.json")])
     return out, {row["model"]: row for row in json.loads((out / "rows.json").read_text())[SPEC]}
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed (Debian's package has this name)")
-    with open_browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 class Links(HTMLParser):
