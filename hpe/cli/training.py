@@ -11,15 +11,8 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from hpe.cli.output import Data, Run, say
 from hpe.model.config import ModelConfig
 from hpe.training.augment import AugmentConfig
-from hpe.training.config import (
-    FINETUNING_RECIPE,
-    PRUNING_RECIPE,
-    DistillConfig,
-    FinetuneConfig,
-    PruneConfig,
-    Recipe,
-    TrainConfig,
-)
+from hpe.training.config import FINETUNING_RECIPE, PRUNING_RECIPE, DistillConfig, FinetuneConfig, Recipe, TrainConfig
+from hpe.training.pruning_config import PruneConfig
 
 Val = Annotated[str | None, arg(metavar="SPEC")]
 

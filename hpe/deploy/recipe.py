@@ -12,7 +12,8 @@ from hpe.model.config import ModelConfig
 from hpe.model.lineage import Ancestor, RunOrigin
 from hpe.model.zoo import ModelNameError, released_card
 from hpe.training.augment import AugmentConfig
-from hpe.training.config import DistillConfig, FinetuneConfig, PruneConfig, TrainConfig
+from hpe.training.config import DistillConfig, FinetuneConfig, TrainConfig
+from hpe.training.pruning_config import PruneConfig
 from hpe.training.recalibrate import RecalibrateConfig
 
 SECTIONS: dict[str, Any] = {

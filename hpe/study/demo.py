@@ -22,7 +22,8 @@ from hpe.model.config import ModelConfig
 from hpe.pose.crop import centre_crop
 from hpe.study.report import Row, print_table, write_report
 from hpe.training.augment import AugmentConfig
-from hpe.training.config import ChannelConfig, MaskConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.config import Recipe, TrainConfig
+from hpe.training.pruning_config import ChannelConfig, MaskConfig, PruneConfig
 from hpe.training.runs import run_prune, run_train
 
 START = "b0"

@@ -16,7 +16,8 @@ from hpe.io.errors import ConfigError, require
 from hpe.model.config import ModelConfig
 from hpe.study.planned import PlannedRun, RunSettings, TwinTarget
 from hpe.study.spec import RowSpec, StudyError, StudySpec, TwinSpec
-from hpe.training.config import PruneConfig, Recipe, TrainConfig
+from hpe.training.config import Recipe, TrainConfig
+from hpe.training.pruning_config import PruneConfig
 from hpe.training.timing import check_epochs
 
 WINDOW = ("begin_epoch", "end_epoch")

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from hpe.io.configs import run_id, to_dict
 from hpe.model.config import ModelConfig
-from hpe.training.config import PruneConfig, Recipe
+from hpe.training.config import Recipe
+from hpe.training.pruning_config import PruneConfig
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from export.errors import ExportError
 from export.run.layer_table import LayerTable, read_table
 from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input
-from hpe.training.config import PruneConfig
+from hpe.training.pruning_config import PruneConfig
 from pruning.channels.graph import traced_cost
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input, load_model
 from hpe.model.preprocess import preprocess_torch
 from hpe.pose.crop import centre_crop
-from hpe.training.config import PruneConfig, Recipe
+from hpe.training.config import Recipe
 from hpe.training.latency import make_price
+from hpe.training.pruning_config import PruneConfig
 from hpe.training.targets import channel_limits, ranking_of, round_to_of
 from hpe.training.timing import settled
 from hpe.training.zeros import KeepingZeros, check_masked_parent, zero_share

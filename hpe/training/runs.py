@@ -24,8 +24,9 @@ from hpe.io.files import write_json
 from hpe.io.processes import process_count
 from hpe.model.checkpoint import checkpoint_folder
 from hpe.model.config import ModelConfig
-from hpe.training.config import FinetuneConfig, PruneConfig, Recipe
+from hpe.training.config import FinetuneConfig, Recipe
 from hpe.training.descent import lineage_after
+from hpe.training.pruning_config import PruneConfig
 from hpe.training.start import (
     Report,
     Request,

@@ -13,7 +13,8 @@ from hpe.io.configs import to_dict
 from hpe.io.errors import ConfigError
 from hpe.io.files import write_json
 from hpe.model.config import ModelConfig
-from hpe.training.config import PruneConfig, Recipe
+from hpe.training.config import Recipe
+from hpe.training.pruning_config import PruneConfig
 from hpe.training.runs import run_to_end
 from hpe.training.start import Report, Request, check_inputs, is_finished
 from hpe.training.timing import check_epochs, settled

@@ -13,7 +13,8 @@ from hpe.io.configs import from_dict, to_dict
 from hpe.io.errors import ConfigError, HpeError
 from hpe.io.files import read_json
 from hpe.model.checkpoint import checkpoint_folder
-from hpe.training.config import PruneConfig, Recipe, flag
+from hpe.training.config import Recipe, flag
+from hpe.training.pruning_config import PruneConfig
 
 Report = Callable[[str], None]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from export.micro.boards import find_board, planned_limits
 from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet, example_input
-from hpe.training.config import TARGETS, PruneConfig
 from hpe.training.latency import NS_PER_MS, make_price, network_latency
+from hpe.training.pruning_config import TARGETS, PruneConfig
 from pruning.stats import stats
 
 

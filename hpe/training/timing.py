@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hpe.io.errors import ConfigError
-from hpe.training.config import PruneConfig
+from hpe.training.pruning_config import PruneConfig
 
 MOST_STEPS = 100
 """Steps between two pruning steps in TF-MOT, whose schedules these are."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpe.io.errors import ConfigError
 from hpe.model.net import HeadPoseNet
-from hpe.training.config import PruneConfig
+from hpe.training.pruning_config import PruneConfig
 from pruning.weights.frozen import ZeroKeeper
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from hpe.model.preprocess import preprocess
 from hpe.pose.crop import centre_crop
 from hpe.study.report import write_report
 from hpe.study.report_tables import COLUMNS
-from hpe.training.config import PruneConfig, Recipe, TrainConfig
+from hpe.training.config import Recipe, TrainConfig
 from hpe.training.pruners import make_pruner
+from hpe.training.pruning_config import PruneConfig
 from hpe.training.runs import RunError, run_prune, run_train
 from tests.conftest import TINY_DATA
 

@@ -12,8 +12,9 @@ from hpe.model import cards as released
 from hpe.model.cards import cards
 from hpe.model.config import ModelConfig
 from hpe.model.zoo import ModelNameError
-from hpe.training.config import PruneConfig, TrainConfig
+from hpe.training.config import TrainConfig
 from hpe.training.descent import lineage_after
+from hpe.training.pruning_config import PruneConfig
 from tests.cards import card
 
 

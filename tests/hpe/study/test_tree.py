@@ -10,8 +10,9 @@ from hpe.model.net import load_model
 from hpe.study.folder import StudyFolder
 from hpe.study.plan import make_plan
 from hpe.study.tree import planned_epochs
-from hpe.training.config import ChannelConfig, MaskConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.config import Recipe, TrainConfig
 from hpe.training.loop import LAST
+from hpe.training.pruning_config import ChannelConfig, MaskConfig, PruneConfig
 from hpe.training.scratch import canonical, run_beginning, run_scratch_prune, shared_epochs
 from tests.hpe.study.studies import DENSE, LATE, write_study
 

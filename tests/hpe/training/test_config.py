@@ -7,16 +7,8 @@ from hpe.io.configs import from_dict, run_id, to_dict
 from hpe.io.errors import ConfigError
 from hpe.model.config import ModelConfig
 from hpe.training.augment import AugmentConfig
-from hpe.training.config import (
-    PRUNING_RECIPE,
-    ChannelConfig,
-    DistillConfig,
-    FinetuneConfig,
-    MaskConfig,
-    PruneConfig,
-    Recipe,
-    TrainConfig,
-)
+from hpe.training.config import PRUNING_RECIPE, DistillConfig, FinetuneConfig, Recipe, TrainConfig
+from hpe.training.pruning_config import ChannelConfig, MaskConfig, PruneConfig
 
 GRID = Path(__file__).resolve().parents[3] / "hpe" / "study" / "tencon2022_grid.csv"
 """All 39 runs of the study (TENCON 2022), as published."""

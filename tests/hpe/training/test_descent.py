@@ -10,8 +10,9 @@ from hpe.io.files import read_json, write_json
 from hpe.model.lineage import Ancestor, Lineage, pruned
 from hpe.study.report_rows import make_rows, plain_groups
 from hpe.study.results import read_results
-from hpe.training.config import FinetuneConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.config import FinetuneConfig, Recipe, TrainConfig
 from hpe.training.descent import lineage_after
+from hpe.training.pruning_config import PruneConfig
 from hpe.training.recalibrate import run_recalibrate
 from hpe.training.runs import run_finetune, run_prune
 from tests.conftest import TINY_DATA

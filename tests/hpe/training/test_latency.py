@@ -18,9 +18,9 @@ from hpe.io.errors import ConfigError
 from hpe.model.config import ModelConfig
 from hpe.model.net import build_model, example_input
 from hpe.model.zoo import resolve_model
-from hpe.training.config import ChannelConfig, PruneConfig
 from hpe.training.latency import cortex_m4_price, network_latency, table_price
 from hpe.training.pruners import make_pruner
+from hpe.training.pruning_config import ChannelConfig, PruneConfig
 from pruning.channels.surgery import apply_widths, widths
 from pruning.weights.prunable import prunable_weights
 

@@ -8,9 +8,10 @@ from hpe.data.faces import load_faces
 from hpe.model.config import ModelConfig
 from hpe.model.net import build_model
 from hpe.training.augment import AugmentConfig
-from hpe.training.config import PruneConfig, TrainConfig
+from hpe.training.config import TrainConfig
 from hpe.training.loop import LAST, Lesson, fit, steps_per_epoch
 from hpe.training.pruners import make_pruner
+from hpe.training.pruning_config import PruneConfig
 from hpe.training.state import TrainError, TrainState
 
 SMALL = ModelConfig(width=0.25, act="relu6")

@@ -9,8 +9,9 @@ from hpe.io.files import read_json
 from hpe.model.config import ModelConfig
 from hpe.model.net import load_model
 from hpe.training.augment import AugmentConfig
-from hpe.training.config import ChannelConfig, FinetuneConfig, MaskConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.config import FinetuneConfig, Recipe, TrainConfig
 from hpe.training.loop import LAST
+from hpe.training.pruning_config import ChannelConfig, MaskConfig, PruneConfig
 from hpe.training.runs import run_finetune, run_prune, run_train
 from hpe.training.start import RunError
 from hpe.training.state import TrainError

@@ -17,18 +17,11 @@ from hpe.model.config import ModelConfig
 from hpe.model.net import example_input, load_model
 from hpe.model.preprocess import preprocess
 from hpe.pose.crop import centre_crop
-from hpe.training.config import (
-    ChannelConfig,
-    DistillConfig,
-    FinetuneConfig,
-    MaskConfig,
-    PruneConfig,
-    Recipe,
-    TrainConfig,
-)
+from hpe.training.config import DistillConfig, FinetuneConfig, Recipe, TrainConfig
 from hpe.training.distillation import relabelled
 from hpe.training.loop import fit
 from hpe.training.pruners import make_pruner, training_batches
+from hpe.training.pruning_config import ChannelConfig, MaskConfig, PruneConfig
 from hpe.training.runs import run_finetune, run_prune, run_train
 from hpe.training.zeros import zero_share
 from pruning.stats import stats

@@ -11,8 +11,9 @@ from hpe.io.errors import ConfigError, HpeError
 from hpe.io.files import write_json
 from hpe.model.config import ModelConfig
 from hpe.model.net import build_model
-from hpe.training.config import DistillConfig, FinetuneConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.config import DistillConfig, FinetuneConfig, Recipe, TrainConfig
 from hpe.training.loop import LAST
+from hpe.training.pruning_config import PruneConfig
 from hpe.training.runs import run_finetune, run_prune, run_train
 from hpe.training.start import RunError
 from hpe.training.state import TrainError, TrainState
@@ -45,7 +46,8 @@ def test_refusals_come_before_torch_is_imported(tmp_path, call):
     code = (
         "import sys; from pathlib import Path; from hpe.io.errors import HpeError\n"
         "from hpe.model.config import ModelConfig; from hpe.training.runs import *\n"
-        "from hpe.training.config import *; from dataclasses import replace\n"
+        "from hpe.training.config import *; from hpe.training.pruning_config import *\n"
+        "from dataclasses import replace\n"
         "here, SHORT = Path(sys.argv[1]), Recipe('synthetic:easy:9')\n"
         f"try: {call}\n"
         "except HpeError: print('torch' in sys.modules)"

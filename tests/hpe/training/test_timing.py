@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from hpe.io.errors import ConfigError
-from hpe.training.config import ChannelConfig, PruneConfig
+from hpe.training.pruning_config import ChannelConfig, PruneConfig
 from hpe.training.timing import sensible_frequency, settled
 
 

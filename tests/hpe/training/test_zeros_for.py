@@ -7,8 +7,9 @@ from hpe.io.errors import ConfigError
 from hpe.io.files import read_json
 from hpe.model.config import ModelConfig
 from hpe.model.net import build_model, example_input, load_model, save_checkpoint
-from hpe.training.config import FinetuneConfig, MaskConfig, PruneConfig, Recipe, TrainConfig
+from hpe.training.config import FinetuneConfig, Recipe, TrainConfig
 from hpe.training.pruners import check_network
+from hpe.training.pruning_config import MaskConfig, PruneConfig
 from hpe.training.runs import run_finetune, run_prune
 from pruning import closed_doors, prunable_weights, zeros_for
 from pruning.weights.engines import PI_LEAST
