@@ -16,11 +16,11 @@ from export.convert.tflite import (
     read_metadata,
     write_metadata,
 )
-from export.errors import ExportError
+from export.errors import ExportError, ModelFileError
 from export.micro.arena import plan_arena
 from export.micro.boards import BOARDS
 from export.micro.engines import engine_costs
-from export.micro.flatbuffer import ModelFileError, read_model
+from export.micro.flatbuffer import read_model
 from export.micro.footprint import Footprint, footprint
 from export.micro.sketch import write_arduino, write_model_sketch
 from export.micro.tflm import micro_arena, run_micro

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from export.micro.flatbuffer import Model, ModelFileError, Op
+from export.errors import ModelFileError
+from export.micro.flatbuffer import Model, Op
 
 ALIGNMENT = 16  # MicroArenaBufferAlignment()
 ARENA_MARGIN = 0.03

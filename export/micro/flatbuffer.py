@@ -8,14 +8,13 @@ The layout is that of tensorflow/lite/schema/schema.fbs (TFL3); field numbers be
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export.errors import ExportError
+from export.errors import ModelFileError
 from export.micro.schema import (
     ACTIVATIONS,
     BUILTIN_OPERATORS,
@@ -25,10 +24,7 @@ from export.micro.schema import (
     TENSOR_BITS,
     TENSOR_TYPES,
 )
-
-
-class ModelFileError(ExportError, ValueError):
-    """The file is no usable .tflite model; the message names the file and what is wrong with it."""
+from export.micro.tables import Reader, Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +118,7 @@ def parse_model(data: bytes, name: str = "model") -> Model:
     """Reads a .tflite model from memory; `name` stands in error messages."""
     _check_identifier(data, name)
     try:
-        return _read_model(_Reader(data), name)
+        return _read_model(Reader(data), name)
     except ModelFileError as error:
         raise ModelFileError(f"{name} is a damaged .tflite file: {error}. Export it again.") from None
 
@@ -132,92 +128,9 @@ def _check_identifier(data: bytes, name: str) -> None:
         raise ModelFileError(f"{name} is no .tflite file: it has no 'TFL3' at byte 4. Export it again.")
 
 
-class _Reader:
-    """The file's bytes with checked access. `budget` bounds all vector reads together: vectors may be shared in a
-    hostile file, and following one huge vector from many tables would never end."""
-
-    def __init__(self, data: bytes):
-        self.data = data
-        self.budget = 16 * len(data) + 1024
-
-    def number(self, fmt: str, at: int) -> int:
-        try:
-            if at < 0:
-                raise ModelFileError(f"an offset points before the file ({at})")
-            return struct.unpack_from("<" + fmt, self.data, at)[0]
-        except struct.error:
-            raise ModelFileError(
-                f"an offset points past its end (byte {at} of {len(self.data)}), as in a truncated one"
-            ) from None
-
-    def spend(self, amount: int) -> None:
-        self.budget -= amount
-        if self.budget < 0:
-            raise ModelFileError("its tables refer to far more data than the file has")
-
-
-class _Table:
-    """A flatbuffer table: field i is read through the vtable, each step checked."""
-
-    def __init__(self, reader: _Reader, at: int):
-        reader.spend(4)
-        self.reader, self.at = reader, at
-        self.vtable = at - reader.number("i", at)
-        self.fields = (reader.number("H", self.vtable) - 4) // 2
-
-    def _field_at(self, i: int) -> int:
-        """File position of field i, or 0 where the table leaves it out."""
-        if i >= self.fields:
-            return 0
-        offset = self.reader.number("H", self.vtable + 4 + 2 * i)
-        return self.at + offset if offset else 0
-
-    def number(self, i: int, fmt: str, default: int = 0) -> int:
-        at = self._field_at(i)
-        return self.reader.number(fmt, at) if at else default
-
-    def table(self, i: int) -> _Table | None:
-        at = self._field_at(i)
-        return _Table(self.reader, at + self.reader.number("I", at)) if at else None
-
-    def _vector(self, i: int, item_bytes: int) -> tuple[int, int]:
-        """(position of item 0, count) of the vector in field i; (0, 0) where it is left out."""
-        at = self._field_at(i)
-        if not at:
-            return 0, 0
-        at += self.reader.number("I", at)
-        count = self.reader.number("I", at)
-        if count * item_bytes > len(self.reader.data) - at - 4:
-            raise ModelFileError(
-                f"a list claims {count} items of {item_bytes} bytes at byte {at} of {len(self.reader.data)}"
-            )
-        return at + 4, count
-
-    def array(self, i: int, dtype: str) -> np.ndarray:
-        """The vector of numbers in field i, as a view into the file."""
-        start, count = self._vector(i, np.dtype(dtype).itemsize)
-        return np.frombuffer(self.reader.data, dtype, count, start) if count else np.zeros(0, dtype)
-
-    def ints(self, i: int) -> tuple[int, ...]:
-        values = self.array(i, "<i4")
-        self.reader.spend(values.nbytes)
-        return tuple(values.tolist())
-
-    def text(self, i: int) -> str:
-        values = self.array(i, "u1")
-        self.reader.spend(values.nbytes)
-        return values.tobytes().decode("utf-8", "replace")
-
-    def tables(self, i: int) -> list[_Table]:
-        start, count = self._vector(i, 4)
-        self.reader.spend(4 * count)
-        positions = range(start, start + 4 * count, 4)
-        return [_Table(self.reader, at + self.reader.number("I", at)) for at in positions]
-
-
-def _read_model(reader: _Reader, name: str) -> Model:
+def _read_model(reader: Reader, name: str) -> Model:
     # table Model: version, operator_codes, subgraphs, description, buffers, metadata_buffer, metadata
-    root = _Table(reader, reader.number("I", 0))
+    root = Table(reader, reader.number("I", 0))
     version = root.number(0, "I")
     if version != 3:
         raise ModelFileError(f"its schema version is {version}, not 3")
@@ -237,7 +150,7 @@ def _read_model(reader: _Reader, name: str) -> Model:
     return Model(name, len(reader.data), version, root.text(3), ops, tensors, inputs, outputs, len(subgraphs), metadata)
 
 
-def _buffer_data(table: _Table) -> np.ndarray:
+def _buffer_data(table: Table) -> np.ndarray:
     """table Buffer: data, offset, size (the last two: bytes outside the flatbuffer, in models over 2 GB)."""
     data, offset, size = table.array(0, "u1"), table.number(1, "Q"), table.number(2, "Q")
     if offset > 1:
@@ -247,14 +160,14 @@ def _buffer_data(table: _Table) -> np.ndarray:
     return data
 
 
-def _op_code(table: _Table) -> tuple[str, str, int]:
+def _op_code(table: Table) -> tuple[str, str, int]:
     """table OperatorCode: deprecated_builtin_code, custom_code, version, builtin_code. -> name, custom code, version"""
     code = max(table.number(0, "b"), table.number(3, "i"))  # the wider field wins, as in GetBuiltinCode()
     name = BUILTIN_OPERATORS[code] if 0 <= code < len(BUILTIN_OPERATORS) else f"BUILTIN_{code}"
     return name, table.text(1), table.number(2, "i", 1)
 
 
-def _read_tensor(index: int, table: _Table, buffers: list[np.ndarray]) -> Tensor:
+def _read_tensor(index: int, table: Table, buffers: list[np.ndarray]) -> Tensor:
     # table Tensor: shape, type, buffer, name, quantization, is_variable, sparsity, shape_signature, has_rank
     shape = table.ints(0)
     if len(shape) > _MAX_RANK or any(d < 0 for d in shape) or math.prod(shape) > _MAX_ELEMENTS:
@@ -285,7 +198,7 @@ def _read_tensor(index: int, table: _Table, buffers: list[np.ndarray]) -> Tensor
     )
 
 
-def _read_quantization(index: int, table: _Table, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, int]:
+def _read_quantization(index: int, table: Table, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, int]:
     # table QuantizationParameters: min, max, scale, zero_point, details_type, details, quantized_dimension
     quantization = table.table(4)
     if quantization is None:
@@ -303,7 +216,7 @@ def _read_quantization(index: int, table: _Table, shape: tuple[int, ...]) -> tup
     return scales, zero_points, dimension
 
 
-def _read_op(index: int, table: _Table, codes: list[tuple[str, str, int]]) -> Op:
+def _read_op(index: int, table: Table, codes: list[tuple[str, str, int]]) -> Op:
     # table Operator: opcode_index, inputs, outputs, builtin_options_type, builtin_options, ...
     code = table.number(0, "I")
     if code >= len(codes):
@@ -341,7 +254,7 @@ def _check_graph(
             raise ModelFileError(f"op {op.index} ({op.name}) refers to a tensor that is not among the {count}")
 
 
-def _read_metadata(root: _Table, buffers: list[np.ndarray]) -> dict[str, bytes]:
+def _read_metadata(root: Table, buffers: list[np.ndarray]) -> dict[str, bytes]:
     """table Metadata: name, buffer."""
     metadata = {}
     for table in root.tables(6):

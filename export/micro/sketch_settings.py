@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from export.errors import ExportError
+from export.errors import ExportError, ModelFileError
 from export.micro.arena import ARENA_MARGIN
-from export.micro.flatbuffer import Model, ModelFileError
+from export.micro.flatbuffer import Model
 from export.micro.labels import c_string, read_labels
 from export.micro.sketch_text import generated, one_line, rows
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from export.errors import ExportError
-from export.micro.flatbuffer import Model, ModelFileError, read_model
+from export.errors import ExportError, ModelFileError
+from export.micro.flatbuffer import Model, read_model
 
 # A program of its own: an odd model can crash the interpreter, which checks little.
 _PRINT_ALLOCATIONS = """

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from export.micro.flatbuffer import Model, ModelFileError, Op, Tensor
+from export.errors import ModelFileError
+from export.micro.flatbuffer import Model, Op, Tensor
 
 MAX_ACTIVATION_BYTES = 1 << 28
 """All activations together, none sharing memory; a larger model runs in a child."""

@@ -20,8 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from export.errors import ExportError
-from export.micro.flatbuffer import ModelFileError
+from export.errors import ExportError, ModelFileError
 from export.process import end_with_parent
 from export.run.engines import Runtime, TFLiteRuntime
 

@@ -14,10 +14,11 @@ import numpy as np
 from export.files import work_folder
 from hpe.deploy.learnt import learnt_ranges
 from hpe.deploy.samples import Samples, export_samples
+from hpe.deploy.target import report_target
 from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result, read_json, write_json
 from hpe.io.records import read_record
-from hpe.model.lineage import RunConfig, RunOrigin
+from hpe.model.lineage import RunConfig
 from hpe.model.outputs import POSE, output_names
 from hpe.model.preprocess import MEAN, STD, preprocess
 from hpe.model.zoo import released_card
@@ -239,26 +240,6 @@ def _advice(refused: Any, act: str) -> str:
         f"Train longer, fine-tune with `hpe finetune --qat`{least}; --tolerance-deg {max(quantised) + 0.05:.1f} "
         f"accepts the files as they are."
     )
-
-
-def report_target(run: Path, file: Path, report: Report) -> None:
-    """Where a net was pruned for a board or to a size, say whether the int8 file meets that: pruning could only
-    estimate the size, and operators and arena are known from a file alone."""
-    from export.micro.footprint import footprint
-
-    target = read_record(RunOrigin, run / "result.json").config.lineage.target
-    if "board" in target:
-        answer = footprint(file, str(target["board"]))
-        for line in (f"{file} {answer.verdict}", *(f"- {advice}" for advice in answer.advice)):
-            report(line)
-    if "int8_bytes" in target:
-        wanted, size = int(target["int8_bytes"]), file.stat().st_size
-        share = abs(size - wanted) / wanted
-        if size <= wanted:
-            report(f"{file}: {size:,} bytes, {share:.1%} below the target of {wanted:,}")
-        else:
-            report(f"warning: {file}: {size:,} bytes, {share:.1%} above the target of {wanted:,}")
-            report(f"- Prune again with --target-int8-bytes {wanted * wanted // size}.")
 
 
 def _note_origin(run: Path, out: Path) -> None:

@@ -196,9 +196,10 @@ def release_checkpoint(run: Path, folder: Path, name: str, data: str, room_bytes
 
 def needs(file: Path) -> dict[str, Any]:
     """arena_bytes of a full-int8 .tflite on a Cortex-M (None for others), and the boards that the file fits."""
+    from export.errors import ModelFileError
     from export.micro.arena import plan_arena
     from export.micro.boards import BOARDS
-    from export.micro.flatbuffer import ModelFileError, read_model
+    from export.micro.flatbuffer import read_model
     from export.micro.footprint import footprint
     from export.micro.tflm import check_int8
 

@@ -91,7 +91,8 @@ class PruneConfig:
     frequency: int | None = None
     """Steps between two pruning steps. Left out: 100, or fewer where that leaves less than 20 pruning steps."""
     target_params: int | None = None
-    """channel: prune until the net has at most N parameters, whatever --final-sparsity says."""
+    """channel: prune until the net has at most N parameters, whatever --final-sparsity says. Of several targets none is
+    exceeded."""
     target_macs: int | None = None
     """channel: prune until an image costs at most N multiply-accumulates."""
     target_int8_bytes: int | None = None
@@ -180,15 +181,14 @@ class PruneConfig:
         require(self.channels.ranking != "knapsack" or bool(targets), "--ranking knapsack needs a target")
         if not targets:
             return
-        name = flag("target_" + targets[0])
-        require(
-            self.method in ("channel", "hybrid"), f"{name} needs --method channel: masks do not make the net smaller"
-        )
-        flags = [flag(f"target_{measure}") for measure in (*TARGETS, "board")]
-        require(len(targets) == 1, f"give one target only: {', '.join(flags[:-1])} or {flags[-1]}")
-        if targets[0] != "board":
-            value = getattr(self, f"target_{targets[0]}")
-            require(value > 0, f"{name} is {value}; it must be above 0")
+        needs_channels = "needs --method channel: masks do not make the net smaller"
+        require(self.method in ("channel", "hybrid"), f"{flag('target_' + targets[0])} {needs_channels}")
+        if "board" in targets:
+            require(len(targets) == 1, "--target-board has limits of its own; give no other target beside it")
+        require(not {"cycles", "ms"} <= set(targets), "give --target-cycles or --target-ms, not both")
+        for name in targets:
+            value = getattr(self, f"target_{name}")
+            require(name == "board" or value > 0, f"{flag('target_' + name)} is {value}; it must be above 0")
 
     def _check_method(self, method: str, given: Any, default: Any) -> None:
         """A flag of the other family would be silently ignored."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from export.compiler import CompileError, Limits, c_name, compile_model
-from export.micro.flatbuffer import ModelFileError
+from export.errors import ModelFileError
 from tests.crafted import custom_operator_model, quantize_model, transpose_model, two_input_model
 from tests.export.compiler.host import ROOT
 from tests.export.compiler.nets import Net

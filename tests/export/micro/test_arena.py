@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.errors import ModelFileError
 from export.micro.arena import CORTEX_M, HOST, MCU_32, _Buffer, place_greedily, plan_arena
-from export.micro.flatbuffer import ModelFileError, parse_model, read_model
+from export.micro.flatbuffer import parse_model, read_model
 from export.micro.tflm import has_micro, micro_arena
 
 DATA = Path(__file__).resolve().parents[2] / "data"

@@ -147,10 +147,12 @@ def test_planned_limits_leave_room_for_what_a_file_turns_out_to_need():
         ({"int8_bytes": RELU6.stat().st_size}, ["bytes, 0.0% below the target of"]),
         ({"int8_bytes": 2 * RELU6.stat().st_size}, ["bytes, 50.0% below the target of"]),
         ({"int8_bytes": 5_000}, ["6,336 bytes, 26.7% above the target of 5,000", "--target-int8-bytes 3945."]),
+        ({"cycles": 10**9, "int8_bytes": 10_000}, ["6,336 bytes, 36.6% below", "cycles, 99.7% below the target of"]),
+        ({"cycles": 1_000}, ["above the target of 1,000", "- Prune again with --target-cycles "]),
     ],
 )
 def test_an_export_says_whether_it_meets_what_an_ancestor_was_pruned_for(tmp_path, monkeypatch, target, words):
-    from hpe.deploy.export import report_target
+    from hpe.deploy.target import report_target
 
     crowded = replace(BOARDS["nano33ble"], name="crowded", core_ram_bytes=220_000)
     monkeypatch.setitem(BOARDS, "crowded", crowded)

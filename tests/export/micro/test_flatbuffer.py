@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.errors import ExportError
+from export.errors import ExportError, ModelFileError
 from export.micro.arena import plan_arena
-from export.micro.flatbuffer import ModelFileError, parse_model, read_model
+from export.micro.flatbuffer import parse_model, read_model
 from export.micro.interpreter import interpreter_footprint
 from export.micro.sketch import write_arduino, write_model_sketch
 from export.micro.tflm import check_int8

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.errors import ExportError
+from export.errors import ExportError, ModelFileError
 from export.micro.boards import BOARDS
-from export.micro.flatbuffer import ModelFileError
 from export.micro.sketch import write_arduino
 from export.micro.sketch_settings import quantize_table
 from export.run.runtime import load_runtime

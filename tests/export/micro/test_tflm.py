@@ -9,9 +9,9 @@ import pytest
 
 import export.micro.tflm
 from export.convert.rewrite import dense_as_convolutions
-from export.errors import ExportError
+from export.errors import ExportError, ModelFileError
 from export.micro.arena import HOST, plan_arena
-from export.micro.flatbuffer import ModelFileError, read_model
+from export.micro.flatbuffer import read_model
 from export.micro.interpreter import interpreter_footprint
 from export.micro.logistic import logistic_table
 from export.micro.tflm import has_micro, micro_arena, run_micro

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from export import ExportError, load_runtime
-from export.micro.flatbuffer import ModelFileError, parse_model, read_model
+from export.errors import ModelFileError
+from export.micro.flatbuffer import parse_model, read_model
 from export.run import child
 from export.run import runtime as runtime_module
 from export.run.check import doubt

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from export.errors import ExportError
-from export.micro.flatbuffer import ModelFileError
+from export.errors import ExportError, ModelFileError
 from hpe.cli import main as cli
 from hpe.cli.main import main
 from hpe.data.spec import DataError

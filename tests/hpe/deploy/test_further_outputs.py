@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from export.convert.tflite import read_metadata
-from export.micro.flatbuffer import ModelFileError
+from export.errors import ModelFileError
 from export.micro.footprint import footprint
 from export.micro.sketch import write_arduino
 from export.run.compiled import CompiledRuntime

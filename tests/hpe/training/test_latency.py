@@ -22,6 +22,7 @@ from hpe.training.latency import cortex_m4_price, network_latency, table_price
 from hpe.training.pruners import make_pruner
 from hpe.training.pruning_config import ChannelConfig, PruneConfig
 from pruning.channels.surgery import apply_widths, widths
+from pruning.stats import stats
 from pruning.weights.prunable import prunable_weights
 
 MCU = ModelConfig(act="relu6", se=False, padding="same")
@@ -70,6 +71,24 @@ def test_a_target_of_cycles_is_met_on_a_schedule_and_never_exceeded(importance):
     assert all(m.out_channels % 4 == 0 for m in cut)
     with pytest.raises(ConfigError, match=r"--target-cycles .* is met .* nothing to prune"):
         make_pruner(model, prune, 3, 1)
+
+
+@pytest.mark.parametrize("tighter", ["cycles", "int8_bytes"])
+def test_of_two_targets_none_is_exceeded_and_the_tighter_one_is_met(tighter):
+    model = build_model(ModelConfig(width=0.25, act="relu6", se=False, padding="same"))
+    price, shares = cortex_m4_price(model), {"cycles": 0.9, "int8_bytes": 0.9, tighter: 0.6}
+
+    def has():
+        return {"cycles": network_latency(model, price), "int8_bytes": stats(model, example_input()).int8_bytes}
+
+    limits = {name: round(share * has()[name]) for name, share in shares.items()}
+    targets = {f"target_{name}": limit for name, limit in limits.items()}
+    prune = PruneConfig("channel", frequency=1, channels=ChannelConfig(importance="lamp"), **targets)
+    pruner = make_pruner(model, prune, 3, 1)
+    for _ in range(3):
+        pruner.step(torch.optim.SGD(model.parameters(), lr=0.0))
+    assert all(has()[name] <= limit for name, limit in limits.items())
+    assert has()[tighter] >= 0.95 * limits[tighter]
 
 
 def table():
