@@ -53,6 +53,12 @@ CHANNELS = (
     "Torch-Pruning GroupHessian", "Torch-Pruning BNScale", "Torch-Pruning FPGM", "Torch-Pruning L1",
 )  # fmt: skip
 
+TORCH_PRUNING = {
+    f"Torch-Pruning {score}": name
+    for score, name in {"GroupTaylor": "taylor", "BNScale": "bn_scale", "FPGM": "fpgm", "L1": "l1"}.items()
+}
+"""Its scores that this package offers by a name."""
+
 
 @dataclass(frozen=True)
 class OneShot:
@@ -187,24 +193,17 @@ def _importance(bench: Bench, network: HeadPoseNet, name: str, limits: dict[str,
         return SensitivityImportance(network, bench.looked_at, {} if ranking == "knapsack" else limits), ranking
     if score == "attention":
         return AttentionImportance(network, bench.looked_at[:64]), ranking
-    if not name.startswith("Torch-Pruning"):
-        return make_importance(score), ranking
-    scorer: Any = {
-        "GroupTaylor": tp.importance.GroupTaylorImportance,
-        "GroupHessian": tp.importance.GroupHessianImportance,
-        "BNScale": tp.importance.BNScaleImportance,
-        "FPGM": tp.importance.FPGMImportance,
-        "L1": lambda: tp.importance.GroupMagnitudeImportance(p=1),
-    }[score.removeprefix("Torch-Pruning ")]()
-    if "GroupHessian" in name:
-        scorer.zero_grad()
+    if name == "Torch-Pruning GroupHessian":
+        hessian = tp.importance.GroupHessianImportance()
+        hessian.zero_grad()
         for loss in _loss(bench, network)[::4]:
             network.zero_grad()
             loss.backward(retain_graph=True)
-            scorer.accumulate_grad(network)
-    else:
+            hessian.accumulate_grad(network)
+        return (lambda group: group.mean_over_units(hessian(group.depgraph_group))), "global"
+    if name == "Torch-Pruning GroupTaylor":
         _loss(bench, network).mean().backward()
-    return (lambda group: group.mean_over_units(scorer(group.depgraph_group))), "global"
+    return make_importance(TORCH_PRUNING.get(name, score)), ranking or "global"
 
 
 def _loss(bench: Bench, network: HeadPoseNet) -> Tensor:

@@ -14,8 +14,6 @@ from hpe.training.augment import AugmentConfig
 from hpe.training.config import FINETUNING_RECIPE, PRUNING_RECIPE, DistillConfig, FinetuneConfig, Recipe, TrainConfig
 from hpe.training.pruning_config import PruneConfig
 
-Val = Annotated[str | None, arg(metavar="SPEC")]
-
 
 @dataclass(frozen=True)
 class Advanced:
@@ -25,12 +23,28 @@ class Advanced:
     distill: DistillConfig = field(default_factory=DistillConfig)
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """What is trained on."""
+
+    data: Data
+    """What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an optional
+    @split after a folder, several joined by +."""
+    val: Annotated[str | None, arg(metavar="SPEC")] = None
+    """Data to watch the error on; never trained on."""
+    skip_bad: bool = False
+    """Leave out samples that cannot be read instead of refusing to start."""
+    resume: bool = False
+    """Go on after the last whole epoch of the run in --out."""
+
+    def recipe(self, training: TrainConfig, advanced: Advanced) -> Recipe:
+        """With how it is trained."""
+        return Recipe(self.data, self.val, self.skip_bad, training, advanced.augment, advanced.distill)
+
+
 def train(
     out: Run,
-    data: Data,
-    val: Val = None,
-    skip_bad: bool = False,
-    resume: bool = False,
+    data: OmitArgPrefixes[TrainingData],
     training: OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008
     model: OmitArgPrefixes[ModelConfig] = ModelConfig(),  # noqa: B008
     advanced: OmitArgPrefixes[Advanced] = Advanced(),  # noqa: B008
@@ -39,29 +53,21 @@ def train(
 
     Args:
         out: Folder for the run; it must be new, or an unfinished run with --resume.
-        data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an
-            optional @split after a folder, several joined by +.
-        val: Data to watch the error on; never trained on.
-        skip_bad: Leave out samples that cannot be read instead of refusing to start.
-        resume: Go on after the last whole epoch of the run in --out.
     """
     from hpe.training.parallel import together
     from hpe.training.runs import run_train
 
-    recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
+    recipe = data.recipe(training, advanced)
     with together(out) as place:
-        run_train(place, model, recipe, resume, report=say)
+        run_train(place, model, recipe, data.resume, report=say)
     say(f"done: {out}\nnext: hpe evaluate {out} --data SPEC, hpe prune {out} --method channel ..., hpe export {out}")
 
 
 def prune(
     run: Positional[Run],
     out: Run,
-    data: Data,
+    data: OmitArgPrefixes[TrainingData],
     prune: OmitArgPrefixes[PruneConfig],
-    val: Val = None,
-    skip_bad: bool = False,
-    resume: bool = False,
     training: OmitArgPrefixes[TrainConfig] = PRUNING_RECIPE,
     advanced: OmitArgPrefixes[Advanced] = Advanced(),  # noqa: B008
 ) -> None:
@@ -70,18 +76,13 @@ def prune(
     Args:
         run: Folder of the network to prune, or a released model (b0, b0-nano); it stays as it is.
         out: Folder for the pruned run; it must be new, or an unfinished run with --resume.
-        data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an
-            optional @split after a folder, several joined by +.
-        val: Data to watch the error on; never trained on.
-        skip_bad: Leave out samples that cannot be read instead of refusing to start.
-        resume: Go on after the last whole epoch of the run in --out.
     """
     from hpe.training.parallel import together
     from hpe.training.runs import run_prune
 
-    recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
+    recipe = data.recipe(training, advanced)
     with together(out) as place:
-        run_prune(run, place, prune, recipe, resume, report=say)
+        run_prune(run, place, prune, recipe, data.resume, report=say)
     fits = f" (says whether it fits the {prune.target_board})" if prune.target_board else ""
     sparse = " --formats fp32,sparse,int8" if prune.masks.zeros_for == "pi" else ""
     say(f"done: {out}\nnext: hpe export {out}{sparse}{fits}, hpe evaluate {out} --data SPEC,")
@@ -91,10 +92,7 @@ def prune(
 def finetune(
     run: Positional[Run],
     out: Run,
-    data: Data,
-    val: Val = None,
-    skip_bad: bool = False,
-    resume: bool = False,
+    data: OmitArgPrefixes[TrainingData],
     tune: OmitArgPrefixes[FinetuneConfig] = FinetuneConfig(),  # noqa: B008
     training: OmitArgPrefixes[TrainConfig] = FINETUNING_RECIPE,
     advanced: OmitArgPrefixes[Advanced] = Advanced(),  # noqa: B008
@@ -105,18 +103,13 @@ def finetune(
         run: Folder of the network to start from, or a released model (b0, b0-nano); it stays as it is. What
             is zero in it stays zero.
         out: Folder for the new run; it must be new, or an unfinished run with --resume.
-        data: What to train on: csv:DIR, aflw2000:DIR, 300w-lp:DIR, biwi:DIR or synthetic:PRESET:COUNT[:SEED], an
-            optional @split after a folder, several joined by +.
-        val: Data to watch the error on; never trained on.
-        skip_bad: Leave out samples that cannot be read instead of refusing to start.
-        resume: Go on after the last whole epoch of the run in --out.
     """
     from hpe.training.parallel import together
     from hpe.training.runs import run_finetune
 
-    recipe = Recipe(data, val, skip_bad, training, advanced.augment, advanced.distill)
+    recipe = data.recipe(training, advanced)
     with together(out) as place:
-        run_finetune(run, place, tune, recipe, resume, report=say)
+        run_finetune(run, place, tune, recipe, data.resume, report=say)
     say(f"done: {out}\nnext: hpe export {out}, hpe evaluate {out} --data SPEC, hpe report {run} {out} --out report")
 
 
