@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pruning.channels.surgery import DroppedBlock
 from pruning.errors import PruningError
+from pruning.modes import evaluating
 from pruning.weights.masks import name_matches
 
 
@@ -24,15 +25,10 @@ def residual_blocks(model: nn.Module, images: Tensor) -> dict[str, float]:
         module name -> mean |f(x)| / mean |x|, in the model's order.
     """
     found: dict[str, float] = {}
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with evaluating(model):
         for name, (module, given, returned) in _calls(model, images).items():
             if given.shape == returned.shape and _is_identity_without_weights(module, given):
                 found[name] = float((returned - given).abs().mean() / given.abs().mean().clamp_min(1e-12))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return {name: share for name, share in found.items() if not any(n.startswith(name + ".") for n in found)}
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.errors import PruningError
+from pruning.modes import evaluating
 
 COLUMNS = 16_384
 """Pixels of all images that a layer is fitted on, at most; drawn evenly."""
@@ -111,7 +112,6 @@ class Reconstruction:
 @contextmanager
 def _hooked(model: nn.Module, before: Any, after: Any) -> Iterator[None]:
     """Evaluation mode, and calls before and after each 1x1 convolution and dense layer."""
-    modes = {module: module.training for module in model.modules()}
     handles = []
     for name, module in model.named_modules():
         if not _is_point(module):
@@ -121,13 +121,11 @@ def _hooked(model: nn.Module, before: Any, after: Any) -> Iterator[None]:
         if after is not None:
             handles.append(module.register_forward_hook(lambda m, given, out, n=name: after(n, m, given[0], out)))
     try:
-        model.eval()
-        yield
+        with evaluating(model):
+            yield
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _is_point(module: nn.Module) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from pruning.modes import all_gradients, evaluating
+
 
 def diagonal_hessian(model: nn.Module, images: Tensor, seed: int = 0) -> dict[str, Tensor]:
     """Parameter name -> its diagonal, of the parameter's shape; one backward pass an image.
@@ -19,25 +21,16 @@ def diagonal_hessian(model: nn.Module, images: Tensor, seed: int = 0) -> dict[st
         seed: of the combinations of outputs.
     """
     names, parameters = zip(*model.named_parameters(), strict=True)
-    modes = {module: module.training for module in model.modules()}
-    flags = [parameter.requires_grad for parameter in parameters]
     sums = [torch.zeros_like(parameter) for parameter in parameters]
     generator = torch.Generator().manual_seed(seed)
-    try:
-        model.eval().requires_grad_(True)
+    with evaluating(model), all_gradients(model):
         for image in images.to(parameters[0].device).split(1):
-            with torch.enable_grad():
-                answer = model(image)  # (1, outputs)
+            answer = model(image)  # (1, outputs)
             direction = torch.randn(answer.shape, generator=generator).to(answer)
             gradients = torch.autograd.grad(answer, parameters, direction, allow_unused=True)
             for total, gradient in zip(sums, gradients, strict=True):
                 if gradient is not None:
                     total.addcmul_(gradient, gradient, value=1 / len(images))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for parameter, flag in zip(parameters, flags, strict=True):
-            parameter.requires_grad_(flag)
     return dict(zip(names, sums, strict=True))
 
 

@@ -5,8 +5,7 @@ choice of channels (allocation.py) and the surgery (surgery.py) are done here, s
 and what it says is tried on a copy (trial.py) before it is believed.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from pruning.channels.following import Follower
 from pruning.channels.groups import UNFOLLOWED, ChannelGroup
 from pruning.channels.trial import sound_groups
 from pruning.errors import PruningError
+from pruning.modes import all_gradients, evaluating
 from pruning.weights.masks import name_matches
 
 
@@ -79,7 +79,7 @@ def trace(
         outputs.extend(tp.utils.flatten_as_list(out))
         return out
 
-    with _traceable(model):
+    with evaluating(model), all_gradients(model):  # DepGraph follows gradients, and would miss frozen layers
         try:
             depgraph = tp.DependencyGraph().build_dependency(
                 model, (example_input,), output_transform=remember_outputs, verbose=False
@@ -119,7 +119,7 @@ def traced_cost(model: nn.Module, example_input: Tensor) -> tuple[Cost, dict[str
     import torch_pruning as tp
 
     example_input = example_input.to(next(model.parameters()).device)
-    with _traceable(model):
+    with evaluating(model), all_gradients(model):  # DepGraph follows gradients, and would miss frozen layers
         run, outputs = run_once(model, example_input), tp.utils.flatten_as_list(model(example_input))
         total, used = fixed_cost(model, run, outputs), used_parameters(model, run, outputs)
     for layer in run.layers.values():
@@ -138,19 +138,3 @@ def _matching(model: nn.Module, ignored: Sequence[str | nn.Module]) -> set[nn.Mo
         else:
             found |= set(entry.modules())
     return found
-
-
-@contextmanager
-def _traceable(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and gradients everywhere: DepGraph follows gradients, so that it would miss frozen layers."""
-    modes = {module: module.training for module in model.modules()}
-    flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    try:
-        with torch.enable_grad():
-            model.eval().requires_grad_(True)
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for parameter, flag in flags.items():
-            parameter.requires_grad_(flag)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.errors import PruningError
+from pruning.modes import evaluating
 
 Moments = list[tuple[int, Tensor, Tensor]]
 """For each batch: how many values a channel had, their mean (C,) and their variance (C,), float64."""
@@ -63,21 +64,18 @@ def _measure(model: nn.Module, batches: Iterable[Tensor], keep_function: bool) -
                 moments.setdefault(norm, []).append((x.shape[1], mean, variance))
 
             handles.append(module.register_forward_pre_hook(note))
-    modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
     seen = False
     try:
-        model.eval()
-        for norm in norms:
-            norm.train(not keep_function)
-        for batch in batches:
-            model(batch.to(device))
-            seen = True
+        with evaluating(model):
+            for norm in norms:
+                norm.train(not keep_function)
+            for batch in batches:
+                model(batch.to(device))
+                seen = True
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
     return moments if seen else None
 
 

@@ -11,6 +11,7 @@ from pruning.channels.costs import Price
 from pruning.channels.graph import trace
 from pruning.channels.groups import ChannelGroup, Slot, is_plain_depthwise
 from pruning.channels.surgery import widths
+from pruning.modes import evaluating
 
 Hook = Callable[[str, Tensor], None]
 """What is done with a layer's name and output."""
@@ -143,7 +144,6 @@ class SensitivityImportance(_Observed):
 @contextmanager
 def _watched(model: nn.Module, hook: Hook) -> Iterator[None]:
     """Evaluation mode, and `hook` called with each layer's name and output."""
-    modes = {module: module.training for module in model.modules()}
     handles = []
     for name, module in model.named_modules():
         if isinstance(module, SEEN):
@@ -153,13 +153,11 @@ def _watched(model: nn.Module, hook: Hook) -> Iterator[None]:
 
             handles.append(module.register_forward_hook(call))
     try:
-        model.eval()
-        yield
+        with evaluating(model):
+            yield
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _norms(model: nn.Module, group: ChannelGroup) -> tuple[list[Slot], list[Slot]]:

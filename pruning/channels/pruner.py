@@ -15,6 +15,7 @@ from pruning.channels.norms import reestimate_norms
 from pruning.channels.surgery import Widths, apply_widths, keep_channels, widths
 from pruning.channels.target import LIMITS, Criteria, Target, no_scores
 from pruning.errors import PruningError
+from pruning.modes import evaluating
 from pruning.parameters import ParameterCheck, check_optimizer
 from pruning.schedule import Schedule, due_steps
 
@@ -218,10 +219,7 @@ def _check_outputs(model: nn.Module, example_input: Tensor, graph: ChannelGraph)
     """One forward pass: the pruned net must run and give outputs of the same shape."""
     import torch_pruning as tp
 
-    modes = {module: module.training for module in model.modules()}
-    with torch.no_grad():
-        outputs = tp.utils.flatten_as_list(model.eval()(example_input.to(next(model.parameters()).device)))
-    for module, mode in modes.items():
-        module.training = mode
+    with evaluating(model), torch.no_grad():
+        outputs = tp.utils.flatten_as_list(model(example_input.to(next(model.parameters()).device)))
     if [tensor.shape for tensor in outputs] != graph.output_shapes:
         raise PruningError("Pruning changed the shape of the output: name the layers that make it in `ignored`.")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from pruning.errors import PruningError
+from pruning.modes import evaluating
 from pruning.quantise.qat import FakeQuantise, QuantisedLayer, SameGrid, round_sigmoid
 
 Activation = tuple[np.ndarray, float, float]
@@ -46,10 +47,9 @@ def learnt_activations(view: nn.Module, images: Tensor) -> list[Activation]:
     """
     learnt_ranges(view)  # refuses what has seen no data
     assert isinstance(view, fx.GraphModule)
-    was_training = view.training
-    run = _FloatRun(view.eval())
-    run.run(images.to(next(view.parameters()).device).float())
-    view.train(was_training)
+    run = _FloatRun(view)
+    with evaluating(view):
+        run.run(images.to(next(view.parameters()).device).float())
     return run.found
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.errors import PruningError
+from pruning.modes import evaluating
 from pruning.weights.masks import is_depthwise
 
 ENGINES = ("pi", "mcu")
@@ -105,17 +106,14 @@ def is_point(module: nn.Module) -> bool:
 def layer_calls(model: nn.Module, example_input: Tensor) -> list[Call]:
     """Convolutions, pools and dense layers in the order in which they are called; the model stays as it was."""
     calls: list[Call] = []
-    training = {module: module.training for module in model.modules()}
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear, *POOLS))]
     handles = [_watch(name, module, calls) for name, module in layers]
     try:
-        with torch.no_grad():
-            model.eval()(example_input)
+        with evaluating(model), torch.no_grad():
+            model(example_input)
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in training.items():
-            module.training = mode
     return calls
 
 
