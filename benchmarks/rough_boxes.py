@@ -1,0 +1,144 @@
+"""What a network loses in boxes that are off, what its second look brings back, and whether it knows its own error.
+
+    uv run python benchmarks/rough_boxes.py MODEL [--data csv:faces@val] [--out FOLDER]
+
+The crop of each face is moved by 2, 4 and 6 of its 64 pixels, in eight directions, and made larger and smaller by as
+much on each side. A network that locates (`--locate`) corrects the box and looks again. A network that tells spreads
+(`--spread`) is asked about the exact crops: faces by the spread that it tells, in fifths, and the plot.
+Writes rough_boxes_MODEL.md, and spread_MODEL.png.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from hpe.data.faces import Faces, load_faces
+from hpe.inference.predictor import HeadPosePredictor, load_network
+from hpe.io.files import write_text
+from hpe.io.progress import progress_bar
+from hpe.model.outputs import Reading, read_outputs
+from hpe.pose.crop import IMAGE_SIZE, MARGIN, Box, centre_crop, narrow
+from hpe.pose.metrics import ANGLES
+
+DISTURBED_PX = (2, 4, 6)
+DIRECTIONS = 8
+LOOKS = (1, 2, 3)
+PARTS = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure a model in boxes that are off."""
+
+    model: tyro.conf.Positional[str]
+    """Run folder, model file or released model."""
+    data: str = "csv:../shared/data/faces@val"
+    """Faces with real pixels around the standard crop."""
+    out: Path = Path("benchmarks/results")
+    """Folder of the table and the plot."""
+
+
+def moved_boxes(pixels: float) -> list[Box]:
+    """Landmark boxes, in the 80x80 picture, of crops that are moved by so many of the 64 pixels in each direction."""
+    angles = [2 * math.pi * i / DIRECTIONS for i in range(DIRECTIONS)] if pixels else [0.0]
+    return [_box(pixels * math.cos(angle), pixels * math.sin(angle), 0.0) for angle in angles]
+
+
+def resized_boxes(pixels: float) -> list[Box]:
+    """Likewise, of crops whose sides are moved outwards, or inwards, by so many."""
+    return [_box(0.0, 0.0, grown) for grown in (pixels, -pixels)]
+
+
+def _box(right: float, down: float, grown: float) -> Box:
+    left, top = MARGIN + right - grown, MARGIN + down - grown
+    return narrow((left, top, left + IMAGE_SIZE + 2 * grown, top + IMAGE_SIZE + 2 * grown))
+
+
+def error_in(predictor: HeadPosePredictor, faces: Faces, boxes: list[Box], looks: int) -> float:
+    """Mean absolute error in degrees over faces, boxes and angles."""
+    errors = []
+    with progress_bar(f"{looks} looks", len(faces)) as advance:
+        for image, pose in zip(faces.images, faces.pose_deg, strict=True):
+            found = [predictor.look(np.asarray(image), box, looks).pose_deg for box in boxes]
+            errors.append(np.abs(np.stack(found) - pose).mean())
+            advance()
+    return float(np.mean(errors))
+
+
+def box_table(predictor: HeadPosePredictor, faces: Faces) -> list[str]:
+    """Markdown: a line for each disturbance, a column for each number of looks."""
+    looks = LOOKS if predictor.locates else LOOKS[:1]
+    lines = ["| crop | " + " | ".join(f"{count} look{'s' * (count > 1)}" for count in looks) + " |"]
+    lines.append("|---|" + "---:|" * len(looks))
+    kinds = [("exact", moved_boxes(0))]
+    kinds += [(f"moved by {pixels} of 64 pixels", moved_boxes(pixels)) for pixels in DISTURBED_PX]
+    kinds += [(f"each side moved in or out by {pixels}", resized_boxes(pixels)) for pixels in DISTURBED_PX]
+    for name, boxes in kinds:
+        errors = [error_in(predictor, faces, boxes, count) for count in looks]
+        lines.append(f"| {name} | " + " | ".join(f"{error:.2f}" for error in errors) + " |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def spread_table(reading: Reading, faces: Faces) -> list[str]:
+    """Markdown: faces in fifths by the mean of their spreads, with the error that they have."""
+    assert reading.spread_deg is not None
+    told = reading.spread_deg.mean(1)
+    errors = np.abs(reading.pose_deg - faces.pose_deg).mean(1)
+    order = np.argsort(told)
+    lines = [f"Faces by the spread that the network tells (rank correlation with the error {_rank(told, errors):.2f}):"]
+    lines += ["", "| fifth | spread told, degrees | error, degrees |", "|---|---:|---:|"]
+    for i, part in enumerate(np.array_split(order, PARTS)):
+        name = "surest" if i == 0 else "least sure" if i == PARTS - 1 else str(i + 1)
+        lines.append(f"| {name} | {told[part].mean():.2f} | {errors[part].mean():.2f} |")
+    return lines
+
+
+def _rank(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation."""
+    return float(np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1])
+
+
+def plot_spread(reading: Reading, faces: Faces, path: Path) -> None:
+    """Error against spread, a point for each face and angle, with the medians of ten parts."""
+    import matplotlib.pyplot as plt
+
+    assert reading.spread_deg is not None
+    figure, axes = plt.subplots(1, len(ANGLES), figsize=(9, 3), sharey=True, layout="constrained")
+    for i, (name, axis) in enumerate(zip(ANGLES, axes, strict=True)):
+        told, error = reading.spread_deg[:, i], np.abs(reading.pose_deg - faces.pose_deg)[:, i]
+        parts = np.array_split(np.argsort(told), 10)
+        axis.scatter(told, error, s=6, alpha=0.35, color="#0072b2", linewidths=0)
+        means = [told[part].mean() for part in parts], [error[part].mean() for part in parts]
+        axis.plot(*means, "o-", color="#d55e00", markersize=4, label="mean of a tenth")
+        most = float(told.max())
+        axis.plot([0, most], [0, most], color="gray", linewidth=1, linestyle="--", label="as told")
+        axis.set(title=name, xlabel="spread told (degrees)", xlim=(0, None), ylim=(0, 12))
+    axes[0].set_ylabel("absolute error (degrees)")
+    axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def main(options: Options) -> None:
+    faces = load_faces(options.data)
+    predictor = HeadPosePredictor(options.model)
+    name = Path(options.model).stem
+    text = [f"# {name} in boxes that are off", "", f"`python benchmarks/rough_boxes.py {name}`: mean absolute error in"]
+    text += [f"degrees on {len(faces)} faces ({options.data.partition('@')[2] or 'all'}); moved crops in {DIRECTIONS}"]
+    text += ["directions. A further look is at the crop that the network corrected.", "", *box_table(predictor, faces)]
+    if predictor.tells_spread:
+        reading = read_outputs(load_network(options.model)(centre_crop(faces.images)))
+        text += ["", *spread_table(reading, faces)]
+        plot_spread(reading, faces, options.out / f"spread_{name}.png")
+    write_text(options.out / f"rough_boxes_{name}.md", "\n".join([*text, ""]))
+    print(f"written: {options.out}/rough_boxes_{name}.md")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
