@@ -33,9 +33,8 @@ from hpe.model.net import HeadPoseNet, example_input, load_model, predict_all
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import pose_metrics
 from hpe.training.pruners import some_crops
-from pruning.channels.groups import ChannelGroup
 from pruning.channels.importance import Importance, make_importance
-from pruning.channels.observed import AttentionImportance, SensitivityImportance
+from pruning.channels.observed import HessianImportance, SensitivityImportance
 from pruning.channels.pruner import prune_channels
 from pruning.channels.target import Criteria, Target
 from pruning.reconstruct import Reconstruction
@@ -49,7 +48,7 @@ IMAGES = 256
 MASKS = ("magnitude, layer", "magnitude, erk", "magnitude, global", "OBD, layer", "OBD, erk", "OBD, global")
 CHANNELS = (
     "sensitivity, knapsack", "sensitivity, global", "OBD, knapsack", "OBD, global", "lamp, global", "magnitude, local",
-    "magnitude, global", "attention, global", "random, local", "Torch-Pruning GroupTaylor",
+    "magnitude, global", "random, local", "Torch-Pruning GroupTaylor",
     "Torch-Pruning GroupHessian", "Torch-Pruning BNScale", "Torch-Pruning FPGM", "Torch-Pruning L1",
 )  # fmt: skip
 
@@ -90,28 +89,6 @@ class Bench:
     def hessian(self) -> dict[str, Tensor]:
         """Its diagonal, on half of the faces looked at."""
         return diagonal_hessian(self.network, self.looked_at[::2])
-
-
-class OBDImportance:
-    """Optimal Brain Damage over all weights that go with a channel: the sum of h * w^2 / 2, not normalised."""
-
-    def __init__(self, model: torch.nn.Module, hessian: dict[str, Tensor]):
-        self._scores = obd_scores(dict(model.named_parameters()), hessian)
-        self._modules = dict(model.named_modules())
-
-    def __call__(self, group: ChannelGroup) -> Tensor:
-        """(size,) scores of a group."""
-        total = torch.zeros(group.size)
-        for slot in group.slots:
-            for kind in ("weight", "bias"):
-                scores = self._scores.get(f"{slot.layer}.{kind}")
-                if scores is None or (slot.axis == "in" and kind == "bias"):
-                    continue
-                along = scores if slot.axis == "out" else scores.transpose(0, 1)
-                total.index_add_(
-                    0, slot.root, along.flatten(1).sum(1)[slot.index] if along.dim() > 1 else along[slot.index]
-                )
-        return total
 
 
 def main(config: OneShot) -> None:
@@ -188,11 +165,9 @@ def cut(bench: Bench, network: HeadPoseNet, name: str, share: float) -> Any:
 def _importance(bench: Bench, network: HeadPoseNet, name: str, limits: dict[str, int]) -> tuple[str | Importance, str]:
     score, _, ranking = name.partition(", ")
     if score == "OBD":
-        return OBDImportance(network, bench.hessian), ranking
+        return HessianImportance(network, bench.looked_at[::2]), ranking
     if score == "sensitivity":
         return SensitivityImportance(network, bench.looked_at, {} if ranking == "knapsack" else limits), ranking
-    if score == "attention":
-        return AttentionImportance(network, bench.looked_at[:64]), ranking
     if name == "Torch-Pruning GroupHessian":
         hessian = tp.importance.GroupHessianImportance()
         hessian.zero_grad()

@@ -19,7 +19,7 @@ be rebuilt from a state dict without pickle. What the caller can fix is a Prunin
 from pruning.blocks import drop_blocks, residual_blocks
 from pruning.channels.growing import GrowingRegPruner
 from pruning.channels.norms import reestimate_norms
-from pruning.channels.observed import AttentionImportance, SensitivityImportance
+from pruning.channels.observed import HessianImportance, SensitivityImportance
 from pruning.channels.pruner import ChannelPruner, PruneReport, apply_widths, prune_channels, widths
 from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
@@ -38,11 +38,11 @@ from pruning.weights.masks import apply_masks, make_masks, rewind
 from pruning.weights.prunable import prunable_weights
 
 __all__ = [
-    "AttentionImportance",
     "ChannelPruner",
     "ConstantSparsity",
     "Criteria",
     "GrowingRegPruner",
+    "HessianImportance",
     "HybridPruner",
     "MagnitudePruner",
     "ModelStats",

@@ -22,7 +22,7 @@ from hpe.training.zeros import KeepingZeros, check_masked_parent, zero_share
 from pruning.blocks import drop_blocks
 from pruning.channels.growing import GrowingRegPruner
 from pruning.channels.importance import Importance
-from pruning.channels.observed import AttentionImportance, SensitivityImportance
+from pruning.channels.observed import HessianImportance, SensitivityImportance
 from pruning.channels.pruner import ChannelPruner
 from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from hpe.training.state import Pruner
 
 LOOKED_AT = 64
-"""Faces by which the blocks that add least are found, and channels ranked by attention maps."""
+"""Faces by which the blocks that add least are found."""
 
-LOOKED_AT_FOR_SENSITIVITY = 256
-"""Faces by which channels are ranked by sensitivity: a mean of squares needs more."""
+LOOKED_AT_BY_SCORES = 256
+"""Faces by which channels are ranked, and to which the rest is fitted: a mean of squares needs more."""
 
 
 NORM_BATCHES = 8
@@ -163,7 +163,9 @@ def _channel_pruner(
     measure = {name: share / final for name, share in shares.items()} or "channels"
     schedule = make_schedule(prune, steps, final)
     batches = None if faces is None or recipe is None else partial(training_batches, faces, recipe)
-    return KeepingZeros(network, ChannelPruner(network, example_input(), schedule, criteria, measure, batches))
+    fit_on = some_crops(faces, LOOKED_AT_BY_SCORES) if channels.reconstruct and faces is not None else None
+    pruner = ChannelPruner(network, example_input(), schedule, criteria, measure, batches, fit_on)
+    return KeepingZeros(network, pruner)
 
 
 def _hybrid_pruner(
@@ -185,13 +187,13 @@ def _importance(
 ) -> str | Importance:
     """A name that `pruning` knows, or what looks at faces."""
     channels = prune.channels
-    if channels.importance not in ("attention", "sensitivity"):
+    if channels.importance not in ("sensitivity", "hessian"):
         return channels.importance
     if faces is None:
         raise ConfigError(f"--importance {channels.importance} looks at faces, and none were given")
-    if channels.importance == "attention":
-        return AttentionImportance(network, some_crops(faces))
-    crops = some_crops(faces, LOOKED_AT_FOR_SENSITIVITY)
+    crops = some_crops(faces, LOOKED_AT_BY_SCORES)
+    if channels.importance == "hessian":
+        return HessianImportance(network, crops)
     if ranking_of(prune) == "knapsack":  # weighs by costs itself
         return SensitivityImportance(network, crops)
     return SensitivityImportance(network, crops, limits, make_price(network, prune))

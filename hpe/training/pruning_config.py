@@ -42,11 +42,12 @@ class MaskConfig:
 class ChannelConfig:
     """Which channels `--method channel` removes."""
 
-    importance: Literal[
-        "magnitude", "l1", "taylor", "bn_scale", "fpgm", "lamp", "attention", "sensitivity", "random"
-    ] = "magnitude"
-    """How channels are scored. sensitivity: what shutting one does to the angles, for what it costs of the target; for
-    --ranking global. random: a control."""
+    importance: Literal["magnitude", "l1", "taylor", "bn_scale", "fpgm", "lamp", "sensitivity", "hessian", "random"] = (
+        "magnitude"
+    )
+    """How channels are scored. sensitivity: what shutting one does to the angles, for what it costs of the target;
+    hessian: what taking away its weights does to them (Optimal Brain Damage, LeCun et al. 1990); both for --ranking
+    global or knapsack. random: a control."""
     ranking: Literal["local", "global", "isomorphic", "knapsack"] | None = None
     """Compare channels within a group of coupled layers, over the whole net, or among groups built alike; knapsack: the
     widths that lose least within a target. Left out: knapsack for --target-cycles and --target-ms, else local."""
@@ -57,6 +58,9 @@ class ChannelConfig:
     """No layer gets narrower than this."""
     ignored: tuple[str, ...] = ()
     """Modules whose channels stay, by name or pattern."""
+    reconstruct: bool = False
+    """After each cut, fit each 1x1 layer by least squares to what it gave before, on 256 faces without labels (Optimal
+    Brain Surgeon, Hassibi & Stork 1993): seconds a cut, and so much less to recover; best with few, large cuts."""
     grow: bool = False
     """Fade the channels out by a growing penalty and cut them at the end of the schedule (Wang et al. 2021)."""
 
@@ -147,6 +151,7 @@ class PruneConfig:
         if self.channels.grow:
             at_once = ("schedule", "initial_sparsity", "frequency")
             refuse_changed(self, at_once, "pruning in steps: --grow removes all channels at --end-epoch")
+            require(not self.channels.reconstruct, "--reconstruct needs cuts; --grow has faded out what goes")
         if self.schedule == "constant":
             refuse_changed(self, ("initial_sparsity",), "--schedule polynomial")
         elif self.method == "channel":

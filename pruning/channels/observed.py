@@ -1,4 +1,4 @@
-"""Scores of channels by what they do on images: to the attention map of their layer, or to the output of the net."""
+"""Scores of channels by what they do to the output of the net, as some images show it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from pruning.channels.costs import Price
 from pruning.channels.graph import trace
 from pruning.channels.groups import ChannelGroup, Slot, is_plain_depthwise
-from pruning.channels.surgery import widths
+from pruning.channels.surgery import out_dims, widths
 from pruning.modes import evaluating
+from pruning.second_order import diagonal_hessian, obd_scores
 
 Hook = Callable[[str, Tensor], None]
 """What is done with a layer's name and output."""
@@ -35,7 +36,7 @@ class _Observed(ABC):
         self._scores: dict[str, Tensor] = {}
 
     def scores(self) -> dict[str, Tensor]:
-        """Layer name -> what was measured for each of its channels."""
+        """What `measure` found."""
         state = (widths(self.model), sum(parameter._version for parameter in self.model.parameters()))
         if state != self._state:
             self._scores = self.measure()
@@ -44,37 +45,7 @@ class _Observed(ABC):
 
     @abstractmethod
     def measure(self) -> dict[str, Tensor]:
-        """Layer name -> what the images show of each of its channels."""
-
-
-class AttentionImportance(_Observed):
-    """How much a layer's spatial attention map changes when the channel is taken out of it.
-
-    After ARPruning (Yuan et al. 2024, doi:10.1016/j.neunet.2024.106220), which ranks the channels of a layer by its
-    attention map; here the map is the sum of squared activations over the channels (Zagoruyko & Komodakis 2017,
-    arXiv:1612.03928), scaled to length 1, and a channel's score is the distance between the map with it and the map
-    without it, averaged over images. Where there is but one position (squeeze-and-excite, dense layers) the score is
-    the channel's share of the energy. The paper's search for the layers' ratios is not part of it.
-    """
-
-    def __call__(self, group: ChannelGroup) -> Tensor:
-        """(size,) scores of a group, to a mean of 1: the mean over its batch-norms, or else its own layer's."""
-        measured = self.scores()
-        norms, outs = _norms(self.model, group)
-        scores = torch.stack([_by_unit(group, slot, measured) for slot in norms or outs[:1]]).mean(0)  # (size,)
-        return scores / scores.mean().clamp_min(1e-12)
-
-    @torch.no_grad()
-    def measure(self) -> dict[str, Tensor]:
-        """One forward pass over the images: layer name -> (channels,) scores."""
-        found: dict[str, Tensor] = {}
-
-        def note(name: str, output: Tensor) -> None:
-            found[name] = _attention_change(_channels_second(self.model, name, output))
-
-        with _watched(self.model, note):
-            self.model(self.images.to(next(self.model.parameters()).device))
-        return found
+        """Layer or parameter name -> what the images show of each of its channels or weights."""
 
 
 class SensitivityImportance(_Observed):
@@ -141,6 +112,42 @@ class SensitivityImportance(_Observed):
         return costs
 
 
+class HessianImportance(_Observed):
+    """What taking the channel's weights away does to the output: Optimal Brain Damage, summed over all that go with it.
+
+    The diagonal of the Hessian is that of `diagonal_hessian`, which needs no labels; a pass per image, so some seconds
+    for some hundred. Not normalised over the group: rank globally.
+    """
+
+    def __call__(self, group: ChannelGroup) -> Tensor:
+        """(size,) scores of a group: squared units of the output."""
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        measured, total = self.scores(), torch.zeros(group.size)
+        for slot in group.slots:
+            for parameter, dim in out_dims(self.model, slot.layer):
+                scores = measured[names[parameter]]
+                if slot.axis == "out":
+                    sums = scores.movedim(dim, 0).flatten(1).sum(1) if scores.dim() > 1 else scores
+                elif scores.dim() > 1:
+                    sums = self._by_input(slot.layer, scores, dim)
+                else:
+                    continue  # a bias goes with outputs
+                total.index_add_(0, slot.root, sums.cpu()[slot.index])
+        return total
+
+    def _by_input(self, layer: str, scores: Tensor, dim: int) -> Tensor:
+        """Scores of a layer's weight, outputs along `dim`, -> (inputs,): of a grouped convolution group after group."""
+        groups = getattr(self.model.get_submodule(layer), "groups", 1)
+        outs, ins = scores.movedim(dim, 0).shape[:2]
+        if dim:  # a transposed convolution has all inputs, and the outputs of a group
+            return scores.movedim(dim, 0).reshape(outs, ins, -1).sum((0, 2))
+        return scores.reshape(groups, outs // groups, ins, -1).sum((1, 3)).flatten()
+
+    def measure(self) -> dict[str, Tensor]:
+        """Parameter name -> h * w^2 / 2 of each weight."""
+        return obd_scores(dict(self.model.named_parameters()), diagonal_hessian(self.model, self.images))
+
+
 @contextmanager
 def _watched(model: nn.Module, hook: Hook) -> Iterator[None]:
     """Evaluation mode, and `hook` called with each layer's name and output."""
@@ -189,13 +196,3 @@ def _feeds_depthwise(model: nn.Module, norm: str, outs: Sequence[Slot]) -> bool:
     order = [name for name, _ in model.named_modules() if name in layers]
     after = order[order.index(norm) + 1 :]
     return bool(after) and is_plain_depthwise(model.get_submodule(after[0]))
-
-
-def _attention_change(output: Tensor) -> Tensor:
-    """(B, C, ...) activations -> (C,) mean change of the attention map without each channel."""
-    energy = output.flatten(2).square() if output.dim() > 2 else output.square()[..., None]  # (B, C, positions)
-    whole = energy.sum(1, keepdim=True)  # (B, 1, positions)
-    if energy.shape[2] == 1:
-        return (energy / whole.clamp_min(1e-12)).mean((0, 2))
-    unit = nn.functional.normalize(whole, dim=2)
-    return (nn.functional.normalize(whole - energy, dim=2) - unit).norm(dim=2).mean(0)

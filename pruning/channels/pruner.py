@@ -17,6 +17,7 @@ from pruning.channels.target import LIMITS, Criteria, Target, no_scores
 from pruning.errors import PruningError
 from pruning.modes import evaluating
 from pruning.parameters import ParameterCheck, check_optimizer
+from pruning.reconstruct import Reconstruction
 from pruning.schedule import Schedule, due_steps
 
 __all__ = ["ChannelPruner", "PruneReport", "Widths", "apply_widths", "prune_channels", "widths"]
@@ -78,6 +79,8 @@ class ChannelPruner:
             several of the latter, each with a weight: at the sparsity s at least s * weight of each is gone.
         batches: called after each cut for some batches of inputs (B, C, H, W), drawn and augmented as in training, on
             which batch-norms are re-estimated (see `reestimate_norms`); it recovers faster. Left out, they stay.
+        fit_on: inputs (B, C, H, W), some hundreds, on which what each cut leaves is fitted to what was there before it,
+            by least squares (see `Reconstruction`). Left out, it stays as cut.
 
     Raises:
         PruningError: if the schedule falls, or its end cannot be reached.
@@ -91,6 +94,7 @@ class ChannelPruner:
         criteria: Criteria = Criteria(),  # noqa: B008
         measure: str | Mapping[str, float] = "channels",
         batches: Callable[[], Iterable[Tensor]] | None = None,
+        fit_on: Tensor | None = None,
     ):
         for name in [measure] if isinstance(measure, str) else measure:
             if name not in (MEASURES if isinstance(measure, str) else LIMITS):
@@ -104,6 +108,7 @@ class ChannelPruner:
         self.criteria = criteria
         self.measure = measure
         self.batches = batches
+        self.fit_on = fit_on
         self.steps = 0
         self.report: PruneReport | None = None
         self._check = ParameterCheck(model)
@@ -138,7 +143,10 @@ class ChannelPruner:
         removed = self._removals(graph, scores, sparsity)
         if not any(removed):
             return False
+        before = None if self.fit_on is None else Reconstruction(self.model, self.fit_on)
         self.report = remove(self.model, self.example_input, graph, scores, removed, optimizer)
+        if before is not None:
+            before.fit(self.model, self.report.kept)
         if self.batches is not None:
             reestimate_norms(self.model, self.batches())
         return True

@@ -161,7 +161,7 @@ def test_blocks_are_dropped_and_stay_dropped(tiny_run, tmp_path):
         ("magnitude", ["scope=erk", "score=random", "depthwise=1"]),
         ("channel", ["importance=fpgm", "ranking=isomorphic", "round_to=8"]),
         ("channel", ["importance=taylor", "ranking=global", "ignored=backbone.conv_head"]),
-        ("channel", ["importance=attention", "ranking=global"]),
+        ("channel", ["importance=hessian", "ranking=global", "reconstruct=1"]),
         ("channel", ["importance=sensitivity", "ranking=global"]),
     ],
 )

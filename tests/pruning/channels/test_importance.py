@@ -4,9 +4,10 @@ from torch import nn
 
 from pruning.channels.graph import trace
 from pruning.channels.importance import make_importance
-from pruning.channels.observed import AttentionImportance, SensitivityImportance
+from pruning.channels.observed import HessianImportance, SensitivityImportance
 from pruning.channels.pruner import prune_channels
 from pruning.channels.target import Criteria, Target
+from pruning.second_order import diagonal_hessian
 from tests.small_nets import X, images, small_net
 
 
@@ -60,40 +61,32 @@ def test_random_follows_its_seed_and_draws_anew_each_time():
     assert not torch.equal(make_importance("random", 1)(group), make_importance("random", 2)(group))
 
 
-def test_attention_by_hand():
-    """A channel that looks where no other does changes the map; one with the common pattern, or with none, does not."""
-    model, group = conv_group([1.0, 1.0, 0.0, 1.0])
-
-    class Looks(nn.Module):
-        def forward(self, x):
-            mask = torch.zeros(1, 4, 4, 4)
-            mask[:, :2, 0] = 1.0
-            mask[:, 3, 3] = 1.0
-            return x * mask
-
-    model[0] = nn.Sequential(Looks(), nn.Conv2d(4, 4, 1, bias=False))
+def test_hessian_by_hand():
+    """A linear net: the output's second derivative by a weight is its input's mean square, for random directions."""
+    model, _ = conv_group([1.0, -2.0, 3.0])
     with torch.no_grad():
-        model[0][1].weight.copy_(torch.diag(torch.tensor([1.0, 1.0, 0.0, 1.0])).view(4, 4, 1, 1))
-    group = next(g for g in trace(model, torch.ones(1, 4, 4, 4)).groups if g.name == "0.1")
-    scores = AttentionImportance(model, torch.ones(2, 4, 4, 4))(group)
-    energy = torch.tensor([[1.0, 0], [1, 0], [0, 0], [0, 1]])  # (channel, row)
-    whole = energy.sum(0)
-    unit = nn.functional.normalize
-    by_hand = torch.stack([(unit(whole - e, dim=0) - unit(whole, dim=0)).norm() for e in energy])
-    torch.testing.assert_close(scores, by_hand / by_hand.mean())
-    assert int(scores.argmax()) == 3
+        model[1].weight.copy_(torch.tensor([2.0, 0.5, 0.0]).view(1, 3, 1, 1))
+    model.append(nn.AdaptiveAvgPool2d(1))
+    group = trace(model, torch.zeros(1, 1, 4, 4)).groups[0]
+    x = torch.rand(70, 1, 4, 4)
+    hessian = diagonal_hessian(model, x)
+    first, second = model[0].weight.detach().flatten(), model[1].weight.detach().flatten()
+    by_hand = (hessian["0.weight"].flatten() * first**2 + hessian["1.weight"].flatten() * second**2) / 2
+    scores = HessianImportance(model, x)(group)
+    torch.testing.assert_close(scores, by_hand)
     assert scores[2] == 0
+    assert scores[1] > 0
 
 
-def test_attention_scores_follow_pruning_and_training():
+def test_hessian_scores_follow_pruning_and_training():
     model = small_net()
-    importance = AttentionImportance(model, images())
+    importance = HessianImportance(model, images())
     for ratio in (0.25, 0.25):
         prune_channels(model, X, Target(ratio=ratio), Criteria(importance=importance))
         with torch.no_grad():
             model.stem[0].weight.add_(0.1)
     group = trace(model, X).groups[0]
-    assert torch.equal(importance(group), AttentionImportance(model, images())(group))
+    assert torch.equal(importance(group), HessianImportance(model, images())(group))
     assert model(images()).shape == (4, 3)
 
 

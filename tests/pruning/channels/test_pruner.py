@@ -198,3 +198,15 @@ def test_widths_of_another_net_are_refused():
         apply_widths(small_net(), {**shape, "stem.0": [17, 3]})
     with pytest.raises(ValueError, match="cannot be cut"):
         apply_widths(small_net(), {**shape, "stem.0": [16]})
+
+
+def test_what_is_fitted_after_a_cut_stays_nearer_to_what_was_there():
+    unseen, deviation = images(), {}
+    dense = small_net().eval()
+    for fit_on in (None, images()):
+        model = small_net().eval()
+        pruner = ChannelPruner(model, X, ConstantSparsity(0.5, 1, 1, 1), Criteria(), fit_on=fit_on)
+        assert pruner.prune_to(0.5)
+        with torch.no_grad():
+            deviation[fit_on is not None] = float((model(unseen) - dense(unseen)).square().mean())
+    assert deviation[True] < 0.5 * deviation[False]

@@ -10,7 +10,7 @@ from torch import nn
 from pruning.channels.graph import trace
 from pruning.channels.growing import GrowingRegPruner
 from pruning.channels.importance import IMPORTANCES
-from pruning.channels.observed import AttentionImportance, SensitivityImportance
+from pruning.channels.observed import HessianImportance, SensitivityImportance
 from pruning.channels.pruner import apply_widths, prune_channels, widths
 from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
@@ -74,7 +74,7 @@ def test_widths_rebuild_a_net_cut_by_units(name):
 def test_every_score_and_ranking_takes_units(name):
     model, x = NETS[name](), torch.randn(4, 3, 16, 16)
     model(x).square().mean().backward()
-    observed = [kind(model, x) for kind in (SensitivityImportance, AttentionImportance)]
+    observed = [kind(model, x) for kind in (SensitivityImportance, HessianImportance)]
     graph = trace(model, x[:1])
     for importance in [*IMPORTANCES, *observed]:
         score = Criteria(importance=importance).make_score()
