@@ -82,6 +82,28 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def held(path: Path, otherwise: str) -> Iterator[None]:
+    """Keep a lock file of this name while the caller works; it ends with the process, and the file goes.
+
+    Raises:
+        FileError: with the message `otherwise`, where another process keeps it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileError(otherwise) from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
 class NotAFile(OSError):
     """What has a file's name is none; who reads it says which name."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from hpe.io.configs import run_id, to_dict
 from hpe.io.environment import environment
 from hpe.io.errors import ConfigError
-from hpe.io.files import write_json
+from hpe.io.files import held, write_json
 from hpe.io.processes import process_count
 from hpe.model.checkpoint import checkpoint_folder
 from hpe.model.config import ModelConfig
@@ -190,7 +190,7 @@ def run_to_end(
     steps = steps_per_epoch(len(faces), train.batch_size)
     teacher = load_model(distill.teacher) if distill.teacher is not None else None
     objective = supervised
-    with _explained(out, train.batch_size):
+    with _explained(out, train.batch_size), ExitStack() as stack:
         state = TrainState(network.to(device), pruner, train, steps, view)
         if teacher is not None and not distill.teacher_offline:
             objective = distilled(teacher, network, distill)
@@ -202,6 +202,7 @@ def run_to_end(
         elif beginning is not None:
             state.load(beginning, unpruned=True)
             report(f"went on from {beginning} after epoch {state.progress.epoch} of {train.epochs}")
+        stack.enter_context(held(out / ".training", f"{out}: another program trains this run; give another --out"))
         clear_leftovers(out)
         write_json(out / "config.json", request.config)  # only now: nothing refuses any more
         if teacher is not None and distill.teacher_offline:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hpe.io.errors import FileError
-from hpe.io.files import merge_result, read_json, write_csv, write_json
+from hpe.io.files import held, merge_result, read_json, write_csv, write_json
 
 
 def test_json_refuses_nan_and_names_a_damaged_file(tmp_path):
@@ -61,3 +61,21 @@ def test_csv_has_a_header_and_one_line_a_row(tmp_path):
 def test_csv_of_unequal_rows_leaves_gaps(tmp_path):
     path = write_csv(tmp_path / "t.csv", [{"a": 1}, {"b": 2, "a": 3}])
     assert path.read_text() == "a,b\n1,\n3,2\n"
+
+
+def test_one_at_a_time_holds_a_lock_and_a_killed_one_holds_none(tmp_path):
+    lock = tmp_path / "run" / ".training"
+    with held(lock, "taken"):
+        with pytest.raises(FileError, match="taken"), held(lock, "taken"):
+            pytest.fail("held twice")
+        assert lock.exists()
+    assert list(lock.parent.iterdir()) == []
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom hpe.io.files import held\n"
+        "with held(Path(sys.argv[1]), ''): os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(lock)]).returncode == 9
+    assert lock.exists()
+    with held(lock, "taken"):
+        pass
+    assert not lock.exists()

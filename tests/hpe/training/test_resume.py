@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hpe.io.errors import FileError
 from hpe.io.files import read_json
 from hpe.model.config import ModelConfig
 from hpe.model.net import load_model
@@ -191,3 +192,17 @@ def test_what_a_killed_run_left_is_cleaned_at_the_next_start(tmp_path):
     run_train(out, SMALL, recipe(replace(RAW, epochs=2)), resume=True, report=quiet)
     assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
     assert not (out / LAST).exists()
+
+
+def test_two_programs_never_train_one_run(tmp_path):
+    refused = []
+
+    def join(line):
+        if line.startswith("epoch 1"):  # meanwhile, somebody asks for the same
+            with pytest.raises(FileError, match="another program trains this run"):
+                run_train(tmp_path / "run", SMALL, recipe(RAW), resume=True, report=quiet)
+            refused.append(line)
+
+    run_train(tmp_path / "run", SMALL, recipe(RAW), report=lambda line: join(" ".join(line.split())))
+    assert len(refused) == 1
+    assert (tmp_path / "run" / "result.json").exists()
