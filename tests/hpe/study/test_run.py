@@ -4,19 +4,17 @@ import errno
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 from hpe.io.files import read_json, write_json
 from hpe.study import worker
-from hpe.study.claims import STALE_S, Claims, Owner, start_time, this_process
+from hpe.study.claims import Owner
 from hpe.study.folder import StudyFolder
-from hpe.study.launch import LocalLauncher, words
+from hpe.study.launch import LocalLauncher
 from hpe.study.plan import keep_plan, make_plan, read_plan
 from hpe.study.run import Scheduler, run_study
 from hpe.study.spec import StudyError
-from hpe.study.where import threads_of
 from tests.hpe.study.studies import DENSE, LATE, Ended, Inside, write_study
 
 TWIN = """
@@ -265,41 +263,6 @@ class Silent:
         pass
 
 
-def test_a_claim_ends_with_its_owner(tmp_path):
-    claims = Claims(tmp_path / "claims")
-    assert claims.take("a")
-    assert not Claims(tmp_path / "claims").take("a")
-    sleeper = subprocess.Popen(["sleep", "600"])
-    owner = Owner(claims.owner.host, sleeper.pid, start_time(sleeper.pid))
-    write_json(tmp_path / "claims" / "b.json", vars(owner))
-    assert claims.holder("b") == owner
-    assert not claims.take("b")
-    sleeper.kill()
-    sleeper.wait()
-    assert claims.take("b")
-    assert claims.holder("b") == this_process()
-
-
-def test_a_later_process_of_the_same_number_is_another(tmp_path):
-    claims = Claims(tmp_path)
-    me = this_process()
-    if not me.started:
-        pytest.skip("the system does not tell when a process began")
-    write_json(tmp_path / "a.json", vars(Owner(me.host, me.pid, me.started - 1)))
-    assert claims.take("a")
-
-
-def test_a_claim_of_another_machine_lasts_until_it_is_stale(tmp_path):
-    claims, path = Claims(tmp_path), tmp_path / "a.json"
-    write_json(path, vars(Owner("elsewhere", 1, 5)))
-    assert not claims.take("a")
-    old = time.time() - STALE_S - 1
-    os.utime(path, (old, old))
-    assert claims.take("a")
-    path.write_text("{")  # cut short
-    assert claims.take("a")
-
-
 def test_a_folder_of_another_study_or_of_none_is_left_alone(tmp_path):
     out = tmp_path / "out"
     run_study(study(tmp_path, DENSE), out, launcher=Pretending(), report=lambda line: None)
@@ -315,32 +278,6 @@ def test_a_folder_of_another_study_or_of_none_is_left_alone(tmp_path):
         read_plan(StudyFolder(tmp_path / "nothing"))
 
 
-def test_jobs_share_the_processors():
-    assert threads_of(10_000) == 1
-    assert LocalLauncher(1).threads >= 1
-
-
-class Sleeping:
-    """A launched job that ends when it is told."""
-
-    def __init__(self, gpus):
-        self.gpus, self.code = gpus, None
-
-    def poll(self):
-        return self.code
-
-
-def test_jobs_share_the_gpus():
-    launcher = LocalLauncher(2, processes=2, gpus=["0", "1", "2", "5"])
-    taken = []
-    for _ in range(2):
-        taken.append(launcher._least_used())
-        launcher.started.append(Sleeping(taken[-1]))
-    assert taken == [["0", "1"], ["2", "5"]]
-    launcher.started[0].code = 0
-    assert launcher._least_used() == ["0", "1"]
-
-
 @pytest.mark.slow  # torchrun and its workers: half a minute of imports
 def test_a_run_in_two_processes_ends_complete_and_leaves_what_one_leaves(unbroken, tmp_path, monkeypatch):
     monkeypatch.setattr("hpe.study.run.POLL_S", 0.3)
@@ -351,12 +288,6 @@ def test_a_run_in_two_processes_ends_complete_and_leaves_what_one_leaves(unbroke
         assert row["predictions"].keys() == unbroken[name]["predictions"].keys()
         assert row["val"]["mae_deg"]["mean"] == pytest.approx(unbroken[name]["val"]["mae_deg"]["mean"], abs=0.5)
     assert not list((out / "shared").iterdir())
-
-
-def test_a_task_in_several_processes_goes_by_torchrun(tmp_path):
-    line = words(4, tmp_path / "worker.py", StudyFolder(tmp_path), "task")
-    assert line[-6:] == ["--standalone", "--nproc-per-node", "4", str(tmp_path / "worker.py"), str(tmp_path), "task"]
-    assert line[-7].endswith("distributed/run.py")
 
 
 @pytest.mark.slow
