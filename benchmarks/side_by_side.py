@@ -1,4 +1,4 @@
-"""Shipped models and FSA-Net on the same faces: which errs less, and is the difference more than chance?
+"""Released models, or runs, and FSA-Net on the same faces: which errs less, and is the difference more than chance?
 
     python benchmarks/side_by_side.py csv:../shared/data/faces@test aflw2000:../shared/data/aflw2000_mat \
         --peers ../shared/data/peers
@@ -55,17 +55,25 @@ def mirrored_too(read: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarr
     return lambda crops: (read(crops) + flip_pose(read(np.ascontiguousarray(crops[:, :, ::-1])))) / 2
 
 
-def main(data: tyro.conf.Positional[tuple[str, ...]], peers: Path, out: Path = Path("benchmarks/results")) -> None:
+def main(
+    data: tyro.conf.Positional[tuple[str, ...]],
+    peers: Path,
+    models: tuple[str, ...] = (),
+    out: Path = Path("benchmarks/results"),
+) -> None:
     """Write a page with one table for each data SPEC.
 
     Args:
         data: data SPECs, as in hpe evaluate
         peers: folder with fsanet-1x1-iter-688590.onnx and fsanet-var-iter-688590.onnx
+        models: runs, files or released models; left out: all released ones
         out: folder of the page
     """
-    rivals = {RIVAL: load_fsa_net(peers)} | {name: load_predictor(resolve_model(name)) for name in cards()}
-    rivals |= {f"{name}, mirrored too": mirrored_too(rivals[name]) for name in (RIVAL, "b0")}
-    sections = [f"# {RIVAL} and the models that are released", PROTOCOL]
+    names = models or tuple(cards())
+    rivals = {RIVAL: load_fsa_net(peers)} | {Path(name).name: load_predictor(resolve_model(name)) for name in names}
+    largest = Path(names[0]).name if models else "b0"
+    rivals |= {f"{name}, mirrored too": mirrored_too(rivals[name]) for name in (RIVAL, largest)}
+    sections = [f"# {RIVAL} and {', '.join(models) or 'the models that are released'}", PROTOCOL]
     for spec in data:
         faces = load_faces(spec)
         crops = centre_crop(faces.images)
