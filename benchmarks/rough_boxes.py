@@ -105,7 +105,7 @@ def _rank(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def plot_spread(reading: Reading, faces: Faces, path: Path) -> None:
-    """Error against spread, a point for each face and angle, with the medians of ten parts."""
+    """Error against spread, a point for each face and angle, with the means of ten parts."""
     import matplotlib.pyplot as plt
 
     assert reading.spread_deg is not None
