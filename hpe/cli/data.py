@@ -9,8 +9,9 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from hpe.cli.output import Data, Json, say, write_result
+from hpe.cli.output import Data, Json, write_result
 from hpe.data.turning import TurnConfig
+from hpe.io.processes import say
 
 
 def check(

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from hpe.cli.output import Json, Model, say, write_result
+from hpe.cli.output import Json, Model, write_result
 from hpe.cli.predict import predict
+from hpe.io.processes import say
 
 
 def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = None) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from hpe.cli.output import Data, Json, Model, Run, say, write_result
+from hpe.cli.output import Data, Json, Model, Run, write_result
+from hpe.io.processes import say
 
 
 def demo(out: Path = Path("demo")) -> None:

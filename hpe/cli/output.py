@@ -1,4 +1,4 @@
-"""What the commands share: the names of their arguments, and how they print and write a result."""
+"""What the commands share: the names of their arguments, and how they print aside and write a result."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
-
-from hpe.io.processes import is_first_process
 
 
 def given_path(text: str) -> Path:
@@ -32,12 +30,6 @@ Data = Annotated[str, arg(metavar="SPEC")]
 Run = Annotated[Path, _run_or_model("RUN")]
 Model = Annotated[Path, _run_or_model("MODEL")]
 Json = Annotated[Path | None, arg(metavar="FILE")]
-
-
-def say(line: str) -> None:
-    """Print a line at once, also into a pipe; of the processes of one run the first alone does."""
-    if is_first_process():
-        print(line, flush=True)
 
 
 def say_aside(line: str) -> None:

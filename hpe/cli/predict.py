@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from hpe.cli.output import Json, say, say_aside, write_result
+from hpe.cli.output import Json, say_aside, write_result
+from hpe.io.processes import say
 
 
 def predict(

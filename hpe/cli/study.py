@@ -9,7 +9,8 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from hpe.cli.output import Json, say, write_result
+from hpe.cli.output import Json, write_result
+from hpe.io.processes import say
 from hpe.study.where import Where
 
 Toml = Annotated[Path, arg(metavar="FILE.toml")]

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from hpe.cli.output import Data, Run, say
+from hpe.cli.output import Data, Run
+from hpe.io.processes import say
 from hpe.model.config import ModelConfig
 from hpe.training.augment import AugmentConfig
 from hpe.training.config import FINETUNING_RECIPE, PRUNING_RECIPE, DistillConfig, FinetuneConfig, Recipe, TrainConfig

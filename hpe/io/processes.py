@@ -44,3 +44,9 @@ def process_count() -> int:
 def is_first_process() -> bool:
     """Whether this one talks to the user and writes files; the only one, as a rule."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe; of the processes of one run the first alone does."""
+    if is_first_process():
+        print(line, flush=True)

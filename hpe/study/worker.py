@@ -15,7 +15,7 @@ from pathlib import Path
 
 from export.process import end_with_parent
 from hpe.io.files import read_json, write_json
-from hpe.io.processes import is_first_process, process_count
+from hpe.io.processes import is_first_process, process_count, say
 from hpe.study.folder import StudyFolder
 from hpe.study.plan import Plan, read_plan
 from hpe.study.planned import Task
@@ -76,7 +76,7 @@ def _begin(folder: StudyFolder, task: Task) -> None:
     assert task.settings is not None
     settings, earlier = task.settings, _state(folder, task)
     with together(folder.shared(task.id)) as place:
-        run_beginning(place, settings.model, settings.recipe, task.epochs, _say, earlier)
+        run_beginning(place, settings.model, settings.recipe, task.epochs, say, earlier)
 
 
 def _run(folder: StudyFolder, plan: Plan, task: Task) -> None:
@@ -95,7 +95,7 @@ def _run(folder: StudyFolder, plan: Plan, task: Task) -> None:
         with together(run) as place:
             _train(folder, task, place)
     if first:
-        finish(run, entry.settings, plan.files, entry.study(), _say)
+        finish(run, entry.settings, plan.files, entry.study(), say)
 
 
 def _train(folder: StudyFolder, task: Task, run: Path) -> None:
@@ -106,9 +106,9 @@ def _train(folder: StudyFolder, task: Task, run: Path) -> None:
     assert task.settings is not None
     settings = settle_twin(folder, task.settings) if task.settings.twin else task.settings
     if settings.prune is None:
-        run_train(run, settings.model, settings.recipe, True, _say, _state(folder, task))
+        run_train(run, settings.model, settings.recipe, True, say, _state(folder, task))
     else:
-        run_scratch_prune(run, settings.model, settings.prune, settings.recipe, _say, _state(folder, task))
+        run_scratch_prune(run, settings.model, settings.prune, settings.recipe, say, _state(folder, task))
 
 
 def _copy(source: Path, run: Path, study: Mapping[str, object]) -> None:
@@ -122,11 +122,6 @@ def _copy(source: Path, run: Path, study: Mapping[str, object]) -> None:
 def _state(folder: StudyFolder, task: Task) -> Path | None:
     """The state of the beginning that a task goes on from."""
     return folder.shared(task.beginning) / "last.safetensors" if task.beginning else None
-
-
-def _say(line: str) -> None:
-    if is_first_process():
-        print(line, flush=True)
 
 
 if __name__ == "__main__":
