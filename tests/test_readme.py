@@ -1,4 +1,4 @@
-"""What the README tells people to type exists."""
+"""What the READMEs tell people to type exists."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,8 @@ from tests.face_files import csv_rows, write_csv_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-LINES = [line.strip() for line in README.splitlines() if line.startswith("    hpe ")]
+PAGES = [ROOT / page for page in ("README.md", "export/README.md", "pruning/README.md", "hpe/inference/README.md")]
+LINES = [line.strip() for page in PAGES for line in page.read_text().splitlines() if line.startswith("    hpe ")]
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -33,11 +34,21 @@ def test_there_are_commands_and_the_two_that_set_up_come_first():
     assert [setup.split("uv run ")[1] for setup in setups[:2]] == ["hpe demo", "pytest"]
 
 
-def test_links_and_pictures_lead_somewhere():
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_pictures_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^):]+)\)", page.read_text())
     assert targets
     for target in targets:
-        assert (ROOT / target).exists(), target
+        file, _, heading = target.partition("#")
+        path = page.parent / file if file else page
+        assert path.exists(), target
+        assert not heading or heading in headings(path.read_text()), target
+
+
+def headings(text: str) -> set[str]:
+    """The anchors of a page, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_the_folder_map_is_complete():
