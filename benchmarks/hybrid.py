@@ -25,7 +25,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from benchmarks.one_shot import IMAGES, error
+from benchmarks.one_shot import IMAGES, Pruned, error
 from export.compiler.size import compiled_size
 from export.convert.onnx import export_onnx
 from export.convert.tflite import Conversion, convert_all
@@ -51,20 +51,6 @@ ZEROS = (0.66, 0.75, 0.875)
 """Shares of the 1x1 convolutions' weights; the sparse kernels pay from 0.55 on, on the smallest maps from 0.66."""
 CODE_BYTES, POINT_SHARE, ENTRY_BYTES = 12_000, 0.94, 1.5
 """For aiming only: code of the kernels, the 1x1 convolutions' share of the bytes, flash of a weight that stays."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is pruned, on what."""
-
-    run: Path = Path("b0")
-    """Run folder, or a released model that can be trained; without squeeze-excitation cycles are exact."""
-    data: str = "csv:../shared/data/faces@train"
-    """Faces that scores and fit look at, and that int8 ranges are taken from."""
-    val: str = "csv:../shared/data/faces@val"
-    """Faces of the error."""
-    out: Path = Path("benchmarks/results")
-    """Folder of the two files."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +90,7 @@ class Bench:
         return network
 
 
-def main(options: Options) -> None:
+def main(options: Pruned) -> None:
     faces = load_faces(options.data)
     bench = Bench(load_model(options.run), some_crops(faces, IMAGES), load_faces(options.val))
     rows, networks = [], []
@@ -194,4 +180,4 @@ def table(rows: list[dict[str, Any]], about: str) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    main(tyro.cli(Pruned))

@@ -60,7 +60,7 @@ TORCH_PRUNING = {
 
 
 @dataclass(frozen=True)
-class OneShot:
+class Pruned:
     """What is pruned, on what."""
 
     run: Path = Path("b0")
@@ -71,6 +71,12 @@ class OneShot:
     """Faces of the error."""
     out: Path = Path("benchmarks/results")
     """Folder of the two files."""
+
+
+@dataclass(frozen=True)
+class OneShot(Pruned):
+    """What is pruned, on what, and how much of it."""
+
     shares: tuple[float, ...] = SHARES
     """What goes."""
 
