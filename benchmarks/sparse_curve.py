@@ -1,6 +1,6 @@
 """Zeros against instructions and flash on an emulated Cortex-M4: single 1x1 layers, and a whole network.
 
-    python benchmarks/sparse_curve.py b0-nano --out benchmarks/results
+    python benchmarks/sparse_curve.py --out benchmarks/results
 
 Layers: shapes of the network's own 1x1 convolutions, with random weights of which a random share is zero; the dense
 kernel against both sparse ones (two entries in 3 bytes, an entry in 4), widening of the input image included. Network:
@@ -29,9 +29,13 @@ from hpe.io.environment import environment
 from hpe.io.files import write_csv, write_text, write_whole
 from hpe.model.zoo import resolve_model
 
+PRUNED = Path(__file__).resolve().parents[1] / "tests" / "data" / "micro" / "relu6_pruned.tflite"
+"""A trained head-pose network of 4 MMAC."""
 SHARES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.875, 0.9, 0.95)
 """Shares of zeros that are measured."""
 SPARSE = ("sparse3", "sparse4")
+MOST_INPUTS = 256
+"""Of a layer that sparse3 can take without any zeros."""
 RECORD_BYTES = 8
 """Bias, multiplier and shift of a channel."""
 
@@ -40,7 +44,7 @@ RECORD_BYTES = 8
 class Options:
     """Zeros against instructions and flash on an emulated Cortex-M4."""
 
-    model: tyro.conf.Positional[str] = "b0-nano"
+    model: tyro.conf.Positional[str] = str(PRUNED)
     """A full-int8 .tflite file, or the name of a released model."""
     layers: int = 8
     """How many of its 1x1 shapes are measured one by one."""
@@ -80,8 +84,12 @@ def points(model: Model) -> list[tuple[Tensor, Tensor]]:
 
 
 def point_shapes(model: Model, count: int) -> list[tuple[int, int, int]]:
-    """(inputs, outputs, pixels) of `count` 1x1 convolutions, spread over the sizes of their inputs."""
-    shapes = sorted({(w.shape[3], w.shape[0], int(np.prod(out.shape[1:3]))) for w, out in points(model)})
+    """(inputs, outputs, pixels) of `count` 1x1 convolutions, spread over the sizes of their inputs.
+
+    Not of those with more inputs than the kernel with two entries in 3 bytes counts.
+    """
+    shapes = {(w.shape[3], w.shape[0], int(np.prod(out.shape[1:3]))) for w, out in points(model)}
+    shapes = sorted(shape for shape in shapes if shape[0] <= MOST_INPUTS)
     places = np.linspace(0, len(shapes) - 1, min(count, len(shapes))).round().astype(int)
     return [shapes[i] for i in places]
 
@@ -199,7 +207,7 @@ def markdown(name: str, layers: list[dict[str, Any]], network: list[dict[str, An
         body.append((f"{row['zeros']:.1%}", *cells, row["kernel"].split()[0]))
     second = "\n".join(f"| {' | '.join(cells)} |" for cells in body)
     return (
-        f"# Zeros against time and flash on a Cortex-M4\n\n`python benchmarks/sparse_curve.py {name.split('.')[0]}`: "
+        f"# Zeros against time and flash on a Cortex-M4\n\n`python benchmarks/sparse_curve.py` of {name}: "
         f"qemu-system-arm mps2-an386, gcc -O2, instructions (not cycles); commit {facts['commit']}. Weights random, "
         "seed 0; the network's zeros are its weights of least magnitude, not retrained.\n\n"
         "## 1x1 layers\n\nCost and flash: the sparse kernel with two entries in 3 bytes, as a share of the dense "

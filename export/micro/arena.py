@@ -17,8 +17,8 @@ from export.micro.flatbuffer import Model, Op
 
 ALIGNMENT = 16  # MicroArenaBufferAlignment()
 ARENA_MARGIN = 0.03
-"""Added to the planned arena: struct sizes differ between releases of TensorFlow Lite Micro. For b0-nano 82,384 bytes
-are planned, the newest release takes 82,372 on a Cortex-M4 and the Arduino libraries 83,044."""
+"""Added to the planned arena: struct sizes differ between releases of TensorFlow Lite Micro. For relu6_pruned (in
+tests/data/micro) 82,384 bytes are planned; on a Cortex-M4 the newest takes 82,372, the Arduino libraries 83,044."""
 _MAX_BUFFERS = 5000  # placing is quadratic; no model for a microcontroller comes near
 
 

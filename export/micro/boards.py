@@ -58,12 +58,13 @@ _QQVGA_RGB565 = 160 * 120 * 2
 _CORTEX_M4 = (1.0, 1.0)
 _M7 = (0.5, 0.6)
 _M4_C = (1.0, 1.13)
-"""Counted: at -Os (what the Arduino IDE does) 4.5 to 9 % more instructions and, for b0-nano, 7.8 % more cycles."""
+"""Counted: at -Os (what the Arduino IDE does) 4.5 to 9 % more instructions and, for relu6_pruned (in tests/data/micro),
+7.8 % more cycles."""
 _M7_C = (0.5, 0.68)
 _M0_PLUS_C = (13.4, 19.0)
 """Counted: four models built for a Cortex-M0+, 12.4 to 16.1 at -O2 and up to 20 at -Os."""
 _PORTABLE_C = (8.0, 12.0)
-"""The portable kernels, counted on a Cortex-M4: b0-nano 7.7 at -O3, 9.7 at -O2, 11.8 at -Os. Not on this processor."""
+"""The portable kernels, counted on a Cortex-M4: relu6_pruned 7.7 at -O3, 9.7 at -O2, 11.8 at -Os. Not on this one."""
 _NO_C = (1.0, 1.0)
 """Linux: nobody compiles a model to C there."""
 
@@ -136,7 +137,7 @@ OPS = {
 }
 LARGEST_KERNELS_BYTES = 167_000
 PLANNED_MS = 340
-"""A third of a second: what b0-nano takes on a Nano 33 BLE with the newest kernels."""
+"""A third of a second: what a net of 4 MMAC takes on a Nano 33 BLE with the newest kernels."""
 CYCLES_PER_MAC = 5.5
 """Of such a network on a Cortex-M4, everything counted; smaller networks take more."""
 

@@ -17,18 +17,17 @@ from tests.export.compiler.nets import Net
 
 COUNTED = ROOT / "benchmarks" / "results" / "cortex_m4_qemu-mps2-an386_202611.csv"
 REFERENCE = SHARED / "reference" / "mlperf_tiny"
+ZEROS = {"relu6_pruned, 75 % zeros": 0.75, "relu6_pruned, 87.5 % zeros": 0.875}
 MODELS = {
     "b0-nano": RELEASES / "b0-nano.tflite",
     "b0-tiny": RELEASES / "b0-tiny.tflite",
-    "b0-nano, 75 % zeros": RELEASES / "b0-nano.tflite",
-    "b0-nano, 87.5 % zeros": RELEASES / "b0-nano.tflite",
     "vww_96_int8": REFERENCE / "vww_96_int8.tflite",
     "pretrainedResnet_quant": REFERENCE / "pretrainedResnet_quant.tflite",
     **{name: ROOT / "tests" / "data" / "micro" / f"{name}.tflite"
-       for name in ("silu_se", "hswish_se", "relu6_se", "relu6_nose")},
+       for name in ("silu_se", "hswish_se", "relu6_se", "relu6_nose", "relu6_pruned")},
+    **dict.fromkeys(ZEROS, ROOT / "tests" / "data" / "micro" / "relu6_pruned.tflite"),
 }  # fmt: skip
 """Those of benchmarks/cortex_m4.py."""
-ZEROS = {"b0-nano, 75 % zeros": 0.75, "b0-nano, 87.5 % zeros": 0.875}
 SHAPES = [(20, 32), (68, 75), (135, 64)]
 
 
