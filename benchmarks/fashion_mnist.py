@@ -180,7 +180,7 @@ def train(net: TransferNet, train_set: Labelled, epochs: int, pruners: Sequence[
                 pruner.step(optimizer)
     if not frozen:
         shuffled = images[torch.randperm(len(images))]
-        reestimate_norms(net, (as_rgb(batch) for batch in shuffled.split(BATCH)), keep_function=False)
+        reestimate_norms(net, (as_rgb(batch) for batch in shuffled.split(BATCH)))
     net.eval()
 
 

@@ -78,7 +78,8 @@ class ChannelPruner:
         measure: "channels" (of those that may go), or "params", "macs", "int8_bytes" or "latency" of the whole net. Or
             several of the latter, each with a weight: at the sparsity s at least s * weight of each is gone.
         batches: called after each cut for some batches of inputs (B, C, H, W), drawn and augmented as in training, on
-            which batch-norms are re-estimated (see `reestimate_norms`); it recovers faster. Left out, they stay.
+            which batch-norms are re-estimated (see `reestimate_norms`), so that scores and validation see the net that
+            is trained. Left out, they stay.
         fit_on: inputs (B, C, H, W), some hundreds, on which what each cut leaves is fitted to what was there before it,
             by least squares (see `Reconstruction`). Left out, it stays as cut.
 

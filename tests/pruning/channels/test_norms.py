@@ -1,5 +1,3 @@
-import copy
-
 import pytest
 import torch
 import torchvision
@@ -7,7 +5,7 @@ from torch import nn
 
 from pruning.channels.norms import reestimate_norms
 from pruning.channels.pruner import ChannelPruner, prune_channels
-from pruning.channels.target import Target
+from pruning.channels.target import Criteria, Target
 from pruning.schedule import PolynomialDecay
 from tests.small_nets import X, images, small_net
 
@@ -21,41 +19,41 @@ def test_the_first_norm_gets_the_mean_and_variance_of_all_batches():
     torch.testing.assert_close(model.stem[1].running_var, inputs.var((0, 2, 3)), rtol=2e-3, atol=0)
 
 
-def test_a_pruned_net_computes_what_it_did_and_training_starts_from_there():
-    """Fresh statistics alone divide what is left of a channel by how little it varies now, and change the function."""
+def test_a_pruned_net_then_computes_in_evaluation_what_it_does_in_training():
     model = small_net()
     prune_channels(model, X, Target(ratio=0.5))
     batch = images(batch=256)
+    weight = model.stem[1].weight.detach().clone()
     with torch.no_grad():
-        wanted = model(batch)
-        before = (copy.deepcopy(model).train()(batch) - wanted).abs().mean()
+        wanted = model.train()(batch)
+        before = (model.eval()(batch) - wanted).abs().mean()
         reestimate_norms(model, [batch])
-        torch.testing.assert_close(model(batch), wanted, rtol=1e-3, atol=1e-3)
-        assert (model.train()(batch) - wanted).abs().mean() < 0.01 * before
-    assert not model.stem[1].weight.isnan().any()
+        assert (model(batch) - wanted).abs().mean() < 0.01 * before
+    assert torch.equal(model.stem[1].weight, weight)
 
 
-def test_a_channel_that_has_become_constant_keeps_its_value():
+def test_training_starts_from_the_same_net_with_and_without():
+    """What a norm's weight and bias are decides how the net trains; pruning by LAMP hung on it (2.4 or 4.0 degrees)."""
+    nets = small_net(), small_net()
+    for model in nets:
+        prune_channels(model, X, Target(ratio=0.75), Criteria(importance="lamp", ranking="global"))
+    reestimate_norms(nets[0], [images(seed) for seed in range(4)])
+    batch = images(batch=64)
+    for model in nets:
+        model.train()(batch).square().sum().backward()
+    for first, second in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+        torch.testing.assert_close(first.grad, second.grad, rtol=0, atol=0)
+
+
+def test_a_channel_that_has_become_constant_has_its_bias():
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)).eval()
     with torch.no_grad():
         model[0].weight[0] = 0.0
-    wanted = model(images()).detach()
+        model[1].bias.copy_(torch.tensor([0.5, -1.0]))
     reestimate_norms(model, [images()])
     assert model[1].running_var[0] == 0
-    torch.testing.assert_close(model(images()).detach(), wanted)
-    torch.testing.assert_close(model.train()(images()).detach()[:, 0], wanted[:, 0])
-
-
-def test_statistics_alone_make_evaluation_compute_what_training_does():
-    model = small_net()
-    batch = images(batch=256)
-    wanted = model.train()(batch)
-    model.eval()
-    weight = model.stem[1].weight.detach().clone()
-    before = (model(batch) - wanted).abs().mean()
-    reestimate_norms(model, [batch], keep_function=False)
-    assert (model(batch) - wanted).abs().mean() < 0.01 * before
-    assert torch.equal(model.stem[1].weight, weight)
+    torch.testing.assert_close(model(images())[:, 0].detach(), torch.full((4, 16, 16), 0.5))
 
 
 def test_the_pruner_re_estimates_after_each_cut():
@@ -87,8 +85,7 @@ def test_nothing_but_the_statistics_changes():
     assert model.features[1].conv[0][1].momentum == 0.1
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in model.state_dict().items():
-        of_norm = name.removesuffix(".weight").removesuffix(".bias") + ".running_mean" in before
-        assert torch.equal(value, before[name]) == (not of_norm and "running_" not in name), name
+        assert torch.equal(value, before[name]) == ("running_" not in name), name
 
 
 def test_no_batches_are_an_error_and_change_nothing():
