@@ -210,7 +210,10 @@ def _finish(one: _Traced, converted: Mapping[str, Path], tolerance_deg: float, r
 def _told(ranges: Mapping[str, Any]) -> str:
     """In words, what the int8 ranges are from."""
     low, high = ranges["output_range"]
-    text = f"activations hold the quantile {ranges['range_quantile']:g} of {ranges['samples']} faces"
+    calibrated = f"hold the quantile {ranges['range_quantile']:g} of {ranges['samples']} faces"
+    text = f"activations {calibrated}"
+    if "known" in ranges:
+        text = f"{ranges['known']} activations hold what training learnt, {ranges['unknown']} {calibrated}"
     if "deviation" in ranges:
         tried = ", ".join(f"{float(rule):g}: {deg:.2f}" for rule, deg in ranges["deviation"].items())
         text += f" (deg from float on faces that set no range, by quantile: {tried})"

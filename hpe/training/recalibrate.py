@@ -33,6 +33,7 @@ from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import ANGLES, pose_metrics
 from hpe.pose.rotation import flip_pose
 from hpe.training.descent import lineage_after
+from hpe.training.runs import RANGES
 
 if TYPE_CHECKING:
     from hpe.data.faces import Faces
@@ -97,6 +98,9 @@ def run_recalibrate(
     config["recalibrate"] = to_dict(RecalibrateConfig(pose_balance, gain.tolist(), bias.tolist(), factors))
     write_json(out / "config.json", config)
     save_checkpoint(network, out)
+    learnt = finished.with_name(RANGES)
+    if learnt.is_file():  # of quantisation-aware training; the output's own is set from the poses
+        write_json(out / RANGES, read_json(learnt))
     summary = {key: value for key, value in read_json(finished).items() if key in KEPT}
     summary["val"] = pose_metrics(unseen, true, faces.dropped).to_dict() | {"folds": FOLDS}
     result = {"id": run_id(config), "config": config, **summary, "environment": environment()}

@@ -8,17 +8,21 @@ import pytest
 import torch
 
 from hpe.data.faces import Faces, load_faces
+from hpe.deploy.learnt import learnt_ranges as ranges_for_export
 from hpe.io.configs import to_dict
 from hpe.io.errors import ConfigError, FileError
 from hpe.io.files import read_json, write_json
 from hpe.model import net
 from hpe.model.config import ModelConfig
 from hpe.model.lineage import Lineage
-from hpe.model.net import build_model, load_model, predict_all, save_checkpoint
+from hpe.model.net import build_model, example_input, load_model, predict_all, save_checkpoint
+from hpe.model.preprocess import preprocess_torch
 from hpe.model.recalibration import GAINS
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import pose_metrics
 from hpe.training.recalibrate import _persons, run_recalibrate
+from pruning.quantise.qat import quantisation_aware
+from pruning.quantise.ranges import learnt_ranges
 
 DATA = "synthetic:easy:32:1"
 
@@ -62,6 +66,19 @@ def test_the_new_run_has_the_gains_and_descends_from_the_old(run, made):
     ratio = load_model(out).last_layer.weight / load_model(run).last_layer.weight
     np.testing.assert_allclose(ratio.detach().mean(1), saved["recalibrate"]["gain"], rtol=1e-5)
     assert (result["params"], result["config"], "environment" in result) == (1, saved, True)
+
+
+def test_ranges_that_quantisation_aware_training_learnt_stay(run, tmp_path):
+    """Without them the int8 file would be calibrated, and the training with rounding in vain."""
+    trained, out = tmp_path / "qat", tmp_path / "out"
+    shutil.copytree(run, trained)
+    view = quantisation_aware(load_model(trained), example_input())
+    view(preprocess_torch(torch.from_numpy(centre_crop(load_faces(DATA).images))))
+    write_json(trained / "ranges.json", learnt_ranges(view))
+    run_recalibrate(trained, DATA, out, 1.5, lambda line: None)
+    given = ranges_for_export(out, centre_crop(load_faces(DATA).images))
+    assert given is not None
+    assert [[low, high] for _, low, high in given] == list(read_json(trained / "ranges.json").values())
 
 
 def test_the_error_is_cross_validated_not_in_sample(made):
