@@ -124,7 +124,8 @@ def _normalise(norm: Any, x: Tensor) -> Tensor:
     mean = _SumOfAll.apply(x.mean((0, 2, 3))) / count  # (C,)
     centred = x - mean[:, None, None]
     variance = _SumOfAll.apply(centred.square().mean((0, 2, 3))) / count
-    _follow(norm, mean.detach(), variance.detach(), x.numel() // x.shape[1] * count)
+    if norm.track_running_stats:
+        _follow(norm, mean.detach(), variance.detach(), x.numel() // x.shape[1] * count)
     scale = norm.weight * torch.rsqrt(variance + norm.eps)
     y = centred * scale[:, None, None] + norm.bias[:, None, None]
     return norm.act(norm.drop(y)) if hasattr(norm, "act") else y
