@@ -31,8 +31,7 @@ from hpe.io.environment import environment
 from hpe.io.files import write_csv, write_text
 from hpe.model.zoo import resolve_model
 
-ROOT = Path(__file__).resolve().parents[1]
-REFERENCES = (ROOT / "tests" / "data" / "micro", ROOT.parent / "shared" / "reference" / "mlperf_tiny")
+REFERENCES = (PRUNED.parent, Path(__file__).resolve().parents[2] / "shared" / "reference" / "mlperf_tiny")
 """Where the other models of MICRO lie; those that are not there are left out."""
 CLOCK_MHZ = 64
 """The Nano 33 BLE Sense's."""

@@ -115,14 +115,14 @@ def test_runs_end_in_the_same_network(name, alone, both):
     assert [parameter.shape for parameter in two.parameters()] == shapes
     zeros = [sum(int((p == 0).sum()) for p in model.parameters()) for model in (one, two)]
     assert zeros[0] == pytest.approx(zeros[1], abs=5)
-    if name == "masks":  # a weight at the threshold may be masked in one alone
+    if name != "masks":  # there a weight at the threshold may be masked in one alone
+        for first, second in zip(one.parameters(), two.parameters(), strict=True):
+            # six steps of Adam at 1e-3, where rounding gives a gradient of all but 0 either sign
+            torch.testing.assert_close(second, first, rtol=0, atol=2 * 6e-3)
+    if name != "channels":  # its norms, measured again, make degrees of what rounding did to the weights
         images = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             torch.testing.assert_close(two(images), one(images), rtol=0, atol=0.5)  # degrees
-        return
-    for first, second in zip(one.parameters(), two.parameters(), strict=True):
-        # six steps of Adam at 1e-3, where rounding gives a gradient of all but 0 either sign
-        torch.testing.assert_close(second, first, rtol=0, atol=2 * 6e-3)
 
 
 def test_the_first_process_alone_speaks_and_writes(alone, both):
