@@ -44,13 +44,13 @@ class Options:
 
 
 def moved_boxes(pixels: float) -> list[Box]:
-    """Landmark boxes, in the 80x80 picture, of crops that are moved by so many of the 64 pixels in each direction."""
+    """Landmark boxes, in the 80x80 picture, of crops that are moved by `pixels` of the 64 in each direction."""
     angles = [2 * math.pi * i / DIRECTIONS for i in range(DIRECTIONS)] if pixels else [0.0]
     return [_box(pixels * math.cos(angle), pixels * math.sin(angle), 0.0) for angle in angles]
 
 
 def resized_boxes(pixels: float) -> list[Box]:
-    """Likewise, of crops whose sides are moved outwards, or inwards, by so many."""
+    """Likewise, of crops whose sides are moved outwards, or inwards, by `pixels`."""
     return [_box(0.0, 0.0, grown) for grown in (pixels, -pixels)]
 
 

@@ -31,7 +31,7 @@ class Where:
 
 
 def threads_of(processes: int) -> int:
-    """Threads of each of so many processes that share this machine."""
+    """Threads of each process, where `processes` of them share this machine."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS

@@ -10,7 +10,7 @@ _f32 = np.float32
 _SIDE = 48
 _ACROSS_PER_MM, _UP_PER_MM = _f32(_SIDE / 364), _f32(_SIDE / 280)  # the shadow map is so wide and high, in mm
 _MIDDLE, _LAST = _f32(_SIDE / 2), _f32(_SIDE - 1.01)
-_EVERY = 3  # of so many surfels one casts a shadow: the texels of the shadow map are larger than the gaps
+_EVERY = 3  # one surfel in three casts a shadow: the texels of the shadow map are larger than the gaps
 _BIAS, _LIFT = _f32(9), _f32(8)  # mm towards the lamp and off the surface, against shadows of itself
 # The fields of a Light, which comes as a plain tuple: numba takes those faster than named ones.
 _KEY, _ACROSS, _UP, _KEY_COLOUR, _HALF_WAY, _FILL, _FILL_COLOUR, _SKY_COLOUR = range(8)

@@ -87,7 +87,7 @@ def test_a_lost_connection_is_told_and_taken_up_again(broker):
 
 
 def test_a_slow_broker_holds_up_nobody(monkeypatch, broker):
-    """A client that never gets a message out: only so many are kept for it."""
+    """A client that never gets a message out: a limited number is kept for it."""
     with MqttSink(Broker("127.0.0.1", broker.port, "t")) as sink:
         sent = []
         stuck = SimpleNamespace(rc=0, is_published=lambda: False)
