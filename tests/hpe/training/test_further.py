@@ -7,11 +7,13 @@ import torch
 from hpe.cli.main import main
 from hpe.io.files import read_json
 from hpe.model.config import ModelConfig
+from hpe.model.extension import add_outputs
 from hpe.model.net import build_model, load_model, outputs_of
 from hpe.model.outputs import SPREAD_AT_ZERO_DEG, read_outputs
 from hpe.model.recalibration import fit_spread_factors
 from hpe.training.config import DistillConfig
 from hpe.training.losses import SPREAD_WEIGHT, distilled, further_loss, supervised
+from pruning import ZeroKeeper, prunable_weights
 
 DATA = "synthetic:easy:24:5"
 QUICK = ["--data", DATA, "--epochs", "1", "--batch-size", "8"]
@@ -114,6 +116,9 @@ def test_further_outputs_go_through_every_stage(dense, tmp_path, further):
 def test_spread_is_added_to_a_trained_network_and_calibrated(dense, tmp_path, capsys):
     main(["finetune", str(dense), "--spread", *QUICK, *LOCATE, "--val", DATA, "--out", str(tmp_path / "sure")])
     assert "val_surprise" in (tmp_path / "sure" / "metrics.csv").read_text()
+    begun = add_outputs(load_model(dense), locate=False, spread=True).last_layer.weight[-3:]
+    learnt = load_model(tmp_path / "sure").last_layer.weight[-3:]
+    assert (learnt != begun).float().mean() > 0.9
     main(["recalibrate", str(tmp_path / "sure"), "--data", DATA, "--out", str(tmp_path / "even")])
     assert "spread: yaw x" in capsys.readouterr().out
     factors = read_json(tmp_path / "even" / "config.json")["recalibrate"]["spread_factor"]
@@ -122,6 +127,23 @@ def test_spread_is_added_to_a_trained_network_and_calibrated(dense, tmp_path, ca
     np.testing.assert_allclose(after.spread_deg, before.spread_deg * factors, rtol=1e-3)
     np.testing.assert_allclose(after.place, before.place, atol=1e-4)
     np.testing.assert_allclose(after.face, before.face, atol=1e-4)
+
+
+def test_new_outputs_learn_beside_zeros_that_stay():
+    model = build_model(ModelConfig(act="relu6", se=False, width=0.25)).eval()
+    with torch.no_grad():
+        for weight in prunable_weights(model).values():
+            weight[weight.abs() < weight.abs().median()] = 0
+    zeros = model.last_layer.weight.detach() == 0
+    add_outputs(model, locate=True, spread=True)
+    keeper, optimizer = ZeroKeeper(model), torch.optim.SGD(model.parameters(), lr=0.1)
+    begun = model.last_layer.weight.detach().clone()
+    model(torch.randn(2, 3, 64, 64)).sum().backward()
+    optimizer.step()
+    keeper.step(optimizer)
+    moved = model.last_layer.weight.detach() != begun
+    assert torch.equal(model.last_layer.weight[:3] == 0, zeros)
+    assert bool(moved[3:].any(1).all())
 
 
 def test_no_face_is_refused_where_the_network_does_not_locate(tmp_path, capsys):
