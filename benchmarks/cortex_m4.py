@@ -47,7 +47,7 @@ class Micro:
 
 MICRO = {
     "relu6_pruned": Micro(17_735_000, 82_372),
-    "b0-tiny": Micro(14_165_000, 70_788),
+    "relu6_small": Micro(14_165_000, 70_788),
     "vww_96_int8": Micro(24_102_320, 100_708),
     "pretrainedResnet_quant": Micro(29_871_480, 54_996),
     "silu_se": Micro(75_254_520, 166_308),

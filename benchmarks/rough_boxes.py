@@ -18,11 +18,10 @@ import numpy as np
 import tyro
 
 from hpe.data.faces import Faces, load_faces
-from hpe.inference.predictor import HeadPosePredictor, load_network
+from hpe.inference.predictor import HeadPosePredictor
 from hpe.io.files import write_text
 from hpe.io.progress import progress_bar
-from hpe.model.outputs import Reading, read_outputs
-from hpe.pose.crop import IMAGE_SIZE, MARGIN, Box, centre_crop, narrow
+from hpe.pose.crop import IMAGE_SIZE, MARGIN, Box, narrow
 from hpe.pose.metrics import ANGLES
 
 DISTURBED_PX = (2, 4, 6)
@@ -85,11 +84,18 @@ def box_table(predictor: HeadPosePredictor, faces: Faces) -> list[str]:
     return lines
 
 
-def spread_table(reading: Reading, faces: Faces) -> list[str]:
+def errors_and_spreads(predictor: HeadPosePredictor, faces: Faces) -> tuple[np.ndarray, np.ndarray]:
+    """Of exact crops, (N, 3) each, in degrees: the error of each angle, and the error that the network expects."""
+    (exact,) = moved_boxes(0)
+    found = [predictor.look(np.asarray(image), exact, looks=1) for image in faces.images]
+    pose_deg = np.stack([face.pose_deg for face in found])
+    spread_deg = np.stack([face.spread_deg for face in found if face.spread_deg is not None])
+    return np.abs(pose_deg - faces.pose_deg), spread_deg
+
+
+def spread_table(error: np.ndarray, spread: np.ndarray) -> list[str]:
     """Markdown: faces in fifths by the mean of their spreads, with the error that they have."""
-    assert reading.spread_deg is not None
-    told = reading.spread_deg.mean(1)
-    errors = np.abs(reading.pose_deg - faces.pose_deg).mean(1)
+    told, errors = spread.mean(1), error.mean(1)
     order = np.argsort(told)
     lines = [f"Faces by the spread that the network tells (rank correlation with the error {_rank(told, errors):.2f}):"]
     lines += ["", "| fifth | spread told, degrees | error, degrees |", "|---|---:|---:|"]
@@ -104,17 +110,16 @@ def _rank(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1])
 
 
-def plot_spread(reading: Reading, faces: Faces, path: Path) -> None:
+def plot_spread(error: np.ndarray, spread: np.ndarray, path: Path) -> None:
     """Error against spread, a point for each face and angle, with the means of ten parts."""
     import matplotlib.pyplot as plt
 
-    assert reading.spread_deg is not None
     figure, axes = plt.subplots(1, len(ANGLES), figsize=(9, 3), sharey=True, layout="constrained")
     for i, (name, axis) in enumerate(zip(ANGLES, axes, strict=True)):
-        told, error = reading.spread_deg[:, i], np.abs(reading.pose_deg - faces.pose_deg)[:, i]
+        told, off = spread[:, i], error[:, i]
         parts = np.array_split(np.argsort(told), 10)
-        axis.scatter(told, error, s=6, alpha=0.35, color="#0072b2", linewidths=0)
-        means = [told[part].mean() for part in parts], [error[part].mean() for part in parts]
+        axis.scatter(told, off, s=6, alpha=0.35, color="#0072b2", linewidths=0)
+        means = [told[part].mean() for part in parts], [off[part].mean() for part in parts]
         axis.plot(*means, "o-", color="#d55e00", markersize=4, label="mean of a tenth")
         most = float(told.max())
         axis.plot([0, most], [0, most], color="gray", linewidth=1, linestyle="--", label="as told")
@@ -133,9 +138,9 @@ def main(options: Options) -> None:
     text += [f"degrees on {len(faces)} faces ({options.data.partition('@')[2] or 'all'}); moved crops in {DIRECTIONS}"]
     text += ["directions. A further look is at the crop that the network corrected.", "", *box_table(predictor, faces)]
     if predictor.tells_spread:
-        reading = read_outputs(load_network(options.model)(centre_crop(faces.images)))
-        text += ["", *spread_table(reading, faces)]
-        plot_spread(reading, faces, options.out / f"spread_{name}.png")
+        error, spread = errors_and_spreads(predictor, faces)
+        text += ["", *spread_table(error, spread)]
+        plot_spread(error, spread, options.out / f"spread_{name}.png")
     write_text(options.out / f"rough_boxes_{name}.md", "\n".join([*text, ""]))
     print(f"written: {options.out}/rough_boxes_{name}.md")
 

@@ -1,6 +1,6 @@
 """How long an interpreter takes for a model on a board, from counts of an emulated Cortex-M4: cycles for each operator.
 
-The coefficients were fitted to instructions counted for six int8 EfficientNets (b0-tiny and the five of
+The coefficients were fitted to instructions counted for six int8 EfficientNets (those of
 tests/data/micro) in an emulated Cortex-M4 and turned into cycles by the rules of its manual, for two cases: TensorFlow
 Lite Micro of 2026-08 with CMSIS-NN at -O2, and the Arduino libraries at -Os, which is what the Arduino IDE does. Of the
 first they give the counts within 3 %, of the second too, but relu6_nose 14 % too slow; of two networks that were not

@@ -24,7 +24,7 @@ MODELS = {
     "vww_96_int8": REFERENCE / "vww_96_int8.tflite",
     "pretrainedResnet_quant": REFERENCE / "pretrainedResnet_quant.tflite",
     **{name: ROOT / "tests" / "data" / "micro" / f"{name}.tflite"
-       for name in ("silu_se", "hswish_se", "relu6_se", "relu6_nose", "relu6_pruned")},
+       for name in ("silu_se", "hswish_se", "relu6_se", "relu6_nose", "relu6_pruned", "relu6_small")},
     **dict.fromkeys(ZEROS, ROOT / "tests" / "data" / "micro" / "relu6_pruned.tflite"),
 }  # fmt: skip
 """Those of benchmarks/cortex_m4.py."""
