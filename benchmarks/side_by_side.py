@@ -26,7 +26,7 @@ SAMPLES = 10_000
 RIVAL = "FSA-Net"
 PROTOCOL = f"""The standard crop (k = 0.2), angles beyond 99 degrees left out, mean absolute error. Intervals hold
 95 % of {SAMPLES:,} bootstrap samples of the faces, drawn alike for all models, so that differences are paired. The
-slope is that of the answer on the truth: below 1, the model is shy."""
+slope is that of the answer on the truth: below 1, the model underestimates."""
 HEADER = ("model", "MAE deg", "95 %", "yaw", "pitch", "roll", f"less than {RIVAL}", "95 %", "slope of pitch")
 
 
