@@ -34,6 +34,8 @@ SHOWN = 16
 """Test heads on the page."""
 VARY = replace(AugmentConfig.off(), flip=0.5, shift=0.03)
 """So short a training has little to fear from its own pictures."""
+NO_FACE = 0.1
+"""Images without a face, where the network also says whether there is one."""
 FIRST = TrainConfig(epochs=6, batch_size=64, lr=2e-3, lr_schedule="onecycle")
 """Where no b0 is released."""
 RECOVER = TrainConfig(epochs=4, batch_size=64, lr=1e-3, lr_schedule="onecycle")
@@ -69,7 +71,7 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
             "magnitude", final_sparsity=sparsity, end_epoch=train.epochs // 2, frequency=FREQUENCY, masks=MASKS
         )
         runs.append(out / "runs" / name)
-        run_prune(dense, runs[-1], prune, _recipe(train), report=report)
+        run_prune(dense, runs[-1], prune, _recipe(train, dense), report=report)
     first = ExportJob(dense, TRAIN_DATA, None if dense == runs[0] else runs[0])
     _measure([first, *(ExportJob(run, TRAIN_DATA) for run in runs[1:])], report)
     budget = read_json(runs[-1] / "result.json")["files"]["model_int8.tflite"]["gzip_bytes"]
@@ -79,7 +81,7 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
     runs.append(out / "runs" / "channels")
     end = RECOVER.epochs // 2
     prune = PruneConfig("channel", target_int8_bytes=budget, end_epoch=end, frequency=FREQUENCY, channels=CHANNELS)
-    run_prune(dense, runs[-1], prune, _recipe(RECOVER), report=report)
+    run_prune(dense, runs[-1], prune, _recipe(RECOVER, dense), report=report)
     _measure([ExportJob(runs[-1], TRAIN_DATA)], report)
     run_bench([run / f"model_{kind}.tflite" for run in runs for kind in ("fp32", "int8")], seconds=1.0)
 
@@ -97,8 +99,12 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
     return rows
 
 
-def _recipe(train: TrainConfig) -> Recipe:
-    return Recipe(TRAIN_DATA, TEST_DATA, train=train, augment=VARY)
+def _recipe(train: TrainConfig, start: Path) -> Recipe:
+    """How the network of `start` goes on."""
+    from hpe.model.net import load_model
+
+    locates = load_model(start).config.locate
+    return Recipe(TRAIN_DATA, TEST_DATA, train=train, augment=replace(VARY, no_face=NO_FACE if locates else 0.0))
 
 
 def _make_dense(run: Path, report: Callable[[str], None]) -> Path:
@@ -107,7 +113,7 @@ def _make_dense(run: Path, report: Callable[[str], None]) -> Path:
         report(f"1/4 dense: the released {START}, as it is")
         return Path(START)
     report(f"1/4 dense: {START} is not released; an EfficientNet-B0 from scratch on {TRAIN_DATA}")
-    run_train(run, ModelConfig(act="relu6"), _recipe(FIRST), report=report)
+    run_train(run, ModelConfig(act="relu6"), Recipe(TRAIN_DATA, TEST_DATA, train=FIRST, augment=VARY), report=report)
     return run
 
 
