@@ -133,7 +133,8 @@ def print_models(known: dict[str, dict[str, Any]]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("model", "bytes", "gzip", "MMAC", "arena", "deg", "float", "fits"):
-        table.add_column(heading, justify="left" if heading in ("model", "fits") else "right", overflow="fold")
+        side = "left" if heading in ("model", "fits") else "right"
+        table.add_column(heading, justify=side, overflow="fold", no_wrap=heading == "model")
     for name, card in known.items():
         macs, arena = card["macs"], card["arena_bytes"]
         numbers = [f"{card['size_bytes']:,}", f"{card['gzip_bytes']:,}", "-" if macs is None else f"{macs / 1e6:.2f}"]
