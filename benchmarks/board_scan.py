@@ -1,6 +1,6 @@
 """Whether the Arduino sketch of a network that locates finds the face in its camera's frame, and nothing else.
 
-    uv run python benchmarks/board_scan.py b0-nano --data csv:faces@test
+    uv run python benchmarks/board_scan.py b0-nano-locate --data csv:faces@test
 
 The sketch itself, built for this computer, gets frames of 160x120 RGB565 pixels: a face whose crop has 50 to 94 pixels
 somewhere on a smooth random background, held for as long as a scan takes; and as many frames without a face, half of
@@ -11,7 +11,6 @@ their crops overlap the true ones, the error in degrees beside that of the true 
 from __future__ import annotations
 
 import re
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,13 @@ from hpe.io.environment import commit, processor
 from hpe.io.files import write_text
 from hpe.io.progress import progress_bar
 from hpe.pose.crop import IMAGE_SIZE, STORED_SIZE, Box, narrow
-from tests.sketches import build_c_sketch
+from tests.sketches import build_c_sketch, film
 
 WIDTH, HEIGHT = 160, 120
 LONGEST_SCAN = 8
 """Frames: the crops of a scan, eight a frame, and a second look."""
 SMALLEST, LARGEST = 50, 94
-"""Sides in pixels of the standard crop; a picture has a fifth more, and the frame 120 rows."""
+"""Sides in pixels of the standard crop; a picture has a quarter more, and the frame 120 rows."""
 TILES = 5
 
 
@@ -90,21 +89,6 @@ def without_face(picture: np.ndarray, rng: np.random.Generator) -> Scene:
     return Scene(with_picture(shuffled.reshape(STORED_SIZE, STORED_SIZE, 3), rng).frame, None)
 
 
-def rgb565(frame: np.ndarray) -> bytes:
-    """As the camera sends a frame: two bytes a pixel, the high one first."""
-    red, green, blue = (frame[..., i].astype(np.uint16) for i in range(3))
-    return ((red >> 3) << 11 | (green >> 2) << 5 | blue >> 3).astype(">u2").tobytes()
-
-
-def film(program: Path, frame: np.ndarray) -> list[str]:
-    """What the sketch prints that sees one frame for as long as a scan takes."""
-    with tempfile.NamedTemporaryFile(suffix=".bin") as file:
-        file.write(rgb565(frame) * LONGEST_SCAN)
-        file.flush()
-        said = subprocess.run([program], env={"FRAMES": file.name}, capture_output=True, text=True, check=True)
-    return said.stdout.splitlines()
-
-
 def answer(lines: list[str]) -> tuple[Box, np.ndarray] | None:
     """The crop that the sketch found (a box) and the last pose (3,) it printed; None where it found no face."""
     found = [m for m in (re.match(r"# face found at (\d+),(\d+), side (\d+)", line) for line in lines) if m]
@@ -142,14 +126,14 @@ def measure(model: str, faces: Faces, count: int) -> Tally:
             scene = with_picture(picture, rng)
             assert scene.crop is not None
             x, y, side = scene.crop
-            told = answer(film(program, scene.frame))
+            told = answer(film(program, Path(folder), [scene.frame] * LONGEST_SCAN))
             if told is not None:
                 overlaps.append(overlap(told[0], (x, y, x + side, y + side)))
                 errors.append(float(np.abs(told[1] - pose).mean()))
                 true = predictor.look(scene.frame, narrow((x, y, x + side, y + side)), looks=1)
                 exact.append(float(np.abs(true.pose_deg - pose).mean()))
             advance()
-            false += answer(film(program, without_face(picture, rng).frame)) is not None
+            false += answer(film(program, Path(folder), [without_face(picture, rng).frame] * LONGEST_SCAN)) is not None
             advance()
     return Tally(count, errors, exact, overlaps, false)
 
@@ -159,7 +143,8 @@ def table(name: str, tally: Tally) -> str:
     frames = f"frames of {WIDTH}x{HEIGHT} with a face of {SMALLEST} to {LARGEST} pixels"
     return f"""# {name} in the frames of a board's camera
 
-`python benchmarks/board_scan.py {name}`: the sketch on this computer, {tally.count} {frames}, as many without.
+`python benchmarks/board_scan.py {name} --count {tally.count}`: the sketch on this computer.
+{tally.count} {frames}, as many without.
 
 - faces found within {LONGEST_SCAN} frames: {len(tally.errors_deg)} of {tally.count}
 - overlap of the crop found with the true one: {np.mean(tally.overlaps):.2f}, at least {min(tally.overlaps):.2f}

@@ -85,3 +85,22 @@ def build_c_sketch(folder: Path, *defines: str) -> Path:
     sources = ["-x", "c++", *map(str, cpp_sources(folder)), "-x", "none", str(compiled)]
     subprocess.run(["g++", *WARNINGS, *checks, *includes, *sources, "-o", str(program)], check=True)
     return program
+
+
+def rgb565(image: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """RGB565, high byte first, of an image (H, W, 3), and the image as it reads back."""
+    red, green, blue = (image[..., c].astype(np.uint16) for c in range(3))
+    packed = (red >> 3 << 11) | (green >> 2 << 5) | blue >> 3
+    r, g, b = packed >> 11, packed >> 5 & 63, packed & 31
+    read_back = np.stack([r << 3 | r >> 2, g << 2 | g >> 4, b << 3 | b >> 2], -1).astype(np.uint8)
+    return packed.astype(">u2").tobytes(), read_back
+
+
+def film(program: Path, folder: Path, frames: list[np.ndarray]) -> list[str]:
+    """What the sketch prints of these frames."""
+    file = folder / "frames.bin"
+    file.write_bytes(b"".join(rgb565(frame)[0] for frame in frames))
+    result = subprocess.run(
+        [program], env={"FRAMES": str(file)}, capture_output=True, text=True, timeout=60, check=True
+    )
+    return result.stdout.splitlines()

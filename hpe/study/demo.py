@@ -64,6 +64,7 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
     started = time.perf_counter()
     runs = [out / "runs" / "dense"]
     dense = _make_dense(runs[0], report)
+    vary = _variation(dense)
     for number, (name, sparsity) in enumerate(SPARSE.items(), 2):
         report(f"{number}/4 {name}: {sparsity:.1%} of the weights masked, polynomial schedule, from the dense model")
         train = RECOVER if sparsity > 0.5 else replace(RECOVER, epochs=RECOVER.epochs // 2)
@@ -71,7 +72,7 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
             "magnitude", final_sparsity=sparsity, end_epoch=train.epochs // 2, frequency=FREQUENCY, masks=MASKS
         )
         runs.append(out / "runs" / name)
-        run_prune(dense, runs[-1], prune, _recipe(train, dense), report=report)
+        run_prune(dense, runs[-1], prune, _recipe(train, vary), report=report)
     first = ExportJob(dense, TRAIN_DATA, None if dense == runs[0] else runs[0])
     _measure([first, *(ExportJob(run, TRAIN_DATA) for run in runs[1:])], report)
     budget = read_json(runs[-1] / "result.json")["files"]["model_int8.tflite"]["gzip_bytes"]
@@ -81,7 +82,7 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
     runs.append(out / "runs" / "channels")
     end = RECOVER.epochs // 2
     prune = PruneConfig("channel", target_int8_bytes=budget, end_epoch=end, frequency=FREQUENCY, channels=CHANNELS)
-    run_prune(dense, runs[-1], prune, _recipe(RECOVER, dense), report=report)
+    run_prune(dense, runs[-1], prune, _recipe(RECOVER, vary), report=report)
     _measure([ExportJob(runs[-1], TRAIN_DATA)], report)
     run_bench([run / f"model_{kind}.tflite" for run in runs for kind in ("fp32", "int8")], seconds=1.0)
 
@@ -99,12 +100,15 @@ def run_demo(out: Path, report: Callable[[str], None] = print) -> list[Row]:
     return rows
 
 
-def _recipe(train: TrainConfig, start: Path) -> Recipe:
-    """How the network of `start` goes on."""
+def _recipe(train: TrainConfig, vary: AugmentConfig) -> Recipe:
+    return Recipe(TRAIN_DATA, TEST_DATA, train=train, augment=vary)
+
+
+def _variation(start: Path) -> AugmentConfig:
+    """How the training images of the network of `start` vary."""
     from hpe.model.net import load_model
 
-    locates = load_model(start).config.locate
-    return Recipe(TRAIN_DATA, TEST_DATA, train=train, augment=replace(VARY, no_face=NO_FACE if locates else 0.0))
+    return replace(VARY, no_face=NO_FACE) if load_model(start).config.locate else VARY
 
 
 def _make_dense(run: Path, report: Callable[[str], None]) -> Path:
@@ -113,7 +117,7 @@ def _make_dense(run: Path, report: Callable[[str], None]) -> Path:
         report(f"1/4 dense: the released {START}, as it is")
         return Path(START)
     report(f"1/4 dense: {START} is not released; an EfficientNet-B0 from scratch on {TRAIN_DATA}")
-    run_train(run, ModelConfig(act="relu6"), Recipe(TRAIN_DATA, TEST_DATA, train=FIRST, augment=VARY), report=report)
+    run_train(run, ModelConfig(act="relu6"), _recipe(FIRST, VARY), report=report)
     return run
 
 

@@ -18,8 +18,8 @@ from hpe.inference.predictor import HeadPosePredictor, corrected
 from hpe.model.outputs import PLACE_UNIT, SCORE_UNIT, read_outputs
 from hpe.model.preprocess import preprocess
 from hpe.pose.crop import narrow, widen
-from tests.arduino.test_sketch_sources import area_mean, rgb565
-from tests.sketches import SETTINGS, TESTS, WARNINGS, build_c_sketch, needs_gxx, run
+from tests.arduino.test_sketch_sources import area_mean
+from tests.sketches import SETTINGS, TESTS, WARNINGS, build_c_sketch, film, needs_gxx, rgb565, run
 from tests.tiny_models import Graph
 
 WIDTH, HEIGHT = 160, 120
@@ -208,16 +208,6 @@ def linear_net(weights: np.ndarray) -> bytes:
     b = g.tensor([outputs], scale * 0.0186, 0, "INT32", bias)
     y = g.tensor([1, outputs], 1.0, 0)
     return g.finish(image, g.op("FULLY_CONNECTED", [flat, w, b], y, g.schema.FullyConnectedOptionsT(), version=4))
-
-
-def film(program: Path, folder: Path, frames: list[np.ndarray]) -> list[str]:
-    """What the sketch prints of these frames."""
-    file = folder / "frames.bin"
-    file.write_bytes(b"".join(rgb565(frame)[0] for frame in frames))
-    result = subprocess.run(
-        [program], env={"FRAMES": str(file)}, capture_output=True, text=True, timeout=60, check=True
-    )
-    return result.stdout.splitlines()
 
 
 @needs_compilers

@@ -18,7 +18,7 @@ from export.micro.sketch import write_arduino
 from export.micro.sketch_settings import quantize_table
 from hpe.deploy.board_link import encode_frame
 from hpe.model.preprocess import MEAN, STD
-from tests.sketches import RELU6, SETTINGS, SILU, TESTS, WARNINGS, build_sketch, needs_gxx, run
+from tests.sketches import RELU6, SETTINGS, SILU, TESTS, WARNINGS, build_sketch, needs_gxx, rgb565, run
 
 pytestmark = pytest.mark.usefixtures("without_wheel")
 
@@ -55,15 +55,6 @@ def area_mean(image: np.ndarray, out: int) -> np.ndarray:
     weights = np.clip(overlap, 0, None)  # (out, S), each row sums to S
     total = np.einsum("yr,rcd,xc->yxd", weights, image.astype(np.int64), weights, optimize=True)
     return ((total + size * size // 2) // (size * size)).astype(np.uint8)
-
-
-def rgb565(image: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """RGB565, high byte first, of an image (H, W, 3), and the image as it reads back."""
-    red, green, blue = (image[..., c].astype(np.uint16) for c in range(3))
-    packed = (red >> 3 << 11) | (green >> 2 << 5) | blue >> 3
-    r, g, b = packed >> 11, packed >> 5 & 63, packed & 31
-    read_back = np.stack([r << 3 | r >> 2, g << 2 | g >> 4, b << 3 | b >> 2], -1).astype(np.uint8)
-    return packed.astype(">u2").tobytes(), read_back
 
 
 @needs_gxx

@@ -59,6 +59,9 @@ def test_a_pruned_network_gets_outputs_and_keeps_what_it_answers(head, tmp_path)
     assert torch.equal(after[:, :3], before)
     torch.testing.assert_close(after[:, 3:], torch.tensor([[0.0, 0, 0, 0, 3, 6, 9]]).expand(3, 7), rtol=0, atol=0.5)
     assert bool((model.last_layer.weight[3:] != 0).all())  # fine-tuning keeps zeros
+    biased = copy.deepcopy(model)
+    biased.last_layer.weight[3:] = 0
+    torch.testing.assert_close(biased(IMAGES)[:, 3:], torch.tensor([[0.0, 0, 0, 0, 3, 6, 9]]).expand(3, 7))
     save_checkpoint(model, tmp_path)
     assert torch.equal(load_model(tmp_path)(IMAGES), after)
     crops = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
