@@ -7,7 +7,8 @@ its masks there, a channel pruner may replace parameters by smaller ones, here a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,20 @@ class FitResult:
     seconds: float
 
 
+@contextmanager
+def no_subnormals() -> Iterator[None]:
+    """Round numbers below the smallest normal float (1.2e-38) to zero on the CPU.
+
+    Adam's moments of masked weights decay into them and stay there (the smallest one times 0.9 rounds to itself), and
+    a processor takes some hundred cycles for each: a fifth of a step at 87.5 % zeros.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def choose_device(name: str) -> torch.device:
     """The device of --device; `auto` is CUDA where there is one, else the CPU."""
     if name == "auto":
@@ -100,7 +115,7 @@ def fit(
     vary = TrainAugment(lesson.augment, locate=state.model.config.locate)
     share().check(config.batch_size)
     metrics = None
-    with _tensorboard(folder, progress.epoch) as board, shared_batch_norm(state.network):
+    with _tensorboard(folder, progress.epoch) as board, shared_batch_norm(state.network), no_subnormals():
         while progress.epoch < (config.epochs if until is None else until):
             row: dict[str, int | float] = {"epoch": progress.epoch + 1, "lr": state.lr}
             row |= _epoch(network, state, images, poses, vary, lesson.objective)
