@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 """Luma of red, green, blue (ITU-R BT.601)."""
 
+FAR_SHIFT, FAR_ZOOM = 0.2, 1.25
+"""Of `AugmentConfig.far`. The nearest crop of the sketch's scan is off by up to 0.17 of its side and 1.22 in size."""
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -51,11 +54,15 @@ class AugmentConfig:
     no_face: float = 0.0
     """Probability of an image that shows no face, for a network that locates: a corner, shuffled tiles, a face upside
     down. Their pose counts for nothing."""
+    far: float = 0.0
+    """Probability of a crop that lies far off the face, as a scan or a rough detector gives it, for a network that
+    locates: shifted by up to 0.2 of a crop and zoomed by up to 1.25. It teaches the place alone; its pose counts for
+    nothing, for a second look follows."""
     black_border: float = 0.2
     """Probability of black bands along the sides, up to 0.2 of the image each, as crops past the photo's edge have."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "gray", "blur", "cutout", "no_face", "black_border"):
+        for name in ("flip", "gray", "blur", "cutout", "no_face", "far", "black_border"):
             self._check(name, 0, 1)
         limits = {"shift": 0.5, "scale": 1.0, "rotation_deg": 180.0, "brightness": 1.0, "contrast": 1.0}
         for name, limit in limits.items():
@@ -81,7 +88,8 @@ class TrainAugment:
     DRAWS = 21  # uniform numbers a sample uses, and six more for what may show no face
 
     def __init__(self, config: AugmentConfig, locate: bool = False) -> None:
-        require(locate or not config.no_face, "--no-face needs a network that locates (--locate); leave it out")
+        for chosen, flag in ((config.no_face, "--no-face"), (config.far, "--far")):
+            require(locate or not chosen, f"{flag} needs a network that locates (--locate); leave it out")
         self.config, self.locate = config, locate
 
     def __call__(
@@ -89,7 +97,8 @@ class TrainAugment:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised float32 (B, 3, 64, 64), channels_last, and targets from stored uint8 (B, 80, 80, 3) and poses.
 
-        Targets are poses (B, 3); where `locate` is set (B, 7), with what `place_in` gives and 1 for a face, 0 for none.
+        Targets are poses (B, 3); where `locate` is set (B, 8): with what `place_in` gives, 1 for a face and 0 for none,
+        and 1 where the pose counts, 0 where not.
         Images that are a `share` of a batch vary as they would in the whole of it.
         """
         import torch
@@ -104,9 +113,14 @@ class TrainAugment:
         clockwise_deg = _centred(next(u)) * config.rotation_deg * torch.cos(torch.deg2rad(pose_deg[:, 0])).abs()
         pose_deg = rotate_in_plane(pose_deg, clockwise_deg) if config.rotation_deg else pose_deg
 
-        zoom = (1 + config.scale) ** _centred(next(u))
+        zoom_by = _centred(next(u))
         k = BASE_K + (config.k_max - BASE_K) * next(u)
-        shift = torch.stack([_centred(next(u)), _centred(next(u))], 1) * config.shift  # (B, 2)
+        way = torch.stack([_centred(next(u)), _centred(next(u))], 1)  # (B, 2)
+        zoom, shift = (1 + config.scale) ** zoom_by, way * config.shift
+        far = _draw(generator, 1, images, share)[:, 0] < config.far if config.far else None
+        if far is not None:
+            zoom = torch.where(far, FAR_ZOOM**zoom_by, zoom)
+            shift = torch.where(far[:, None], way * FAR_SHIFT, shift)
         seen = place_in(clockwise_deg, zoom, k, shift) if self.locate else None  # (B, 3)
         none = self._none(generator, images, share) if config.no_face else None
         if none is not None:
@@ -126,8 +140,9 @@ class TrainAugment:
         x = normalise(x).contiguous(memory_format=torch.channels_last)
         if seen is None:
             return x, pose_deg
-        face = torch.ones(len(x), 1, device=x.device) if none is None else (~none.chosen)[:, None].float()
-        return x, torch.cat([pose_deg, seen, face], 1)  # (B, 7)
+        face = torch.ones(len(x), device=x.device) if none is None else (~none.chosen).float()
+        counts = face if far is None else face * (~far).float()
+        return x, torch.cat([pose_deg, seen, torch.stack([face, counts], 1)], 1)  # (B, 8)
 
     def _none(self, generator: torch.Generator, images: torch.Tensor, share: Share) -> NoFace:
         """Which images will show no face, and what instead."""

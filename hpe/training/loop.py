@@ -28,7 +28,7 @@ from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import PoseMetrics, pose_metrics
 from hpe.training.augment import AugmentConfig, TrainAugment
 from hpe.training.further import further_metrics
-from hpe.training.losses import Objective, face_of, pose_loss, supervised
+from hpe.training.losses import Objective, pose_counts, pose_loss, supervised
 from hpe.training.parallel import average, average_gradients, check_alike, share, shared_batch_norm
 from hpe.training.state import TrainError, TrainState
 
@@ -152,14 +152,14 @@ def _epoch(
     with progress_bar(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:
         for batch in order[: steps * config.batch_size].view(steps, config.batch_size):
             own = mine.of(batch)  # all of it, unless several processes train together
-            inputs, targets = vary(images[own], poses[own], generator, mine)  # (B, 3, 64, 64), (B, 3 or 7)
+            inputs, targets = vary(images[own], poses[own], generator, mine)  # (B, 3, 64, 64), (B, 3 or 8)
             loss, answered = objective(network, inputs, targets)  # (), (B, 3)
             state.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             average_gradients(state.model.parameters())
             state.optimizer.step()
             state.after_step()
-            total += OUTPUT_SCALE_DEG * pose_loss(answered.detach(), targets[:, :POSE], face_of(targets))
+            total += OUTPUT_SCALE_DEG * pose_loss(answered.detach(), targets[:, :POSE], pose_counts(targets))
             advance()
     mean_deg = average(total).item() / steps
     check_alike(state.model)

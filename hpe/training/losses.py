@@ -28,7 +28,8 @@ from hpe.training.config import DistillConfig
 Objective = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(network, images (B, 3, 64, 64), targets) -> the loss to minimise, and the poses (B, 3) that it answered.
 
-Targets are poses in degrees (B, 3), or (B, 7) for a network that locates: and where the face is, and whether it is one.
+Targets are poses in degrees (B, 3), or (B, 8) for a network that locates: and where the face is, whether it is one, and
+whether its pose counts.
 """
 
 PLACE_WEIGHT, FACE_WEIGHT, SPREAD_WEIGHT = 0.3, 0.1, 0.02
@@ -37,27 +38,24 @@ SURE = 0.02
 """A network is to be sure of a face, or of none, up to this share: its score stays in the range of its angles."""
 
 
-def pose_loss(predicted_deg: Tensor, target_deg: Tensor, face: Tensor | None = None) -> Tensor:
+def pose_loss(predicted_deg: Tensor, target_deg: Tensor, counts: Tensor | None = None) -> Tensor:
     """Mean absolute error over angles (B, 3), in units of 30 degrees: the paper's MAE loss, scaled.
 
-    Where `face` (B,) is given, images count where it is 1, not where it is 0.
+    Where `counts` (B,) is given, images count where it is 1, not where it is 0.
     """
-    error = (predicted_deg - target_deg).abs()
-    if face is None:
-        return error.mean() / OUTPUT_SCALE_DEG
-    return _mean_of_faces(error, face) / OUTPUT_SCALE_DEG
+    return _mean((predicted_deg - target_deg).abs(), counts) / OUTPUT_SCALE_DEG
 
 
 def supervised(network: Any, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The labels alone."""
     outputs = _run(images, network)  # (B, K)
-    pose, face = outputs[:, :POSE], face_of(targets)
-    return pose_loss(pose, targets[:, :POSE], face) + further_loss(outputs, targets), pose
+    pose = outputs[:, :POSE]
+    return pose_loss(pose, targets[:, :POSE], pose_counts(targets)) + further_loss(outputs, targets), pose
 
 
-def face_of(targets: Tensor) -> Tensor | None:
-    """1 where an image shows a face and 0 where none, (B,), of targets (B, 7); None of poses alone (B, 3): all do."""
-    return targets[:, POSE + PLACE - 1] if targets.shape[1] > POSE else None
+def pose_counts(targets: Tensor) -> Tensor | None:
+    """1 where an image's pose counts and 0 where not, (B,), of targets (B, 8); None of poses alone (B, 3): all do."""
+    return targets[:, POSE + PLACE] if targets.shape[1] > POSE else None
 
 
 def further_loss(outputs: Tensor, targets: Tensor) -> Tensor | float:
@@ -66,24 +64,26 @@ def further_loss(outputs: Tensor, targets: Tensor) -> Tensor | float:
     The spread is Laplace's: log b + |e| / b, e being the error of the pose, which learns nothing from that.
     """
     locate, spread = output_parts(outputs.shape[1])
-    face, loss = face_of(targets), 0.0
+    loss = 0.0
     if locate:
-        assert face is not None
+        face = targets[:, POSE + PLACE - 1]  # (B,)
         place = (outputs[:, 3:6] - PLACE_UNIT * targets[:, 3:6]).abs() / OUTPUT_SCALE_DEG  # (B, 3)
         wanted = SURE + (1 - 2 * SURE) * face
         score = binary_cross_entropy_with_logits(outputs[:, 6] / SCORE_UNIT, wanted)
-        loss = loss + PLACE_WEIGHT * _mean_of_faces(place, face) + FACE_WEIGHT * score
+        loss = loss + PLACE_WEIGHT * _mean(place, face) + FACE_WEIGHT * score
     if spread:
         log_b = outputs[:, -SPREAD:] / SPREAD_UNIT + math.log(SPREAD_AT_ZERO_DEG)  # (B, 3)
         error = (outputs[:, :POSE] - targets[:, :POSE]).abs().detach()
         surprise = log_b + error * (-log_b).exp()
-        loss = loss + SPREAD_WEIGHT * (surprise.mean() if face is None else _mean_of_faces(surprise, face))
+        loss = loss + SPREAD_WEIGHT * _mean(surprise, pose_counts(targets))
     return loss
 
 
-def _mean_of_faces(values: Tensor, face: Tensor) -> Tensor:
-    """The mean of values (B, n) over the images in which face (B,) is 1; 0 where none is."""
-    return (values.mean(1) * face).sum() / face.sum().clamp_min(1)
+def _mean(values: Tensor, counts: Tensor | None) -> Tensor:
+    """The mean of values (B, n) over the images for which counts (B,) is 1, 0 where none is; over all without it."""
+    if counts is None:
+        return values.mean()
+    return (values.mean(1) * counts).sum() / counts.sum().clamp_min(1)
 
 
 def distilled(teacher: HeadPoseNet, student: HeadPoseNet, config: DistillConfig) -> Objective:
@@ -107,8 +107,8 @@ def distilled(teacher: HeadPoseNet, student: HeadPoseNet, config: DistillConfig)
             outputs = student.pose(features)
         else:
             features, outputs = None, _run(images, network)
-        share, pose, face = config.teacher_weight, outputs[:, :POSE], face_of(targets)
-        loss = (1 - share) * pose_loss(pose, targets[:, :POSE], face) + share * pose_loss(pose, wanted_deg, face)
+        share, pose, counts = config.teacher_weight, outputs[:, :POSE], pose_counts(targets)
+        loss = (1 - share) * pose_loss(pose, targets[:, :POSE], counts) + share * pose_loss(pose, wanted_deg, counts)
         loss = loss + further_loss(outputs, targets)
         if features is not None:
             loss = loss + config.feature_weight * smooth_l1_loss(distances(features), distances(wanted))

@@ -20,10 +20,10 @@ QUICK = ["--data", DATA, "--epochs", "1", "--batch-size", "8"]
 LOCATE = ["--no-face", "0.3"]
 
 
-def targets(face):
+def targets(face, counts=None):
     generator = torch.Generator().manual_seed(0)
     pose, place = 20 * torch.randn(6, 3, generator=generator), 0.1 * torch.randn(6, 3, generator=generator)
-    return torch.cat([pose, place, torch.tensor(face, dtype=torch.float32)[:, None]], 1)
+    return torch.cat([pose, place, torch.tensor([face, counts or face], dtype=torch.float32).T], 1)
 
 
 def test_images_without_a_face_teach_the_score_alone():
@@ -35,6 +35,16 @@ def test_images_without_a_face_teach_the_score_alone():
     assert (gradient[3:, 6] > 0).all()
     assert (gradient[3:, [3, 4, 5, 7, 8, 9]] == 0).all()
     assert (gradient[:, :3] == 0).all()  # the spread does not pull at the pose
+
+
+def test_a_crop_far_off_teaches_place_and_score_alone():
+    wanted = targets([1, 1, 1, 1, 1, 0], counts=[1, 1, 1, 0, 0, 0])
+    outputs = torch.zeros(6, 10, requires_grad=True)
+    supervised(lambda images: images, outputs, wanted)[0].backward()
+    assert (outputs.grad[:3] != 0).all()
+    assert (outputs.grad[3:5, 3:7] != 0).all()
+    assert (outputs.grad[3:5, [0, 1, 2, 7, 8, 9]] == 0).all()
+    assert (outputs.grad[5] != 0).tolist() == [False] * 6 + [True] + [False] * 3
 
 
 def test_the_spread_is_laplaces_likeliest():
@@ -87,7 +97,7 @@ def test_a_run_measures_what_is_new(dense):
 @pytest.mark.parametrize(
     "further",
     [
-        ["prune", "--method", "magnitude", "--frequency", "1"],
+        ["prune", "--method", "magnitude", "--frequency", "1", "--far", "0.4"],
         [
             "prune",
             "--method",
@@ -99,7 +109,7 @@ def test_a_run_measures_what_is_new(dense):
             "--final-sparsity",
             "0.3",
         ],
-        ["finetune", "--qat", "--teacher", "dense", "--teacher-offline", "--teacher-flip-tta"],
+        ["finetune", "--qat", "--teacher", "dense", "--teacher-offline", "--teacher-flip-tta", "--far", "0.4"],
         ["finetune", "--simplify", "--clusters", "16", "--teacher", "dense", "--feature-weight", "1"],
     ],
     ids=["masks", "channels", "qat", "simplify"],
@@ -146,10 +156,11 @@ def test_new_outputs_learn_beside_zeros_that_stay():
     assert bool(moved[3:].any(1).all())
 
 
-def test_no_face_is_refused_where_the_network_does_not_locate(tmp_path, capsys):
+@pytest.mark.parametrize("flag", ["--no-face", "--far"])
+def test_what_teaches_the_place_is_refused_where_the_network_does_not_locate(tmp_path, capsys, flag):
     with pytest.raises(SystemExit, match="2"):
-        main(["train", *QUICK, "--width", "0.25", *LOCATE, "--out", str(tmp_path / "run")])
-    assert "--no-face needs a network that locates" in capsys.readouterr().err
+        main(["train", *QUICK, "--width", "0.25", flag, "0.3", "--out", str(tmp_path / "run")])
+    assert f"{flag} needs a network that locates" in capsys.readouterr().err
     assert not (tmp_path / "run" / "config.json").exists()
 
 

@@ -36,14 +36,30 @@ def test_the_place_is_where_the_marks_of_the_picture_are(turn):
     config = replace(OFF, shift=0.08, scale=0.15, k_max=0.26, rotation_deg=turn, flip=0.5)
     vary = TrainAugment(config, locate=True)
     x, targets = vary(marked(), torch.zeros(N, 3), torch.Generator().manual_seed(1))
-    assert targets.shape == (N, 7)
-    assert (targets[:, 6] == 1).all()
+    assert targets.shape == (N, 8)
+    assert (targets[:, 6:] == 1).all()
     columns, rows = centres(x)
     torch.testing.assert_close(targets[:, 3], columns[:, 0], atol=0.008, rtol=0)
     torch.testing.assert_close(targets[:, 4], rows[:, 0], atol=0.008, rtol=0)
     if not turn:  # the marks are half a standard crop apart in x and y
         wide, high = (columns[:, 2] - columns[:, 1]).abs(), (rows[:, 2] - rows[:, 1]).abs()
         torch.testing.assert_close(targets[:, 5], torch.log(2 * (wide * high).sqrt()), atol=0.02, rtol=0)
+
+
+def test_crops_far_off_are_told_where_their_face_is_and_their_pose_does_not_count():
+    near = replace(OFF, shift=0.03, scale=0.05)
+    vary = TrainAugment(replace(near, far=0.5), locate=True)
+    x, targets = vary(marked(), torch.zeros(N, 3), torch.Generator().manual_seed(2))
+    far, (columns, rows) = targets[:, 7] == 0, centres(x)
+    assert (targets[:, 6] == 1).all()
+    assert 0.3 < far.float().mean() < 0.7
+    torch.testing.assert_close(targets[:, 3:5], torch.stack([columns[:, 0], rows[:, 0]], 1), atol=0.01, rtol=0)
+    size, shift = targets[:, 5].abs().exp(), targets[:, 3:5].abs()
+    assert size[~far].max() <= 1.05 + 1e-5 < 1.15 < size[far].max() <= 1.25 + 1e-5
+    assert shift[~far].max() < 0.03 * 1.05 < 0.15 < shift[far].max() < 0.2 * 1.25
+    plain, unchanged = TrainAugment(near, locate=True)(marked(), torch.zeros(N, 3), torch.Generator().manual_seed(2))
+    assert torch.equal(x[~far], plain[~far])
+    assert torch.equal(targets[~far], unchanged[~far])
 
 
 def test_without_locate_nothing_changes_for_a_seed():
