@@ -75,12 +75,13 @@ def follow(host: Path, *sights: tuple[float, float, float, float]) -> list[tuple
 
 @needs_gxx
 def test_found_followed_and_lost(host: Path):
-    nothing, here = (0.0, 0.0, 1.0, -3.0), (0.0, 0.0, 1.0, 3.0)
-    moved = (0.2, -0.1, 0.8, 2.0)
+    nothing, here = (0.0, 0.0, 1.0, -3.0), (0.0, 0.0, 1.0, 3.2)
+    moved, doubtful = (0.2, -0.1, 0.8, 2.4), (0.0, 0.0, 1.0, 0.3)
     crops = scan(host, WIDTH, HEIGHT)
-    answers = follow(host, nothing, nothing, moved, here, here, moved, here, nothing)
-    # nothing in the first two crops; the third shows a face off its middle: a second look, then it is followed
-    assert [verdict for verdict, _ in answers] == list("AAAFFAFL")
+    answers = follow(host, nothing, nothing, moved, here, here, moved, moved, doubtful, nothing)
+    # nothing in the first two crops; the third shows a face off its middle: a further look, then it is followed, with
+    # a second look where it moved, and as long as it is more likely there than not
+    assert [verdict for verdict, _ in answers] == list("AAAFFAFFL")
     assert answers[0][1] == tuple(crops[1])
     x, y, side = crops[2]
     expected = corrected(narrow((x, y, x + side, y + side)), read_outputs(_outputs(moved)))
@@ -97,11 +98,29 @@ def _outputs(sight: tuple[float, float, float, float]) -> np.ndarray:
     return np.array([[0, 0, 0, *place]], np.float32)
 
 
+OFF, ON, DOUBTFUL, NONE = (0.1, 0.0, 1.0, 3.2), (0.0, 0.0, 1.0, 3.2), (0.0, 0.0, 1.0, 2.0), (0.0, 0.0, 1.0, -3.0)
+
+
 @needs_gxx
-def test_a_second_look_without_a_face_goes_on_with_the_scan(host: Path):
-    crops = scan(host, WIDTH, HEIGHT)
-    answers = follow(host, (0.1, 0, 1, 3), (0, 0, 1, -3))
-    assert answers[1] == ("A", tuple(crops[1]))
+@pytest.mark.parametrize(
+    "looks", [[OFF, NONE], [OFF] * 4, [ON, DOUBTFUL, DOUBTFUL, DOUBTFUL], [ON, OFF, DOUBTFUL, NONE]]
+)
+def test_a_find_that_further_looks_do_not_confirm_goes_on_with_the_scan(host: Path, looks: list):
+    answers = follow(host, *looks)
+    assert [verdict for verdict, _ in answers] == ["A"] * len(looks)
+    assert answers[-1][1] == tuple(scan(host, WIDTH, HEIGHT)[1])
+
+
+@needs_gxx
+def test_a_find_that_a_further_look_confirms_is_a_face(host: Path):
+    assert [verdict for verdict, _ in follow(host, DOUBTFUL, OFF, DOUBTFUL, ON)] == list("AAAF")  # the first is none
+    assert [verdict for verdict, _ in follow(host, OFF, OFF, OFF, ON)] == list("AAAF")
+
+
+@needs_gxx
+def test_looks_that_lead_nowhere_count_for_the_frame(host: Path):
+    answers = follow(host, *[OFF] * 12)
+    assert "".join(verdict for verdict, _ in answers) == "AAAAAAASAAAA"
 
 
 @needs_gxx

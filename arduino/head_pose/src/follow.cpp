@@ -5,11 +5,13 @@
 namespace sketch {
 namespace {
 
-constexpr float kSure = 0.5f;          // from this score on there is a face
-constexpr float kCloseShift = 0.06f;   // a crop that is off by less needs no second look
+constexpr float kSure = 0.9f;          // from this score on a crop of the scan gets further looks, and a face is found
+constexpr float kMaybe = 0.5f;         // below this one further looks end, and a face that was followed is gone
+constexpr int kFurtherLooks = 3;       // at a crop of the scan, each corrected by the look before
+constexpr float kCloseShift = 0.06f;   // a crop that is off by less needs no further look
 constexpr float kCloseSize = 0.1f;     // likewise, as the log of the size
 constexpr int kSmallestSide = 48;      // of a crop, in pixels of the frame
-constexpr int kLooksPerFrame = 8;      // of the scan: then a new frame is taken, so that it is never older than a second
+constexpr int kLooksPerFrame = 8;      // without a face: then a new frame is taken, lest it be older than a second
 constexpr int kSteps = 3;              // of the scan in the side of a crop
 
 float Limited(float value, float limit) { return value > limit ? limit : value < -limit ? -limit : value; }
@@ -74,20 +76,27 @@ bool Scan::Next() {
 }
 
 Verdict Follower::Take(const Sight& sight) {
-  if (sight.score < kSure) return NotHere();
-  const bool look_again = !second_ && !(following_ && Close(sight));
+  ++looks_;
+  const bool further = further_ > 0;
+  if (sight.score < (following_ || further ? kMaybe : kSure)) return NotHere();
   crop_ = Corrected(crop_, sight, width_, height_);
-  second_ = look_again;
-  if (look_again) return Verdict::kAgain;
+  if (following_ ? further || Close(sight) : further && Close(sight) && sight.score >= kSure) return Here();
+  if (further_ == kFurtherLooks) return NotHere();
+  ++further_;
+  return Verdict::kAgain;
+}
+
+Verdict Follower::Here() {
   followed_ = following_;
   following_ = true;
-  looks_ = 0;
+  further_ = looks_ = 0;
   return Verdict::kFace;
 }
 
 Verdict Follower::NotHere() {
   const bool lost = following_;
-  following_ = second_ = false;
+  following_ = false;
+  further_ = 0;
   bool more = true;
   if (lost) {
     scan_.Restart();
@@ -95,7 +104,7 @@ Verdict Follower::NotHere() {
     more = scan_.Next();
   }
   crop_ = scan_.Here();
-  const bool same_frame = !lost && more && ++looks_ < kLooksPerFrame;
+  const bool same_frame = !lost && more && looks_ < kLooksPerFrame;
   if (!same_frame) looks_ = 0;
   return lost ? Verdict::kLost : !more ? Verdict::kNoFace : same_frame ? Verdict::kAgain : Verdict::kSearching;
 }

@@ -58,7 +58,8 @@ enum class Verdict {
   kLost,       // the face that was followed is gone; the scan starts
 };
 
-// Whether a face is found or followed, and where to look next:
+// Whether a face is found or followed, and where to look next. A face is found where further looks, each at the crop as
+// the one before corrected it, come to rest and are sure; a followed one gets a second look where it has moved.
 //   take a frame; do { look at Next(); } while (Take(what the model saw) == kAgain);
 class Follower {
  public:
@@ -72,14 +73,15 @@ class Follower {
   bool Followed() const { return followed_; }
 
  private:
+  Verdict Here();
   Verdict NotHere();
 
   int width_, height_;
   Scan scan_;
   Crop crop_;
   bool following_ = false;  // the face was in the frame before
-  bool second_ = false;     // this look is at a corrected crop
   bool followed_ = false;
+  int further_ = 0;         // looks at crops that were corrected, since the last of the scan or of the frame before
   int looks_ = 0;           // in this frame, without a face
 };
 
