@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from hpe.data.faces import Faces
+from hpe.io.files import whole_file
 from hpe.io.progress import progress_bar
 from hpe.model.net import HeadPoseNet, predict_all
 from hpe.pose.crop import centre_crop
@@ -14,6 +17,21 @@ from hpe.pose.rotation import flip_pose
 from hpe.training.config import DistillConfig
 
 BATCH = 256
+TAUGHT = "taught.npy"
+"""In a run folder, until the run is done: the mixed labels (N, 3), so that a run that goes on asks nobody again."""
+
+
+def relabelled_once(faces: Faces, teacher: HeadPoseNet, config: DistillConfig, run: Path) -> Faces:
+    """`relabelled`, or what it gave when this run began."""
+    kept = run / TAUGHT
+    with suppress(OSError, ValueError, EOFError):
+        pose_deg = np.load(kept, allow_pickle=False)
+        if pose_deg.shape == faces.pose_deg.shape:
+            return replace(faces, pose_deg=pose_deg)
+    faces = relabelled(faces, teacher, config)
+    with whole_file(kept) as file:
+        np.save(file, faces.pose_deg, allow_pickle=False)
+    return faces
 
 
 def relabelled(faces: Faces, teacher: HeadPoseNet, config: DistillConfig) -> Faces:

@@ -174,7 +174,7 @@ def run_to_end(
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model, save_checkpoint
     from hpe.training.augment import TrainAugment
-    from hpe.training.distillation import relabelled
+    from hpe.training.distillation import TAUGHT, relabelled_once
     from hpe.training.loop import LAST, Lesson, choose_device, fit, steps_per_epoch
     from hpe.training.losses import distilled, supervised
     from hpe.training.state import TrainState
@@ -207,14 +207,15 @@ def run_to_end(
         write_json(out / "config.json", request.config)  # only now: nothing refuses any more
         if teacher is not None and distill.teacher_offline:
             report(f"asking {distill.teacher} about {len(faces):,} faces")
-            faces = relabelled(faces, teacher.to(device), distill)
+            faces = relabelled_once(faces, teacher.to(device), distill, out)
         result = fit(state, Lesson(faces, val, recipe.augment, objective), out, report)
         network.cpu()
         save_checkpoint(network, out)
         if view is not None:
             write_json(out / RANGES, learnt_ranges(view))
         write_json(out / "result.json", _summary(request.config, network, faces, result))
-    (out / LAST).unlink(missing_ok=True)
+    for name in (LAST, TAUGHT):
+        (out / name).unlink(missing_ok=True)
     return out
 
 

@@ -18,7 +18,7 @@ from hpe.training.pruning_config import PruneConfig
 
 Report = Callable[[str], None]
 
-PARTS = ("config", "last", "metrics", "arch", "model", "result")
+PARTS = ("config", "taught", "last", "metrics", "arch", "model", "result")
 """The files of a run folder, by stem: a killed run may leave temporary ones, `.STEM-*`."""
 
 

@@ -1,6 +1,7 @@
 """A run that was killed after an epoch and resumed ends in the same weights, for all pairs of features with a state."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from hpe.io.errors import FileError
 from hpe.io.files import read_json
 from hpe.model.config import ModelConfig
 from hpe.model.net import load_model
+from hpe.training import distillation
 from hpe.training.augment import AugmentConfig
-from hpe.training.config import FinetuneConfig, Recipe, TrainConfig
+from hpe.training.config import DistillConfig, FinetuneConfig, Recipe, TrainConfig
 from hpe.training.loop import LAST
 from hpe.training.pruning_config import ChannelConfig, MaskConfig, PruneConfig
 from hpe.training.runs import run_finetune, run_prune, run_train
@@ -118,6 +120,25 @@ def test_a_resumed_run_equals_an_unbroken_one(case, dense, masked, tmp_path):
     assert results[0]["config"] == results[1]["config"]
     metrics = [(folder / "metrics.csv").read_text().splitlines() for folder in (whole, broken)]
     assert [line.split(",")[:2] for line in metrics[0]] == [line.split(",")[:2] for line in metrics[1]]
+
+
+def test_a_resumed_run_does_not_ask_its_teacher_again(dense, tmp_path, monkeypatch):
+    taught = replace(recipe(), distill=DistillConfig(dense, 0.5, teacher_offline=True))
+    run_finetune(dense, tmp_path / "whole", FinetuneConfig(), taught, report=quiet)
+    assert not (tmp_path / "whole" / "taught.npy").exists()
+    with pytest.raises(Killed):
+        run_finetune(dense, tmp_path / "broken", FinetuneConfig(), taught, report=kill)
+    asked = Mock(wraps=distillation.relabelled)
+    monkeypatch.setattr(distillation, "relabelled", asked)
+    run_finetune(dense, tmp_path / "broken", FinetuneConfig(), taught, resume=True, report=quiet)
+    asked.assert_not_called()
+    expected, found = (load_model(tmp_path / run).state_dict() for run in ("whole", "broken"))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    with pytest.raises(Killed):
+        run_finetune(dense, tmp_path / "harmed", FinetuneConfig(), taught, report=kill)
+    (tmp_path / "harmed" / "taught.npy").write_bytes(b"no array")
+    run_finetune(dense, tmp_path / "harmed", FinetuneConfig(), taught, resume=True, report=quiet)
+    assert asked.call_count == 2  # when it began, and again
 
 
 def test_more_epochs_do_not_move_the_pruning_schedule(dense, tmp_path):
