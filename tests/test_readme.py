@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from hpe.cli.main import main
+from hpe.model.net import example_input, load_model
+from pruning.stats import stats
 from tests.drawn_faces import MODEL, picture
 from tests.face_files import csv_rows, write_csv_folder
 
@@ -67,9 +69,9 @@ def test_the_python_example_runs(monkeypatch):
     assert values["face"].pose_deg.shape == (3,)
 
 
-def walkthrough() -> list[list[str]]:
-    """The commands of the section on one's own faces, as they stand there, without `hpe` and remarks."""
-    section = README.split("## On your own faces")[1].split("\n## ")[0]
+def commands(title: str) -> list[list[str]]:
+    """The commands of a section, as they stand there, without `hpe` and remarks."""
+    section = README.split(f"## {title}")[1].split("\n## ")[0]
     return [line.split("#")[0].split()[1:] for line in section.splitlines() if line.startswith("    hpe ")]
 
 
@@ -84,7 +86,7 @@ def test_the_walkthrough_runs_from_the_first_command_to_the_last(tmp_path, monke
     small |= {"finetune": ["--epochs", "1", "--batch-size", "4"], "bench": ["--seconds", "0.1"]}
     small["export"] = ["--formats", "int8", "--tolerance-deg", "90"]  # so short a training leaves wild ranges
     done = []
-    for words in walkthrough():
+    for words in commands("On your own faces"):
         command = words[0]
         if command == "train":
             words[words.index("--epochs") + 1] = "1"
@@ -97,3 +99,14 @@ def test_the_walkthrough_runs_from_the_first_command_to_the_last(tmp_path, monke
         assert (tmp_path / made).is_file(), made
     assert list((tmp_path / "firmware").glob("*.c"))
     assert "MAE" in capsys.readouterr().out
+
+
+def test_the_zeros_for_a_pi_can_be_had_from_b0(tmp_path, monkeypatch):
+    """Once `b0` was released with a padding that the second command refused."""
+    monkeypatch.chdir(tmp_path)
+    simplify, prune, *_ = commands("On a Raspberry Pi: zeros in float")
+    for command in (simplify, prune):
+        words = ["synthetic:easy:16:1" if word == "SPEC" else word for word in command]
+        main([*words, "--epochs", "1", "--batch-size", "8"])
+    zeros = stats(load_model(Path("runs/zeros")), example_input())
+    assert zeros.nonzeros < 0.2 * zeros.params
