@@ -102,11 +102,11 @@ def main(options: Pruned) -> None:
             network, kept = bench.cut(int8_bytes=round((flash - CODE_BYTES) / kept_bytes))
             networks.append(bench.zeroed(network, kept, share))
             rows.append({"family": "hybrid", "aim": flash, "zeros": share})
-            print(rows[-1], error(networks[-1], bench.val), flush=True)
     for row, size in zip(rows, compiled_sizes(networks, bench.looked_at), strict=True):
         row.update(size)
     for row, network in zip(rows, networks, strict=True):
         row |= {"macs": stats(network, example_input()).macs, "val_deg": error(network, bench.val)}
+        print(row, flush=True)
     flash_of = bytes_to_flash(rows, networks)
     for row in rows:
         if row["family"] == "hybrid":

@@ -30,6 +30,7 @@ from hpe.data.faces import Faces, load_faces
 from hpe.io.environment import commit, environment
 from hpe.io.files import write_csv, write_text
 from hpe.model.net import HeadPoseNet, example_input, load_model, predict_all
+from hpe.model.outputs import POSE
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import pose_metrics
 from hpe.training.pruners import some_crops
@@ -190,7 +191,7 @@ def _importance(bench: Bench, network: HeadPoseNet, name: str, limits: dict[str,
 def _loss(bench: Bench, network: HeadPoseNet) -> Tensor:
     """(N,) absolute error of each face looked at, in degrees."""
     network.zero_grad()
-    return (network(bench.looked_at) - bench.poses).abs().mean(1)
+    return (network(bench.looked_at)[:, :POSE] - bench.poses).abs().mean(1)
 
 
 def error(network: HeadPoseNet, faces: Faces) -> float:
