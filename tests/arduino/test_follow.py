@@ -76,7 +76,7 @@ def follow(host: Path, *sights: tuple[float, float, float, float]) -> list[tuple
 @needs_gxx
 def test_found_followed_and_lost(host: Path):
     nothing, here = (0.0, 0.0, 1.0, -3.0), (0.0, 0.0, 1.0, 3.2)
-    moved, doubtful = (0.2, -0.1, 0.8, 2.4), (0.0, 0.0, 1.0, 0.3)
+    moved, doubtful = (0.2, -0.1, 0.8, 3.2), (0.0, 0.0, 1.0, 0.3)
     crops = scan(host, WIDTH, HEIGHT)
     answers = follow(host, nothing, nothing, moved, here, here, moved, moved, doubtful, nothing)
     # nothing in the first two crops; the third shows a face off its middle: a further look, then it is followed, with

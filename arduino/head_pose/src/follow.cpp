@@ -5,7 +5,7 @@
 namespace sketch {
 namespace {
 
-constexpr float kSure = 0.9f;          // from this score on a crop of the scan gets further looks, and a face is found
+constexpr float kSure = 0.95f;         // from this score on a crop of the scan gets further looks, and a face is found
 constexpr float kMaybe = 0.5f;         // below this one further looks end, and a face that was followed is gone
 constexpr int kFurtherLooks = 3;       // at a crop of the scan, each corrected by the look before
 constexpr float kCloseShift = 0.06f;   // a crop that is off by less needs no further look
