@@ -106,7 +106,10 @@ def connect(address: str) -> Any:
         ray.init(address, log_to_driver=False, configure_logging=False)
     except Exception as error:  # Ray raises the base class, too
         reason = str(error).strip().splitlines()[0]
-        raise StudyError(f"--ray {address}: no cluster answers there ({reason}); {remedy}") from None
+        what = f"no cluster answers there ({reason}); {remedy}"
+        if address == "local":
+            what = f"Ray did not start ({reason}); on a busy machine it may not in time: try again, or leave --ray out"
+        raise StudyError(f"--ray {address}: {what}") from None
     return ray
 
 

@@ -3,6 +3,7 @@
 import socket
 import sys
 import time
+from unittest.mock import Mock
 
 import pytest
 
@@ -63,6 +64,13 @@ def test_an_address_that_does_not_answer_is_one_message():
         connect(f"127.0.0.1:{port}")
     with pytest.raises(StudyError, match="write HOST:PORT, auto or local"):
         connect("nonsense")
+
+
+def test_a_ray_that_does_not_start_here_is_not_answered_with_itself(monkeypatch):
+    ray = pytest.importorskip("ray", reason="Ray is not installed; the extra `ray` brings it")
+    monkeypatch.setattr(ray, "init", Mock(side_effect=Exception("The current node timed out during startup.")))
+    with pytest.raises(StudyError, match=r"--ray local: Ray did not start .*timed out.*; .* leave --ray out$"):
+        connect("local")
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):
