@@ -73,12 +73,15 @@ def follow(host: Path, *sights: tuple[float, float, float, float]) -> list[tuple
     return [(line[0], tuple(map(int, line[2:].split()))) for line in answers]
 
 
+OFF, ON, DOUBTFUL, NONE = (0.1, 0.0, 1.0, 3.2), (0.0, 0.0, 1.0, 3.2), (0.0, 0.0, 1.0, 2.0), (0.0, 0.0, 1.0, -3.0)
+"""Shift right, shift down, size, logit of a face."""
+
+
 @needs_gxx
 def test_found_followed_and_lost(host: Path):
-    nothing, here = (0.0, 0.0, 1.0, -3.0), (0.0, 0.0, 1.0, 3.2)
     moved, doubtful = (0.2, -0.1, 0.8, 3.2), (0.0, 0.0, 1.0, 0.3)
     crops = scan(host, WIDTH, HEIGHT)
-    answers = follow(host, nothing, nothing, moved, here, here, moved, moved, doubtful, nothing)
+    answers = follow(host, NONE, NONE, moved, ON, ON, moved, moved, doubtful, NONE)
     # nothing in the first two crops; the third shows a face off its middle: a further look, then it is followed, with
     # a second look where it moved, and as long as it is more likely there than not
     assert [verdict for verdict, _ in answers] == list("AAAFFAFFL")
@@ -96,9 +99,6 @@ def _outputs(sight: tuple[float, float, float, float]) -> np.ndarray:
     x, y, size, face = sight
     place = [x * PLACE_UNIT, y * PLACE_UNIT, math.log(size) * PLACE_UNIT, face * SCORE_UNIT]
     return np.array([[0, 0, 0, *place]], np.float32)
-
-
-OFF, ON, DOUBTFUL, NONE = (0.1, 0.0, 1.0, 3.2), (0.0, 0.0, 1.0, 3.2), (0.0, 0.0, 1.0, 2.0), (0.0, 0.0, 1.0, -3.0)
 
 
 @needs_gxx
