@@ -4,6 +4,8 @@
    3,894,692 multiply-accumulates, 184,752 bytes of tables, 23,504 bytes of RAM. */
 #include "model.h"
 
+#include <string.h>
+
 #define DENSE_ROWS 0
 #define DEPTHWISE_3_1_EVEN 0
 #define DEPTHWISE_5_2 0

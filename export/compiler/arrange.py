@@ -12,7 +12,7 @@ from export.compiler.passes.fuse import fuse_blocks
 from export.compiler.passes.noops import skip_noops
 from export.compiler.passes.tables import merge_tables
 from export.compiler.plan import Buffer, Plan, place
-from export.compiler.step import Step
+from export.compiler.step import Step, Table
 
 PASSES = ("noops", "tables", "dead", "fuse", "sparse")
 """What is done to a network, in this order; each can be left out, and no byte of the output depends on it."""
@@ -35,11 +35,28 @@ def arrange(graph: Graph, passes: tuple[str, ...] = PASSES) -> tuple[list[Step],
         lower_block(graph, op, f"op{i}", passes) if isinstance(op, Block) else lower(graph, op, f"op{i}")
         for i, op in enumerate(graph.ops)
     ]
+    _add_constants(graph, steps)
     buffers = _buffers(graph, steps)
     plan = place(buffers, len(steps) + 1)
     for i, step in enumerate(steps):
         step.ram = max(plan.offsets[b.key] + b.size for b in buffers if b.first <= i <= b.last)
     return steps, buffers, plan
+
+
+def constant_name(tensor: int) -> str:
+    """The table of a constant tensor."""
+    return f"tensor{tensor}"
+
+
+def _add_constants(graph: Graph, steps: list[Step]) -> None:
+    """A constant tensor is a table of the first step that reads it."""
+    added: set[int] = set()
+    for step in steps:
+        for i in step.inputs:
+            values = graph.tensors[i].constant
+            if values is not None and i not in added:
+                added.add(i)
+                step.tables.append(Table("int8_t", constant_name(i), values.ravel()))
 
 
 def _buffers(graph: Graph, steps: list[Step]) -> list[Buffer]:

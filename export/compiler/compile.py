@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ from export.compiler.limits import NO_LIMITS, Limits, check_limits
 from export.compiler.profile import profile_row
 from export.compiler.read import read_graph
 from export.compiler.step import Step
+from export.files import write_all
 
-KERNEL_NAMES = {"block", "dense", "depthwise", "sparse", "sparse3", "sparse4", "vector"}
+KERNEL_NAMES = {"convert", "dense", "depthwise", "sparse3", "sparse4"}
 """NAME_run of these may be a function of the kernels."""
 
 
@@ -91,23 +90,7 @@ def c_name(text: str) -> str:
 
 
 def _write(out: Path, texts: dict[str, str]) -> list[Path]:
-    """All files or none: each is written under a temporary name first."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        staged = []
-        try:
-            for file, text in texts.items():
-                handle, temporary = tempfile.mkstemp(prefix=f".{file}-", dir=out)
-                staged.append((temporary, out / file))
-                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-                    stream.write(text)
-                os.chmod(temporary, 0o644)
-            for temporary, final in staged:
-                os.replace(temporary, final)
-        except BaseException:
-            for temporary, _ in staged:
-                Path(temporary).unlink(missing_ok=True)
-            raise
+        return write_all({out / file: text for file, text in texts.items()})
     except OSError as error:
         raise CompileError(f"{out} cannot be written: {error.strerror or error}. Choose another folder.") from error
-    return [final for _, final in staged]

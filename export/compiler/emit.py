@@ -9,6 +9,7 @@ from string import Template
 
 import numpy as np
 
+from export.compiler.arrange import constant_name
 from export.compiler.graph import Graph
 from export.compiler.plan import Buffer, Plan
 from export.compiler.source import kernel_source
@@ -22,9 +23,7 @@ def emit(graph: Graph, steps: list[Step], buffers: list[Buffer], plan: Plan, nam
     source, target = graph.tensors[graph.input], graph.tensors[graph.output]
     types = ["uint8_t" if unsigned else "int8_t" for unsigned in graph.unsigned]
     zeros = [t.zero_point + 128 * u for t, u in zip((source, target), graph.unsigned, strict=True)]
-    constants = {i: Table("int8_t", f"tensor{i}", t.constant.ravel()) for i, t in enumerate(graph.tensors)
-                 if t.constant is not None and any(i in step.inputs for step in steps)}  # fmt: skip
-    tables = [*constants.values(), *(table for step in steps for table in step.tables)]
+    tables = [table for step in steps for table in step.tables]
     text = [*(_table(table) for table in tables), *(_struct(s) for step in steps for s in step.structs)]
     values: dict[str, object] = {
         "name": name,
@@ -52,7 +51,7 @@ def emit(graph: Graph, steps: list[Step], buffers: list[Buffer], plan: Plan, nam
         "tables": "\n\n".join(text),
         "free_ranges": _free_ranges(buffers, plan, len(steps)),
     }
-    lines = [_call(i, step, plan, constants) for i, step in enumerate(steps)]
+    lines = [_call(i, step, plan) for i, step in enumerate(steps)]
     values |= {"layers": "\n".join(lines[:-1]), "last": lines[-1]}
     return {f"{name}.{end}": _fill(f"model.{end}", values) for end in ("h", "c")}
 
@@ -105,8 +104,8 @@ def _struct(struct: Struct) -> str:
     return f"static const {struct.type} {struct.name} = {{\n{body}\n}};"
 
 
-def _call(i: int, step: Step, plan: Plan, constants: dict[int, Table]) -> str:
-    places = [constants[t].name if t in constants else f"m + {plan.offsets[t]}" for t in step.inputs]
+def _call(i: int, step: Step, plan: Plan) -> str:
+    places = [f"m + {plan.offsets[t]}" if t in plan.offsets else constant_name(t) for t in step.inputs]
     scratch = f"m + {plan.offsets[f'scratch{i}']}" if step.scratch else ""
     call = step.call.format(*places, out=f"m + {plan.offsets[step.output]}", scratch=scratch)
     return f"    poison({i}); /* {step.name} */\n    {call};"

@@ -51,13 +51,19 @@ def table_of(name: str, source: tuple[float, int], target: tuple[float, int], al
     if name == "HARD_SWISH":
         return _hard_swish(centred, in_scale, target)
     if name == "LEAKY_RELU":  # QuantizeLeakyRelu
-        same = rescale(centred, *quantize_multiplier(_ratio(in_scale, target[0])))
+        same = rescale(centred, *quantize_multiplier(_divide(in_scale, target[0])))
         factor = np.float64(np.float32(in_scale) * np.float32(alpha) / np.float32(target[0]))
         small = rescale(centred, *quantize_multiplier(float(factor)))
         return _clip(np.where(centred >= 0, same, small) + out_zero)
-    low, high = (LOWEST, HIGHEST) if name == "QUANTIZE" else activation_range(name, *target)
-    moved = rescale(centred, *quantize_multiplier(_ratio(in_scale, target[0]))) + out_zero
-    return np.clip(moved, low, high).astype(np.int8)
+    if name == "QUANTIZE":
+        return _clip(rescale(centred, *quantize_multiplier(_ratio(in_scale, target[0]))) + out_zero)
+    moved = rescale(centred, *quantize_multiplier(_divide(in_scale, target[0]))) + out_zero
+    return np.clip(moved, *activation_range(name, *target)).astype(np.int8)
+
+
+def product_factor(a: float, b: float, target: float) -> float:
+    """What MUL rescales its products by, from three scales; MulPrepare of LiteRT, which computes it in float32."""
+    return _divide(float(np.float32(a) * np.float32(b)), target)
 
 
 UNARY = ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "RELU_N1_TO_1", "QUANTIZE")
@@ -131,11 +137,12 @@ def _clip(x: np.ndarray) -> np.ndarray:
 
 
 def _divide(a: float, b: float) -> float:
+    """In float32, as most kernels divide two scales."""
     return float(np.float32(a) / np.float32(b))
 
 
 def _ratio(a: float, b: float) -> float:
-    """In double, as most kernels divide two scales."""
+    """In double, as QUANTIZE does."""
     return float(np.float32(a)) / float(np.float32(b))
 
 

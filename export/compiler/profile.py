@@ -40,12 +40,16 @@ def profile_row(step: Step) -> dict[str, Any]:
 
 
 def explorer_data(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Node data of Google's Model Explorer: the instructions of each step, at the first operator that it stands for.
+    """Node data of Google's Model Explorer: the instructions of each step, at one operator that it stands for.
 
-    The format is that of model_explorer.node_data_builder (ai-edge-model-explorer 0.1.34, whose reader takes it): graph
-    -> results by node, and colours for the least (stop 0) and the greatest value. Its TFLite adapter calls the graph
-    `main` and each node by the operator's number in the file.
+    That is its first, or where several steps stand for that one (a PAD that two convolutions read) the next. The format
+    is that of model_explorer.node_data_builder (ai-edge-model-explorer 0.1.34, whose reader takes it): graph -> results
+    by node, and colours for the least (stop 0) and the greatest value. Its TFLite adapter calls the graph `main` and
+    each node by the operator's number in the file.
     """
-    results = {re.findall(r"\d+", row["operators"])[0]: {"value": row["instructions"]} for row in rows}
+    results: dict[str, dict[str, int]] = {}
+    for row in rows:
+        numbers = re.findall(r"(?:^|\+ )(\d+) ", row["operators"])
+        results[next(number for number in numbers if number not in results)] = {"value": row["instructions"]}
     colours = [{"stop": 0.0, "bgColor": "#ffffff"}, {"stop": 1.0, "bgColor": "#d62728"}]
     return {"main": {"name": "instructions as compiled C", "results": results, "gradient": colours}}

@@ -11,7 +11,7 @@ import numpy as np
 
 from export.compiler import graph as g
 from export.compiler.graph import Graph
-from export.compiler.numbers import UNARY, quantize_multiplier, softmax_exponentials, table_of
+from export.compiler.numbers import UNARY, product_factor, quantize_multiplier, softmax_exponentials, table_of
 from export.compiler.reading import Reading
 from export.micro import flatbuffer as fb
 
@@ -42,7 +42,7 @@ def _conv(r: Reading, op: fb.Op) -> g.Op:
     window = r.window(op, (height, width), source, target)
     rescaling = r.rescaling(op, weights, outputs, 0)
     values = _int8(weights).reshape(weights.shape)
-    r.check_sums(op, values.reshape(outputs, -1), rescaling["bias"])
+    r.check_sums(op, values.reshape(outputs, -1), rescaling)
     return g.Conv(inputs=(op.inputs[0],), weights=values, **window, **rescaling, **_label(op))
 
 
@@ -57,7 +57,7 @@ def _depthwise(r: Reading, op: fb.Op) -> g.Op:
     window = r.window(op, (height, width), source, target)
     rescaling = r.rescaling(op, weights, outputs, 3)
     values = _int8(weights).reshape(height, width, outputs)
-    r.check_sums(op, values.reshape(-1, outputs).T, rescaling["bias"])
+    r.check_sums(op, values.reshape(-1, outputs).T, rescaling)
     return g.Depthwise(inputs=(op.inputs[0],), weights=values, **window, **rescaling, **_label(op))
 
 
@@ -73,7 +73,7 @@ def _dense(r: Reading, op: fb.Op) -> g.Op:
         raise r.refuse(op, "works on more than one vector")
     rescaling = r.rescaling(op, weights, outputs, 0)
     values = _int8(weights).reshape(outputs, 1, 1, inputs)
-    r.check_sums(op, values.reshape(outputs, -1), rescaling["bias"])
+    r.check_sums(op, values.reshape(outputs, -1), rescaling)
     how = {"stride": (1, 1), "pad": (0, 0), "once": True}
     return g.Conv(inputs=(op.inputs[0],), weights=values, **how, **rescaling, **_label(op))
 
@@ -85,8 +85,11 @@ def _unary(r: Reading, op: fb.Op) -> g.Op:
     fixed = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}.get(op.name)
     if fixed and fixed != (target.scale, target.zero_point):
         raise r.refuse(op, f"has an output of scale {target.scale:g} and zero point {target.zero_point}")
+    alpha = op.options.get("alpha", 0.0)
+    if not fixed and not max(abs(alpha), 1.0) * source.scale < target.scale * (1 << 23):  # alpha may be no number
+        raise r.refuse(op, "scales its output up by more than 2^23")
     ends = [(t.scale, t.zero_point - (128 if t.type == "UINT8" else 0)) for t in (source, target)]
-    table = table_of(op.name, ends[0], ends[1], op.options.get("alpha", 0.0))
+    table = table_of(op.name, ends[0], ends[1], alpha)
     for tensor, index in ((source, op.inputs[0]), (target, op.outputs[0])):
         if tensor.type == "UINT8":  # an unsigned byte, seen as a signed one, is 128 away from its int8 twin
             table = np.roll(table, 128) if tensor is source else (table.view(np.uint8) ^ 128).view(np.int8)
@@ -119,7 +122,7 @@ def _add(r: Reading, op: fb.Op) -> g.Op:
 
 def _multiply(r: Reading, op: fb.Op) -> g.Op:
     a, b, target = _broadcast(r, op)
-    multiplier, shift = quantize_multiplier(a.scale * b.scale / target.scale)
+    multiplier, shift = quantize_multiplier(product_factor(a.scale, b.scale, target.scale))
     if shift < -14:
         raise r.refuse(op, "scales its output up by more than 2^14")
     low, high = r.range(op)

@@ -13,6 +13,7 @@ from export.compiler.numbers import activation_range, quantize_multiplier
 from export.micro import flatbuffer as fb
 
 _MOST_VALUES = 1 << 24  # of a tensor: no microcontroller holds more
+_SCALES = 2.0**-40, 2.0**40  # least and greatest: ratios and products of them stay within float32
 
 
 class Reading:
@@ -41,9 +42,9 @@ class Reading:
         self.written.add(model.inputs[0])
         for op in model.ops:
             self._read(op)
-        if model.outputs[0] not in self.written:
-            raise CompileError(f"{model.path}: no operator writes the output.")
         ends = model.inputs[0], model.outputs[0]
+        if ends[1] not in self.written or ends[0] == ends[1]:
+            raise CompileError(f"{model.path}: no operator writes the output.")
         return Graph(model.path, self.tensors, self.ops, *ends, model.size_bytes, unsigned)
 
     def _end(self, tensor: fb.Tensor) -> bool:
@@ -81,7 +82,10 @@ class Reading:
         lowest, highest = (-128, 127) if tensor.type == "INT8" else (0, 255)
         if tensor.scales.size != 1 or tensor.scale <= 0 or not lowest <= tensor.zero_point <= highest:
             raise self.refuse(op, "has a tensor without one scale and zero point")
-        if not 1 <= tensor.elements <= _MOST_VALUES or len(tensor.shape) > 4:
+        if not _SCALES[0] <= tensor.scale <= _SCALES[1]:
+            raise self.refuse(op, f"has a tensor of scale {tensor.scale:g}")
+        least_rank = 0 if tensor.is_constant else 1
+        if not 1 <= tensor.elements <= _MOST_VALUES or not least_rank <= len(tensor.shape) <= 4:
             raise self.refuse(op, f"has a tensor of shape {list(tensor.shape)}")
         if len(tensor.shape) > 1 and tensor.shape[0] != 1:
             raise self.refuse(op, f"has a batch of {tensor.shape[0]}, not 1")
@@ -118,6 +122,8 @@ class Reading:
             raise self.refuse(op, "has weights with a zero point other than 0")
         if weights.scales.size not in (1, outputs) or (weights.scales.size > 1 and weights.quantized_dimension != axis):
             raise self.refuse(op, f"has {weights.scales.size} scales for {outputs} outputs")
+        if (weights.scales > _SCALES[1]).any():
+            raise self.refuse(op, f"has weights of scale {weights.scales.max():g}")
         scales = np.broadcast_to(weights.scales.astype(np.float64), outputs)
         factors = [source.scale * float(scale) / target.scale for scale in scales]
         if op.name == "FULLY_CONNECTED" and weights.scales.size == 1:  # GetQuantizedConvolutionMultipler
@@ -136,10 +142,10 @@ class Reading:
         fields = {"bias": bias, "multiplier": numbers[:, 0], "shift": numbers[:, 1], "zero_point": target.zero_point}
         return fields | {"low": low, "high": high, "in_file": outputs}
 
-    def check_sums(self, op: fb.Op, weights: np.ndarray, bias: np.ndarray) -> None:
-        """weights: (outputs, values). The sums must stay within int32 in whichever order they are taken."""
-        sums = np.abs(weights.astype(np.int64)).sum(axis=1) * 256 + np.abs(bias)
-        if sums.max(initial=0) >= 1 << 31:
+    def check_sums(self, op: fb.Op, weights: np.ndarray, rescaling: Mapping[str, Any]) -> None:
+        """weights: (outputs, values). The sums must stay within int32 in any order, and shifted left."""
+        sums = np.abs(weights.astype(np.int64)).sum(axis=1) * 256 + np.abs(rescaling["bias"])
+        if (sums * 2.0 ** np.maximum(-rescaling["shift"], 0)).max(initial=0) >= 1 << 31:
             raise self.refuse(op, "can overflow its 32-bit sums")
 
     def window(self, op: fb.Op, size: tuple[int, int], source: fb.Tensor, target: fb.Tensor) -> dict[str, Any]:

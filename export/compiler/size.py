@@ -12,10 +12,8 @@ from export.compiler import emulator
 from export.compiler.arrange import arrange
 from export.compiler.cost import CYCLES_PER_INSTRUCTION, step_instructions
 from export.compiler.emit import emit
-from export.compiler.graph import Graph
 from export.compiler.read import read_graph
 from export.compiler.source import needed_functions
-from export.compiler.step import Step
 from export.errors import ExportError
 
 CODE_BYTES, FUNCTION_BYTES, PIECE_BYTES = 780, 230, 490
@@ -57,7 +55,7 @@ def compiled_size(model: str | Path, count_code: bool = True) -> CompiledSize:
 def _size(path: Path, _changed: int, _bytes: int, count_code: bool) -> CompiledSize:
     graph = read_graph(path)
     steps, buffers, plan = arrange(graph)
-    constants = sum(step.flash for step in steps) + _constant_tensors(graph, steps)
+    constants = sum(step.flash for step in steps)
     cycles = CYCLES_PER_INSTRUCTION * sum(step_instructions(step) for step in steps)
     counted = None
     if count_code and constants <= COUNTED_UP_TO and shutil.which(emulator.COMPILER):
@@ -67,11 +65,6 @@ def _size(path: Path, _changed: int, _bytes: int, count_code: bool) -> CompiledS
     code = CODE_BYTES + FUNCTION_BYTES * len(functions) + PIECE_BYTES * len(pieces)
     code = code if counted is None else counted - constants
     return CompiledSize(constants + code, code, counted is not None, plan.size, cycles)
-
-
-def _constant_tensors(graph: Graph, steps: list[Step]) -> int:
-    read = {i for step in steps for i in step.inputs}
-    return sum(tensor.size for i, tensor in enumerate(graph.tensors) if tensor.constant is not None and i in read)
 
 
 def _compiled_flash(texts: dict[str, str]) -> int | None:

@@ -37,7 +37,7 @@ class Struct:
 
 
 STRUCT_BYTES = {
-    "add_t": 44, "block_t": 108, "broadcast_t": 48, "channelwise_t": 48, "conv_t": 52, "dense_t": 16, "depthwise_t": 24,
+    "add_t": 44, "block_t": 92, "broadcast_t": 48, "channelwise_t": 48, "conv_t": 52, "dense_t": 16, "depthwise_t": 24,
     "gather_t": 14, "map4_t": 16, "mean_t": 28, "multiply_t": 28, "pad_t": 40, "softmax_t": 12, "sparse_t": 20,
     "vector_t": 28, "window_t": 40,
 }  # fmt: skip

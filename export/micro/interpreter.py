@@ -64,7 +64,7 @@ def interpreter_footprint(path: str | Path, board: str) -> InterpreterFootprint:
     """Weighs the model against the board.
 
     Raises ModelFileError for a damaged file or, on a microcontroller, one that is not int8 from end to end (one input,
-    one output); ValueError for a board that is not in the table.
+    one output); ExportError for a board that is not in the table.
     """
     place = find_board(board)
     model = read_model(path)

@@ -80,5 +80,6 @@ OP_OPTIONS = {
 # Inputs that these ops cannot do without (a bias can be left out).
 NEEDED_INPUTS = {
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "MEAN", "SUM", "PAD"), 2),
-    **dict.fromkeys(("LOGISTIC", "HARD_SWISH", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RESHAPE", "SOFTMAX"), 1),
+    **dict.fromkeys(("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "RELU_N1_TO_1", "QUANTIZE"), 1),
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SOFTMAX"), 1),
 }

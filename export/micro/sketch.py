@@ -113,21 +113,25 @@ def _write(
     settings_of: Callable[[Model, int | None, Mapping[str, Any]], str],
     readme_of: Callable[[Path, Job, Mapping[str, Any], str], str],
 ) -> list[Path]:
-    model, board, folder = job.model, job.board, _sketches_folder()
+    model, board, folder, camera = job.model, job.board, _sketches_folder(), job.kind == "head_pose"
     files = _fixed_files(folder, job.kind, job.engine)
     if job.engine == "c" or board.target is None:
         files["model_settings.h"] = settings_of(model, None, settings)
-        files |= c_files(model, board, camera=job.kind == "head_pose", limits=job.limits)
+        files |= c_files(model, board, camera, job.limits)
         memory = f"model RAM {re.findall(r'_RAM_BYTES ([0-9]+)', files[f'{NAME}.h'])[0]}"
     else:
         plan = plan_arena(model, board.target)
         files["model_settings.h"] = settings_of(model, reserved_bytes(plan), settings)
-        files |= tflm_files(model, Path(model.path).read_bytes(), board)
+        files |= tflm_files(model, Path(model.path).read_bytes(), board, camera)
         memory = f"arena {plan.arena_bytes} of {reserved_bytes(plan)}"
-    files[f"{job.out.resolve().name}.ino"] = files.pop(f"{job.kind}.ino")
+    program = files.pop(f"{job.kind}.ino")
+    stray = _stray_programs(job.out, program)
+    files[f"{job.out.resolve().name}.ino"] = program
     files["README.md"] = readme_of(folder, job, settings, memory)
     _refuse_links(job.out, files)
     written = _place(job.out, {name: text for name, text in files.items() if not _is_the_users(job.out, name)})
+    for path in stray:
+        path.unlink()
     _remove_other_engine(job.out, job.engine)
     return written
 
@@ -142,6 +146,21 @@ def _place(out: Path, files: Mapping[str, str]) -> list[Path]:
             with suppress(OSError):
                 folder.rmdir()
         raise ExportError(f"{out} cannot be written: {error.strerror or error}. Give another --out.") from error
+
+
+def _stray_programs(out: Path, program: str) -> list[Path]:
+    """What a sketch of this kind left that was written under another name; the Arduino IDE joins all .ino files.
+
+    Raises ExportError for an .ino of the user's own.
+    """
+    stray = [path for path in sorted(out.glob("*.ino")) if path.is_file() and path.stem != out.resolve().name]
+    for path in stray:
+        if path.read_text(encoding="utf-8", errors="replace") != program:
+            raise ExportError(
+                f"{path} would become a part of the sketch, since the Arduino IDE joins all .ino files of a folder; "
+                "nothing was written. Remove it, or give another --out."
+            )
+    return stray
 
 
 def _remove_other_engine(out: Path, engine: str) -> None:

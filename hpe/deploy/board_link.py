@@ -26,7 +26,7 @@ _READING = re.compile(rb"(-?\d{1,5}\.\d\d),(-?\d{1,5}\.\d\d),(-?\d{1,5}\.\d\d),(
 _ANSWER = re.compile(r"([^#].*),(\d{1,10}),(\d{1,3})")
 LONGEST_LINE = 512
 """More bytes than this without a line end are noise."""
-LONGEST_ANSWER = 1 << 16
+LONGEST_ANSWER = 1 << 22
 """The same where a line has all outputs of a model."""
 
 
@@ -136,6 +136,7 @@ class SerialLink:
         self.messages: list[str] = []
         """What the board said in lines that begin with '#', without the '#'."""
         self._received = b""
+        self._cut = False  # what was received of this line is gone
         self._sequence = secrets.randbelow(256)
         self._on_port(port.reset_input_buffer)
 
@@ -193,14 +194,16 @@ class SerialLink:
         return None
 
     def _lines(self, end: float, longest: int) -> Iterator[bytes]:
-        """Whole lines as they arrive, until the clock says `end`; what has no line end is cut to `longest` bytes."""
+        """Whole lines as they arrive, until the clock says `end`; one that is over `longest` bytes is left out."""
         while time.monotonic() < end:
             while b"\n" in self._received:
                 line, _, self._received = self._received.partition(b"\n")
-                yield line + b"\n"
+                whole, self._cut = not self._cut, False
+                if whole:
+                    yield line + b"\n"
             self._received += self._on_port(lambda: self.port.read(self.port.in_waiting or 1))
-            if b"\n" not in self._received:
-                self._received = self._received[-longest:]
+            if len(self._received) > longest and b"\n" not in self._received:
+                self._received, self._cut = b"", True
 
     def _on_port(self, call: Callable[..., T], *arguments: object) -> T:
         try:

@@ -19,8 +19,10 @@ def run_serial(
 ) -> PoseMetrics | None:
     """Send up to `count` crops to the board on `port` and report each answer.
 
-    Returns the errors in degrees for `data`, None for a camera. Raises LinkError where the board or camera fails.
+    Returns the errors in degrees for `data`, None for a camera. Raises LinkError for a count below 1, and where the
+    board or camera fails.
     """
+    _check_count(count)
     if (data is None) == (camera is None):
         raise LinkError("give one of --data SPEC, --camera N and --inputs FILE, so that there is something to send")
     poses = []
@@ -43,8 +45,9 @@ def run_inputs(port: str | Port, path: Path, count: int, report: Callable[[str],
     """Send up to `count` arrays of a NumPy file to a board that runs any model, and report each answer.
 
     Raises:
-        LinkError: the file holds no int8 or uint8 arrays, or the board fails.
+        LinkError: the file holds no int8 or uint8 arrays, the count is below 1, or the board fails.
     """
+    _check_count(count)
     try:
         inputs = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -55,6 +58,11 @@ def run_inputs(port: str | Port, path: Path, count: int, report: Callable[[str],
         for values in inputs[:count]:
             answer = link.ask(np.ascontiguousarray(values).tobytes())
             report(f"{answer.outputs},{answer.latency_us}")
+
+
+def _check_count(count: int) -> None:
+    if count < 1:
+        raise LinkError(f"--count {count} sends nothing; give 1 or more")
 
 
 def camera_crops(index: int, count: int) -> Iterator[np.ndarray]:

@@ -53,7 +53,7 @@ def _bypass(graph: Graph, op: Op) -> None:
     if old.shape != new.shape and any(isinstance(reader, Add | Multiply) for reader in readers):  # these broadcast
         return
     if output == graph.output:
-        if source == graph.input:
+        if source == graph.input or old.scale != new.scale:  # the header states the output's scale
             return
         graph.output = source
     for reader in readers:

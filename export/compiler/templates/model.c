@@ -3,6 +3,8 @@
    $facts */
 #include "$name.h"
 
+#include <string.h>
+
 $kernels
 
 /* Constants of the operators */

@@ -1,6 +1,7 @@
 """The C itself: warnings, processors, sanitizers, two models in one program, nothing that is not needed."""
 
 import ctypes
+import platform
 import re
 import shutil
 import subprocess
@@ -10,8 +11,10 @@ import pytest
 
 from export.compiler import compile_model
 from export.compiler.source import KERNELS
+from export.compiler.step import STRUCT_BYTES
 from export.micro.flatbuffer import read_model
 from tests.export.compiler.host import ROOT, WARNINGS, build, needs, random_inputs, reference
+from tests.export.compiler.nets import Net
 
 DATA = ROOT / "tests" / "data"
 MODELS = ["tiny_silu_se", "tiny_relu6_nose"]
@@ -72,8 +75,11 @@ def test_it_compiles_without_a_warning(target, folder, tmp_path):
 def test_two_models_in_one_program_under_the_sanitizers(compiler, folder, tmp_path):
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} not installed")
-    program = tmp_path / "program"
+    program, empty = tmp_path / "program", tmp_path / "empty.c"
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
+    empty.write_text("int main(void) { return 0; }\n")
+    if subprocess.run([compiler, *sanitize, str(empty), "-o", str(program)], capture_output=True).returncode:
+        pytest.skip(f"{compiler} has no sanitizers here")
     sources = [str(folder / f"{name}.c") for name in ("main", *MODELS)]
     subprocess.run([compiler, *WARNINGS, *sanitize, "-DPOISON_FREE_MEMORY", *sources, "-o", str(program)], check=True)
     images = np.random.default_rng(1).integers(-128, 128, (3, 64, 64, 3), dtype=np.int8)
@@ -101,6 +107,33 @@ def test_kernels_that_no_operator_uses_are_left_out(folder):
 def test_each_kernel_file_compiles_by_itself(unit, tmp_path):
     source = KERNELS / "portable" / f"{unit}.c"
     subprocess.run(["gcc", *WARNINGS, "-O1", "-DKERNEL=", "-c", str(source), "-o", str(tmp_path / "k.o")], check=True)
+
+
+@pytest.mark.parametrize("compiler", ["gcc -m32", "arm-none-eabi-gcc"])
+def test_sizes_of_structs_on_32_bits(compiler, tmp_path):
+    program, *options = compiler.split()
+    if shutil.which(program) is None or (options and platform.machine() != "x86_64"):
+        pytest.skip(f"no {compiler} here")
+    headers = sorted(path.name for path in KERNELS.glob("*.h"))
+    sizes = [
+        f"typedef char {name}_is_{size}[sizeof({name}) == {size} ? 1 : -1];" for name, size in STRUCT_BYTES.items()
+    ]
+    (tmp_path / "string.h").write_text("")  # those of the C library may be there for 64 bits only
+    (tmp_path / "sizes.c").write_text("\n".join([*(f'#include "{name}"' for name in headers), *sizes]))
+    command = [program, *options, "-std=c99", "-ffreestanding", "-fsyntax-only", f"-I{tmp_path}", f"-I{KERNELS}"]
+    subprocess.run([*command, str(tmp_path / "sizes.c")], check=True)
+
+
+@needs("gcc")
+def test_a_model_without_a_kernel(tmp_path):
+    """RESHAPE alone: memmove and memcpy are declared all the same."""
+    net = Net(0)
+    x = net.tensor([1, 4, 4, 2], 0.05)
+    model = net.finish(x, net.flat(x))
+    (tmp_path / "m.tflite").write_bytes(model)
+    compiled = compile_model(tmp_path / "m.tflite", tmp_path)
+    inputs = random_inputs(compiled, model, 2)
+    np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), inputs.reshape(2, -1))
 
 
 @needs("g++")

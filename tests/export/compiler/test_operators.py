@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.compiler import compile_model
-from export.compiler.numbers import quantize_multiplier, table_of
+from export.compiler.graph import Multiply
+from export.compiler.numbers import quantize_multiplier, rescale, table_of
+from export.compiler.passes.tables import pairwise
+from export.compiler.read import read_graph
 from tests.export.compiler.host import build, needs, random_inputs, reference
 from tests.export.compiler.nets import Net
 
@@ -30,6 +33,51 @@ def test_tables_of_unary_functions(name, scale, zero, out_scale, out_zero):
     table = table_of(name, (net.scale(x), zero), target, 0.1)
     expected = reference(net.finish(x, y))(ALL)[0]
     np.testing.assert_array_equal(table, expected)
+
+
+def near_ties(count: int, values: np.ndarray) -> list[tuple[np.float32, np.float32]]:
+    """Pairs of scales whose ratio, in float32 and in double, rounds one of the values to different integers."""
+    dice, found = np.random.default_rng(1), []
+    while len(found) < count:
+        target = np.float32(dice.uniform(0.01, 0.1))
+        source = np.float32((dice.integers(1, 120) + 0.5) * float(target) / dice.integers(3, 128))
+        factors = float(source) / float(target), float(source / target)
+        double, single = (rescale(values, *quantize_multiplier(factor)) for factor in factors)
+        if (double != single).any():
+            found.append((source, target))
+    return found
+
+
+@pytest.mark.parametrize("name", ["LEAKY_RELU", "RELU", "RELU6", "QUANTIZE"])
+def test_tables_at_ties(name):
+    for scale, out_scale in near_ties(4, np.arange(128)):
+        net = Net(0)
+        x = net.tensor([1, 256], float(scale))
+        y = net.unary(name, x, (1.0, 0))
+        net.graph.tensors[y].quantization.scale = np.array([out_scale])
+        table = table_of(name, (net.scale(x), 0), (net.scale(y), 0), 0.1)
+        np.testing.assert_array_equal(table, reference(net.finish(x, y))(ALL)[0])
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        ((0.07227065414190292, -3), (1 / 256, -128), (0.03801826760172844, -121)),
+        ((0.05479157343506813, -4), (1 / 256, -128), (0.029185231775045395, -118)),
+    ],
+)
+def test_products_at_ties(ends, tmp_path):
+    """Scales of b0-pi, with which a factor in double rounds two products otherwise."""
+    net = Net(0)
+    x, y = net.tensor([1, 1], *ends[0]), net.tensor([1, 256], *ends[1], data=ALL)
+    z = net.op("MUL", [x, y], net.tensor([1, 256], *ends[2]), net.schema.MulOptionsT(), version=2)
+    model = net.finish(x, z)
+    (tmp_path / "m.tflite").write_bytes(model)
+    graph = read_graph(tmp_path / "m.tflite")
+    (op,) = graph.ops
+    assert isinstance(op, Multiply)
+    found = pairwise(graph, op, ALL.T, ALL)
+    np.testing.assert_array_equal(found, reference(model)(ALL.T))
 
 
 @needs("gcc")

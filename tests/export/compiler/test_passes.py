@@ -1,5 +1,7 @@
 """Every pass is lossless: with each left out, and with none, the bytes stay."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,20 @@ def test_dead_channels_vanish_and_no_byte_changes(dead, tmp_path):
         np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
         assert compiled.live_macs < compiled.macs
         assert "make no difference" in compiled.notes[0]
+
+
+@pytest.mark.parametrize(("factor", "steps"), [(1.0, 1), (1.0018, 2)])
+def test_an_identity_at_the_end_vanishes_where_the_scale_is_the_same(factor, steps, tmp_path):
+    """The header states the scale of the file's output."""
+    net = Net(0)
+    x = net.tensor([1, 4, 4, 2], 0.05)
+    y = net.pool("MAX_POOL_2D", x, (2, 2), (2, 2), same=True)
+    z = net.op("QUANTIZE", [y], net.tensor(net.shape(y), 0.05 * factor), version=2)
+    (tmp_path / "m.tflite").write_bytes(net.finish(x, z))
+    assert len(compile_model(tmp_path / "m.tflite", tmp_path).steps) == steps
+    scale = re.search(r"M_OUTPUT_SCALE (\S+)f", (tmp_path / "m.h").read_text())
+    assert scale
+    assert float(scale[1]) == pytest.approx(0.05 * factor, rel=1e-6)
 
 
 def test_half_of_the_visual_wake_words_model_is_dead(tmp_path):

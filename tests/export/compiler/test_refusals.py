@@ -77,6 +77,68 @@ def test_sums_that_could_overflow(tmp_path):
     refused(tmp_path / "m.tflite", tmp_path, "overflow")
 
 
+@pytest.mark.parametrize("depthwise", [True, False])
+def test_sums_that_overflow_when_they_are_shifted_left(depthwise, tmp_path):
+    net = Net(0)
+    x = net.tensor([1, 2, 2, 1], 0.05)
+    y = net.window(x, (1, 3, 3, 1), depthwise=depthwise, out=(1.0, 0))
+    net.graph.tensors[y].quantization.scale = np.array([1e-10], np.float32)
+    (tmp_path / "m.tflite").write_bytes(net.finish(x, y))
+    refused(tmp_path / "m.tflite", tmp_path, "overflow")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TANH", "LOGISTIC", "HARD_SWISH", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "QUANTIZE", "SQUEEZE",
+     "EXPAND_DIMS"],
+)  # fmt: skip
+def test_an_operator_without_an_input(name, tmp_path):
+    net = Net(0)
+    x, y = net.tensor([1, 4], 0.05), net.tensor([1, 4], 0.05)
+    (tmp_path / "m.tflite").write_bytes(net.finish(x, net.op(name, [], y, version=2)))
+    refused(tmp_path / "m.tflite", tmp_path, f"op 0 ({name})", "too few inputs")
+
+
+@pytest.mark.parametrize("name", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "SOFTMAX"])
+def test_an_output_without_a_side(name, tmp_path):
+    net = Net(0)
+    x = net.tensor([1, 3] if name == "FULLY_CONNECTED" else [] if name == "SOFTMAX" else [1, 4, 4, 3], 0.05)
+    if name == "FULLY_CONNECTED":
+        y = net.linear(x, 1, per_channel=False)
+    elif name == "SOFTMAX":
+        y = net.softmax(x)
+    elif name == "MAX_POOL_2D":
+        y = net.pool(name, x, (2, 2), (2, 2), same=True)
+    else:
+        y = net.window(x, (1, 3, 3, 3), depthwise=name.startswith("DEPTHWISE"), out=(1.0, 0))
+    net.graph.tensors[y].shape = np.zeros(0, np.int32)
+    (tmp_path / "m.tflite").write_bytes(net.finish(x, y))
+    refused(tmp_path / "m.tflite", tmp_path, f"({name}) has a tensor of shape []")
+
+
+@pytest.mark.parametrize("with_operator", [True, False])
+def test_an_output_that_is_the_input(with_operator, tmp_path):
+    net = Net(0)
+    x = net.tensor([1, 4], 0.05)
+    if with_operator:
+        net.flat(x)
+    (tmp_path / "m.tflite").write_bytes(net.finish(x, x))
+    refused(tmp_path / "m.tflite", tmp_path, "no operator writes the output")
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "word"),
+    [("RELU6", 1e-40, "of scale"), ("RELU", 1e30, "of scale"), ("QUANTIZE", 1e-9, "by more than 2^23")],
+)
+def test_scales_beyond_what_32_bits_hold(name, scale, word, tmp_path):
+    net = Net(0)
+    x = net.tensor([1, 4], 0.05)
+    y = net.unary(name, x, (1.0, 0))
+    net.graph.tensors[y].quantization.scale = np.array([scale], np.float32)
+    (tmp_path / "m.tflite").write_bytes(net.finish(x, y))
+    refused(tmp_path / "m.tflite", tmp_path, f"({name})", word)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)

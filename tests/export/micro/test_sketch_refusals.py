@@ -13,9 +13,11 @@ import pytest
 from export.compiler import Limits
 from export.errors import ExportError
 from export.micro.boards import BOARDS
+from export.micro.engines import engine_costs
 from export.micro.sketch import ENGINES, write_arduino, write_model_sketch
 from hpe.model.zoo import resolve_model
 from tests.crafted import quantize_model, two_input_model
+from tests.export.compiler.nets import Net
 from tests.sketches import SETTINGS, SILU
 
 pytestmark = pytest.mark.usefixtures("without_wheel")
@@ -78,6 +80,32 @@ def test_a_full_disk_leaves_nothing(write: Write, tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
     refused(write, SILU, tmp_path / "deep" / "out", r"out cannot be written: No space left on device")
+
+
+def test_a_program_of_the_users_own_beside_the_sketch(write: Write, tmp_path: Path):
+    write(SILU, tmp_path / "one")
+    (tmp_path / "one").rename(tmp_path / "two")
+    (tmp_path / "two" / "mine.ino").write_text("void setup() {}\n")
+    refused(write, SILU, tmp_path / "two", r"mine.ino would become a part of the sketch")
+    (tmp_path / "two" / "mine.ino").unlink()
+    write(SILU, tmp_path / "two")
+    assert [path.name for path in (tmp_path / "two").glob("*.ino")] == ["two.ino"]  # that of the old name is gone
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_outputs_that_fill_the_memory_of_the_sketch(engine: str, tmp_path: Path):
+    """The model alone would fit: it takes an image of 64 x 64, or the mean of it."""
+    for name, whole in (("means", False), ("image", True)):
+        net = Net(0)
+        x = net.tensor([1, 64, 64, 3], 0.05)
+        y = net.window(x, (10, 1, 1, 3), depthwise=False, out=(1.0, 0))
+        (tmp_path / f"{name}.tflite").write_bytes(net.finish(x, y if whole else net.average(y, [1, 2], (1.0, 0))))
+    assert engine_costs(tmp_path / "image.tflite", BOARD, count_code=False)[engine]["fits"]
+    write = partial(write_model_sketch, board=BOARD, settings={}, engine=engine)
+    refused(
+        write, tmp_path / "image.tflite", tmp_path / "out", r"image.tflite does not fit .*RAM is [\d,]+ bytes short"
+    )
+    write(tmp_path / "means.tflite", tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["head_pose", "any_model"])

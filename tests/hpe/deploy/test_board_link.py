@@ -179,6 +179,22 @@ def test_a_port_that_never_ends_a_line_does_not_hang():
     assert len(link._received) <= LONGEST_LINE
 
 
+def test_an_answer_that_lost_its_head_is_passed_over(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("hpe.deploy.board_link.LONGEST_ANSWER", 100)
+    port = Silent()
+    link = SerialLink(port, answer_timeout_s=5, attempts=1)
+    port.lines += [b"0.25," * 30, b"0.25," * 3, answered(link, b"0.5"), answered(link, b"0.75,1.5")]
+    assert link.ask(b"input").outputs == "0.75,1.5"
+
+
+def test_all_outputs_of_a_large_model_are_an_answer():
+    port, outputs = Silent(), ",".join(["-0.125"] * 20_000)
+    link = SerialLink(port, answer_timeout_s=5, attempts=1)
+    line = answered(link, outputs.encode())
+    port.lines += [line[at : at + 1000] for at in range(0, len(line), 1000)]
+    assert link.ask(b"input").outputs == outputs
+
+
 def test_opening_forgets_what_came_before():
     port = Silent(b"old")
     port.reset_input_buffer = port.lines.clear  # pyright: ignore[reportAttributeAccessIssue]

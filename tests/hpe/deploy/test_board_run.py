@@ -53,6 +53,15 @@ def test_needs_one_source():
         run_serial(Board(), None, None, 1)
 
 
+@pytest.mark.parametrize("count", [0, -1])
+def test_counts_that_send_nothing_are_refused(count, tmp_path):
+    np.save(tmp_path / "inputs.npy", np.zeros((3, 5), np.int8))
+    with pytest.raises(LinkError, match=f"--count {count} .*give 1 or more"):
+        run_serial(Board(), TINY_DATA, None, count)
+    with pytest.raises(LinkError, match=f"--count {count} .*give 1 or more"):
+        run_inputs(AnyBoard(), tmp_path / "inputs.npy", count)
+
+
 class AnyBoard(Board):
     """A board with some other model: it answers with label and value."""
 
