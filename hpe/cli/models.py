@@ -15,7 +15,7 @@ from hpe.io.processes import say
 def demo(out: Path = Path("demo")) -> None:
     """Prune both ways, export, evaluate and compare on synthetic heads, without any download.
 
-    About 5.5 minutes on two cores of a newer machine, 8 on an old one.
+    About a quarter of an hour on two cores of an old machine, less on a newer one.
 
     Args:
         out: Folder for the runs, the table and report.html.

@@ -37,8 +37,8 @@ def predict(
 ) -> None:
     """Estimate the head pose of every face in pictures, videos or before a camera. Example: hpe predict selfie.jpg
 
-    Exit code 1 where some of the sources gave no pose, 2 where none did. Faces are found with OpenCV (the extra
-    `vision`), unless --box, --boxes or --crops says where they are.
+    Exit code 1 where some of the sources or boxes gave no pose, 2 where none did. Faces are found with OpenCV (the
+    extra `vision`), unless --box, --boxes or --crops says where they are.
 
     Args:
         sources: Pictures, videos, and folders of them.

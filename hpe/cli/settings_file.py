@@ -25,12 +25,13 @@ def with_settings(name: str, command: Callable[..., None], arguments: list[str])
     Raises:
         ConfigError: for a file that cannot be read, that another command wrote, or with a setting that is none here.
     """
-    if "--config" not in arguments or "config" in inspect.signature(command).parameters:
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
+    if "--config" not in words or "config" in inspect.signature(command).parameters:
         return arguments
-    place = arguments.index("--config")
-    if place + 1 == len(arguments):
+    place = words.index("--config")
+    if place + 1 == len(words):
         raise ConfigError("--config needs a FILE: TOML, or the config.json of a run")
-    path, typed = Path(arguments[place + 1]), arguments[:place] + arguments[place + 2 :]
+    path, typed = Path(words[place + 1]), words[:place] + words[place + 2 :]
     settings = _read(path)
     if settings.get("command", name) != name:
         raise ConfigError(f"--config {path}: written by hpe {settings['command']}, not by hpe {name}")

@@ -122,22 +122,28 @@ class VideoFile:
         drawn = draw_seen(seen)
         if self._writer is None:
             self._size = drawn.size
-            self._writer = self._open(self._path)
+            self._writer = self._open()
         if shutil.disk_usage(self._path.parent).free < KEPT_FREE_BYTES:
             raise OutputError(f"{self._path}: the disk is nearly full; the video ends here, free some space")
         if drawn.size != self._size:  # a stream that was opened again
             drawn = drawn.resize(self._size, Image.Resampling.BILINEAR)
-        bgr = np.frombuffer(drawn.tobytes("raw", "BGR"), np.uint8)
-        self._writer.write(bgr.reshape(drawn.height, drawn.width, 3))
+        bgr = np.frombuffer(drawn.tobytes("raw", "BGR"), np.uint8).reshape(drawn.height, drawn.width, 3)
+        if drawn.width % 2 or drawn.height % 2:
+            bgr = np.pad(bgr, ((0, drawn.height % 2), (0, drawn.width % 2), (0, 0)), "edge")
+        self._writer.write(bgr)
 
-    def _open(self, path: Path) -> Any:
-        try:
-            partial = self._whole.enter_context(whole_file(path))
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
-        writer = open_writer(partial, video_format()[1], self._rate, self._size)
-        if not writer.isOpened():
-            raise OutputError(f"{path}: OpenCV cannot write a video there")
+    def _open(self) -> Any:
+        width, height = self._size
+        even = width + width % 2, height + height % 2  # the codecs would leave out an odd column or row
+        with ExitStack() as stack:
+            try:
+                partial = stack.enter_context(whole_file(self._path))
+            except OSError as error:
+                raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from None
+            writer = open_writer(partial, video_format()[1], self._rate, even)
+            if not writer.isOpened():
+                raise OutputError(f"{self._path}: OpenCV cannot write a video there")
+            self._whole = stack.pop_all()
         return writer
 
     def __exit__(self, *error: object) -> None:

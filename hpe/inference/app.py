@@ -12,7 +12,7 @@ from typing import Any
 from hpe.inference.annotation import VideoFile, video_format, write_picture
 from hpe.inference.cameras import Camera, open_camera
 from hpe.inference.detector import VisionError
-from hpe.inference.finding import frame_finder, picture_faces
+from hpe.inference.finding import Faces, frame_finder, picture_faces
 from hpe.inference.neutral import NeutralError
 from hpe.inference.options import PredictOptions
 from hpe.inference.outputs import DrawnNames, OutputError, shown
@@ -34,7 +34,7 @@ class Outcome:
     rows: int = 0
     """Faces written."""
     faults: list[str] = field(default_factory=list)
-    """A message for each source that gave no pose, and for what ended the call."""
+    """A message for each source, and each given box, that gave no pose, and for what ended the call."""
     stopped_by: int | None = None
     """The signal that ended it (Ctrl-C is 2)."""
 
@@ -104,6 +104,10 @@ def run_predict(
 
 def predict_source(job: Job, source: Path | Camera) -> None:
     """One picture, video or camera."""
+    if isinstance(source, Path) and source.is_dir():
+        raise SourceError(f"{source}: this folder holds no picture and no video")
+    if job.options.neutral is not None:
+        job.options.neutral.begin()
     if isinstance(source, Path) and not is_video(source):
         predict_picture(job, source)
         return
@@ -115,6 +119,7 @@ def predict_picture(job: Job, file: Path) -> None:
     """The faces of one picture."""
     pixels = read_crop(file) if job.options.crops else read_image(file)
     found = picture_faces(job.predictor, str(file), pixels, job.options)
+    _tell_unusable(job, str(file), found, begun=False)
     if not found.faces:
         raise SourceError(f"{file}: no face found; name it with --box X,Y,W,H, or say --crops if it is a face crop")
     told = _told(job, 0.0, list(enumerate(found.faces)), found.model_ms)
@@ -130,8 +135,6 @@ def predict_picture(job: Job, file: Path) -> None:
 def predict_stream(job: Job, stream: Stream) -> None:
     """A video or camera, frame by frame; a frame that cannot be read is counted and passed over."""
     tracks, rates, rows_before = Tracks(), RateCounter(), job.outcome.rows
-    if job.options.neutral is not None:
-        job.options.neutral.begin()
     find = frame_finder(job.predictor, stream.name, job.options, tracks)
     with ExitStack() as stack:
         sinks = [*job.sinks, *_drawn_video(job, stream, stack)]
@@ -141,6 +144,7 @@ def predict_stream(job: Job, stream: Stream) -> None:
                 if frame.pixels is None:
                     continue
                 found = find(frame.pixels)
+                _tell_unusable(job, stream.name, found, begun=job.outcome.rows > rows_before)
                 rates.add(found.find_ms, sum(found.model_ms), len(found.faces))
                 numbered = _numbered(job, tracks, frame.time_s, found.faces)
                 told = _told(job, frame.time_s, numbered, found.model_ms)
@@ -170,6 +174,14 @@ def _tell_name(job: Job, source: str, target: Path, usual: str) -> None:
     """Say where something is drawn if its usual name was taken."""
     if target.name != usual and target.exists():
         job.report(f"{shown(source)}: drawn as {shown(target)}, since {shown(usual)} is taken")
+
+
+def _tell_unusable(job: Job, source: str, found: Faces, begun: bool) -> None:
+    """A fault for each given box that shows no face, once in a video; SourceError where no other one ever did."""
+    if found.unusable and not found.faces and not begun:
+        raise SourceError(f"{source}: {'; '.join(found.unusable)}")
+    faults = [shown(f"{source}: {reason}") for reason in found.unusable]
+    job.outcome.faults += [fault for fault in faults if fault not in job.outcome.faults]
 
 
 def _numbered(job: Job, tracks: Tracks, time_s: float, faces: Sequence[Face]) -> list[tuple[int, Face]]:

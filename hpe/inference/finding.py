@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hpe.inference.detector import VIDEO_PX, FaceDetector, FaceFollower
 from hpe.inference.following import NetworkFollower
 from hpe.inference.found import Found
 from hpe.inference.options import PredictOptions
-from hpe.inference.predictor import Face, HeadPosePredictor, PredictError
+from hpe.inference.predictor import BoxError, Face, HeadPosePredictor
 from hpe.inference.sources import SourceError
 from hpe.inference.tracking import Tracks
 from hpe.pose.crop import Box
@@ -28,6 +28,8 @@ class Faces:
     model_ms: list[float]
     """Crop and network, for each face."""
     find_ms: float
+    unusable: list[str] = field(default_factory=list)
+    """What is wrong with the boxes that the user gave and that show no face."""
 
 
 def picture_faces(predictor: HeadPosePredictor, name: str, pixels: np.ndarray, options: PredictOptions) -> Faces:
@@ -37,7 +39,7 @@ def picture_faces(predictor: HeadPosePredictor, name: str, pixels: np.ndarray, o
     if places is None:
         places = FaceDetector()(pixels)
     find_ms = (time.perf_counter() - start) * 1e3
-    return Faces(*poses(predictor, pixels, places, options), find_ms)
+    return poses(predictor, pixels, places, options, find_ms)
 
 
 def frame_finder(
@@ -56,7 +58,7 @@ def frame_finder(
         start = time.perf_counter()
         found = places(pixels)
         find_ms = (time.perf_counter() - start) * 1e3
-        return Faces(*poses(predictor, pixels, found, options, tracks), find_ms)
+        return poses(predictor, pixels, found, options, find_ms, tracks)
 
     return find
 
@@ -71,7 +73,7 @@ def _network_finder(
         start = time.perf_counter()
         found = detector(pixels)
         detector_ms.append((time.perf_counter() - start) * 1e3)
-        return poses(predictor, pixels, found, options)[0]
+        return poses(predictor, pixels, found, options).faces
 
     follow = NetworkFollower(predictor, search)
 
@@ -107,19 +109,30 @@ def poses(
     pixels: np.ndarray,
     places: Sequence[Found] | Sequence[Box],
     options: PredictOptions,
+    find_ms: float = 0.0,
     tracks: Tracks | None = None,
-) -> tuple[list[Face], list[float]]:
-    """The faces, and the milliseconds that crop and network took for each; `tracks` knows the frame before."""
-    faces, spent = [], []
+) -> Faces:
+    """The faces at these places; `tracks` knows the frame before.
+
+    A detector's face at the picture's edge, whose landmarks would lie mostly outside, is left out; what is wrong with a
+    box that the user gave is kept.
+    """
+    found = Faces([], [], find_ms)
     for place in places:
         start = time.perf_counter()
-        if isinstance(place, Found):
-            yaw = tracks.yaw_near(place.box()) if tracks is not None else None
-            try:
-                faces.append(predictor.face(pixels, place, yaw))
-            except PredictError:  # at the picture's edge: the landmarks would lie mostly outside
-                continue
-        else:
-            faces.append(predictor.known(pixels, None if options.crops else place))
-        spent.append((time.perf_counter() - start) * 1e3)
-    return faces, spent
+        try:
+            found.faces.append(_face(predictor, pixels, place, options, tracks))
+        except BoxError as error:
+            if options.boxes is not None:
+                found.unusable.append(str(error))
+            continue
+        found.model_ms.append((time.perf_counter() - start) * 1e3)
+    return found
+
+
+def _face(
+    predictor: HeadPosePredictor, pixels: np.ndarray, place: Found | Box, options: PredictOptions, tracks: Tracks | None
+) -> Face:
+    if isinstance(place, Found):
+        return predictor.face(pixels, place, tracks.yaw_near(place.box()) if tracks is not None else None)
+    return predictor.known(pixels, None if options.crops else place)

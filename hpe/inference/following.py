@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hpe.inference.predictor import Face, HeadPosePredictor, PredictError
+from hpe.inference.predictor import BoxError, Face, HeadPosePredictor
 from hpe.inference.tracking import SAME_FACE, overlap
 
 LOST = 0.5
@@ -50,7 +50,7 @@ class NetworkFollower:
         """The same face in this frame; None where it is lost."""
         try:
             now = self._predictor.look(pixels, face.box)
-        except PredictError:  # it left the picture
+        except BoxError:  # it left the picture
             return None
         return now if now.score is None or now.score >= LOST else None
 

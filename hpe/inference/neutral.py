@@ -6,7 +6,6 @@ before that look would see. It is no difference of angles.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hpe.inference.predictor import Face
+from hpe.inference.sources import read_table
 from hpe.io.errors import HpeError
 from hpe.pose.crop import Box
 from hpe.pose.rotation import euler_to_matrix, matrix_to_euler, mean_rotation, nearer_euler
@@ -54,7 +54,7 @@ class NeutralLooks:
         self._looks: dict[int, _Look] = {}
 
     def begin(self) -> None:
-        """A new video: its faces are other ones."""
+        """A new picture or video: its faces are other ones."""
         self._again, self._watch_s, self._looks = False, self.seconds, {}
 
     def again(self) -> None:
@@ -125,14 +125,17 @@ def read_look(path: Path) -> np.ndarray:
     if not path.is_file():
         raise NeutralError(f"--neutral {path}: neither seconds nor a file; give 2, or a CSV that predict wrote")
     names = ("yaw_deg", "pitch_deg", "roll_deg")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        if not set(names) <= set(reader.fieldnames or ()):
-            raise NeutralError(f"{path}: needs the columns {', '.join(names)}, as hpe predict --csv writes them")
+    columns, rows = read_table(path)
+    if not set(names) <= set(columns):
+        raise NeutralError(f"{path}: needs the columns {', '.join(names)}, as hpe predict --csv writes them")
+    poses = []
+    for line, row in rows:
+        if row.get("relative") == "1":
+            continue
         try:
-            poses = [[float(row[name]) for name in names] for row in reader if row.get("relative") != "1"]
+            poses.append([float(row[name]) for name in names])
         except (TypeError, ValueError):
-            raise NeutralError(f"{path}, line {reader.line_num}: {', '.join(names)} must be three numbers") from None
+            raise NeutralError(f"{path}, line {line}: {', '.join(names)} must be three numbers") from None
     if not poses or not np.isfinite(poses).all():
         raise NeutralError(f"{path}: holds no pose that is not relative already; look at rest with hpe predict --csv")
     return mean_rotation(euler_to_matrix(np.array(poses)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hpe.inference.found import Found
 from hpe.inference.neutral import NeutralLooks
+from hpe.io.errors import require
 from hpe.pose.crop import Box
 
 
@@ -31,3 +32,6 @@ class PredictOptions:
     """Show a video no faster than it was filmed, as for someone who watches it."""
     neutral: NeutralLooks | None = None
     """Tell poses relative to these."""
+
+    def __post_init__(self) -> None:
+        require(self.frames is None or self.frames >= 1, f"--frames {self.frames}: give 1 frame or more")

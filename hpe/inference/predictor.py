@@ -43,6 +43,10 @@ class PredictError(HpeError, ValueError):
     """A picture or model that cannot be used; the message names the file and the remedy."""
 
 
+class BoxError(PredictError):
+    """A face box that makes no sense in its picture."""
+
+
 ENGINES = ("litert", "reference", "c", "c-fine")
 """What computes a model file: LiteRT, its reference kernels, the compiled C, or that before its last rounding."""
 
@@ -63,6 +67,18 @@ def load_predictor(model: str | Path | None, threads: int = 1, engine: str = "li
 def load_network(model: str | Path | None, threads: int = 1, engine: str = "litert") -> Predict:
     """As `load_predictor`, but the function gives all outputs (N, K): `hpe.model.outputs.read_outputs` reads them."""
     path = resolve_model(model)
+    network = _open_network(path, threads, engine, trusted=is_released(model))
+
+    def run(crops: np.ndarray) -> np.ndarray:
+        outputs = network(crops)
+        if not np.isfinite(outputs).all():
+            raise PredictError(f"{path}: its output holds a value that is no number; train again with a lower --lr")
+        return outputs
+
+    return run
+
+
+def _open_network(path: Path, threads: int, engine: str, trusted: bool) -> Predict:
     if engine != "litert" and path.suffix != ".tflite":
         raise PredictError(f"{path}: engine {engine} is for .tflite files; name the int8 file that runs on the board")
     if path.is_dir():
@@ -74,7 +90,7 @@ def load_network(model: str | Path | None, threads: int = 1, engine: str = "lite
         raise PredictError(f"{path}: no such model; give a run folder, or a .onnx or .tflite file")
     if path.suffix not in SUFFIXES:
         raise PredictError(f"{path}: not a model this program knows; give a run folder, or a .onnx or .tflite file")
-    runtime = _load_runtime(path, threads, engine, trusted=is_released(model))
+    runtime = _load_runtime(path, threads, engine, trusted)
     _check_head_pose(path, runtime)
     return lambda crops: runtime(preprocess(crops))
 
@@ -148,7 +164,7 @@ class HeadPosePredictor:
         """Yaw, pitch and roll in degrees (3,) of the face in `box` (left, top, right, bottom in pixels).
 
         The crop rule of training (k = 0.2) is applied to the box; without one the whole image, RGB uint8 (H, W, 3),
-        must be such a crop. An image of another kind, or a box that makes no sense, raises PredictError.
+        must be such a crop. An image of another kind, or a box that makes no sense (BoxError), raises PredictError.
         """
         return self._read(image, box).pose_deg[0]
 
@@ -158,7 +174,7 @@ class HeadPosePredictor:
         try:
             crop = face_crop(image, box)
         except ValueError as error:  # of check_box
-            raise PredictError(str(error)) from None
+            raise BoxError(str(error)) from None
         return read_outputs(self._network(crop[None]))
 
     def known(self, image: np.ndarray, box: Box | None) -> Face:
@@ -169,7 +185,7 @@ class HeadPosePredictor:
     def look(self, image: np.ndarray, box: Box, looks: int = 2) -> Face:
         """The face near `box`, which may be rough: a model that locates corrects the box before each further look.
 
-        Its score is that of the last look. A model that does not locate takes the box as it is. PredictError where the
+        Its score is that of the last look. A model that does not locate takes the box as it is. BoxError where the
         box, or the corrected one, lies outside the picture.
         """
         for _ in range(looks - 1 if self.locates else 0):
@@ -188,7 +204,7 @@ class HeadPosePredictor:
         self._detector = self._detector or FaceDetector()
         faces = []
         for found in self._detector(image):
-            with suppress(PredictError):  # at the picture's edge: the landmarks would lie mostly outside
+            with suppress(BoxError):  # at the picture's edge: the landmarks would lie mostly outside
                 faces.append(self.face(image, found))
         return faces
 

@@ -40,7 +40,7 @@ class Frame:
 
 
 def expand(sources: Sequence[Path]) -> list[Path]:
-    """Files as they are, folders as the pictures and videos directly in them, by name."""
+    """Files as they are, folders as the pictures and videos directly in them, by name; an empty folder stays."""
     files = []
     for source in sources:
         if source.suffix.lower() in MODELS:
@@ -49,9 +49,7 @@ def expand(sources: Sequence[Path]) -> list[Path]:
             files.append(source)
             continue
         inside = sorted(file for file in source.iterdir() if file.suffix.lower() in PICTURES + VIDEOS)
-        if not inside:
-            raise SourceError(f"{source}: this folder holds no picture and no video")
-        files.extend(inside)
+        files.extend(inside or [source])
     return files
 
 
@@ -146,16 +144,25 @@ def parse_box(text: str) -> Box:
 def read_boxes(path: Path) -> dict[str, list[Box]]:
     """Face boxes by file name from a CSV with the columns file, x, y, w, h in pixels; a file may have several rows."""
     boxes: dict[str, list[Box]] = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        if not {"file", "x", "y", "w", "h"} <= set(reader.fieldnames or ()):
-            raise SourceError(
-                f"{path}: needs the columns file, x, y, w, h; it has {', '.join(reader.fieldnames or ())}"
-            )
-        for row in reader:
-            try:
-                box = parse_box(",".join(row[name] or "" for name in "xywh"))
-            except SourceError:
-                raise SourceError(f"{path}, line {reader.line_num}: x, y, w, h must be four numbers") from None
-            boxes.setdefault(row["file"], []).append(box)
+    columns, rows = read_table(path)
+    if not {"file", "x", "y", "w", "h"} <= set(columns):
+        raise SourceError(f"{path}: needs the columns file, x, y, w, h; it has {', '.join(columns)}")
+    for line, row in rows:
+        if not row["file"]:
+            raise SourceError(f"{path}, line {line}: the column file is empty; name the picture")
+        try:
+            box = parse_box(",".join(row[name] or "" for name in "xywh"))
+        except SourceError:
+            raise SourceError(f"{path}, line {line}: x, y, w, h must be four numbers") from None
+        boxes.setdefault(row["file"], []).append(box)
     return boxes
+
+
+def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
+    """The columns of a CSV in UTF-8, and its rows, each with the line where it ends."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            return list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError:
+        raise SourceError(f"{path}: not a text in UTF-8; save it as a CSV in UTF-8") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,11 @@ from hpe.pose.crop import Box
 LOST_AFTER_S = 1.0
 """A face not seen for this long starts again when it comes back."""
 SAME_FACE = 0.2
-"""Boxes that share this much of their union, or more, are the same face."""
+"""Boxes that share this much of their union, or more, may be the same face."""
+LEFT_AND_CAME = 0.2
+"""That one face left and another came at once is believed where it explains this much more of the overlaps."""
+ROUNDING = 1e-9
+"""Sums of overlaps that differ by less are equal."""
 
 
 class OneEuro:
@@ -85,18 +89,57 @@ class Tracks:
     ) -> list[tuple[int, np.ndarray]]:
         """The number of each face and its filtered pose (3,) in degrees."""
         self._tracks = [track for track in self._tracks if time_s - track.seen_s <= LOST_AFTER_S]
+        known = dict(enumerate(self._tracks))
+        shares = {(face, place): overlap(box, known[place].box) for face, box in enumerate(boxes) for place in known}
+        matches = match({pair: share for pair, share in shares.items() if share >= SAME_FACE})
         answers = []
-        taken: set[int] = set()
-        for box, pose in zip(boxes, poses_deg, strict=True):
-            track = self.near(box)
-            if track is None or track.number in taken:
-                track = Track(self._count, box, 0.0, time_s, OneEuro())
-                self._count += 1
-                self._tracks.append(track)
-            taken.add(track.number)
+        for face, (box, pose) in enumerate(zip(boxes, poses_deg, strict=True)):
+            track = known[matches[face]] if face in matches else self._begin(box, time_s)
             track.box, track.yaw_deg, track.seen_s = box, float(pose[0]), time_s
             answers.append((track.number, track.smooth(time_s, pose)))
         return answers
+
+    def _begin(self, box: Box, time_s: float) -> Track:
+        """A track for a face that was not there before."""
+        track = Track(self._count, box, 0.0, time_s, OneEuro())
+        self._count += 1
+        self._tracks.append(track)
+        return track
+
+
+def match(shares: Mapping[tuple[int, int], float]) -> dict[int, int]:
+    """The track of each face, by how much every (face, track) that may be one overlaps.
+
+    The assignment with the largest sum of overlaps, where every face with a track adds LEFT_AND_CAME: so neighbours
+    keep their tracks when all move together. Found by augmenting paths: each time the one of largest gain, along which
+    faces hand their tracks on.
+    """
+    tracks: dict[int, int] = {}
+    while True:
+        owners = {track: face for face, track in tracks.items()}
+        gains = {face: 0.0 for face, _ in shares if face not in tracks}
+        best: dict[int, float] = {}
+        takers: dict[int, int] = {}
+        changed = True
+        while changed:  # Bellman-Ford: the largest gain with which each track is reached
+            changed = False
+            for (face, track), share in shares.items():
+                if face not in gains or tracks.get(face) == track:
+                    continue
+                gain = gains[face] + share
+                if gain > best.get(track, -math.inf) + ROUNDING:
+                    best[track], takers[track], changed = gain, face, True
+                    if track in owners:
+                        gains[owners[track]] = gain - shares[owners[track], track]
+        free = [track for track in best if track not in owners and best[track] + LEFT_AND_CAME > 0]
+        if not free:
+            return tracks
+        taken: int | None = max(free, key=lambda track: best[track])
+        while taken is not None:
+            face = takers[taken]
+            handed_on = tracks.get(face)
+            tracks[face] = taken
+            taken = handed_on
 
 
 def overlap(a: Box, b: Box) -> float:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,36 +51,50 @@ class Claims:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.owner = folder, this_process()
-        folder.mkdir(parents=True, exist_ok=True)
 
     def take(self, task_id: str) -> bool:
         """Claim a task; False where a living process has it."""
-        with locked(self.folder):
+        with self._locked():
             if self.holder(task_id) is not None:
                 return False
             write_json(self._path(task_id), to_dict(self.owner))
             return True
 
     def release(self, task_id: str) -> None:
-        """Give a task back, done or not."""
-        self._path(task_id).unlink(missing_ok=True)
+        """Give a task back, done or not; one that another process has taken over stays its own."""
+        with self._locked():
+            if self._read(task_id)[0] == self.owner:
+                self._path(task_id).unlink()
 
     def renew(self, task_id: str) -> None:
         """Say that this process is still there."""
-        with suppress(OSError):
-            os.utime(self._path(task_id))
+        with suppress(OSError), self._locked():
+            if self._read(task_id)[0] == self.owner:
+                os.utime(self._path(task_id))
 
     def holder(self, task_id: str) -> Owner | None:
         """The living process that has a task."""
-        path = self._path(task_id)
-        try:
-            owner = from_dict(Owner, read_json(path))
-            age_s = time.time() - path.stat().st_mtime
-        except (OSError, ValueError, ConfigError):  # none, or one that was cut short
+        owner, age_s = self._read(task_id)
+        if owner is None:
             return None
         if owner.host != self.owner.host:
             return owner if age_s < STALE_S else None
         return owner if _runs(owner) else None
+
+    def _read(self, task_id: str) -> tuple[Owner | None, float]:
+        """The process that a claim names, and the seconds since its last sign of life; None where there is no claim."""
+        path = self._path(task_id)
+        try:
+            return from_dict(Owner, read_json(path)), time.time() - path.stat().st_mtime
+        except (OSError, ValueError, ConfigError):  # none, or one that was cut short
+            return None, 0.0
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """No other process changes a claim meanwhile."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
+            yield
 
     def _path(self, task_id: str) -> Path:
         return self.folder / f"{task_id}.json"

@@ -74,6 +74,7 @@ class Display:
 
     def _table(self, counts: Counts, running: Sequence[str]) -> Any:
         from rich.table import Table
+        from rich.text import Text
 
         left = "" if self.cost is None else f", about {time_left(self.tasks, self.folder, self.cost)} left"
         table = Table(title=summary(counts) + left, title_justify="left", show_edge=False)
@@ -83,7 +84,7 @@ class Display:
         for task in self.tasks:
             if task.id in running:
                 epochs = f"{self.folder.epochs_done(task)}/{task.epochs}"
-                table.add_row(task.name, epochs, last_line(self.folder.log(task.id))[:80])
+                table.add_row(Text(task.name), epochs, Text(last_line(self.folder.log(task.id))[:80]))
         return table
 
 

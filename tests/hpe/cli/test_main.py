@@ -38,6 +38,13 @@ def test_every_command_has_help(capsys, command):
     assert f"usage: hpe {command}".strip() in out
 
 
+def test_the_demo_takes_as_long_as_readme_says(capsys):
+    told = "about a quarter of an hour on an old machine, less on a newer one"
+    assert told in " ".join((Path(__file__).parents[3] / "README.md").read_text().split())
+    out = " ".join(run(capsys, "demo", "--help")[1].lower().split())
+    assert all(part in out for part in ("about a quarter of an hour", "an old machine, less on a newer one"))
+
+
 def test_evaluate_writes_the_contract(capsys, tiny_run, tmp_path):
     work = tmp_path / "run"
     shutil.copytree(tiny_run, work)

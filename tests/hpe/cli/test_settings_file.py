@@ -37,7 +37,8 @@ def test_config_takes_what_a_run_wrote_and_typed_flags_win(tmp_path):
     ]
     toml = tmp_path / "mine.toml"
     toml.write_text('data = "csv:x"\n[train]\nlr = 0.5\n')
-    assert with_settings("train", training.train, ["--config", str(toml)]) == ["--data", "csv:x", "--lr", "0.5"]
+    for given in (["--config", str(toml)], [f"--config={toml}"]):
+        assert with_settings("train", training.train, given) == ["--data", "csv:x", "--lr", "0.5"]
     path.write_text(json.dumps({"command": "prune", "parent": "runs/dense", "prune": {"method": "channel"}}))
     assert with_settings("prune", training.prune, ["--config", str(path)]) == ["runs/dense", "--method", "channel"]
 

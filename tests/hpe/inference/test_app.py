@@ -11,7 +11,8 @@ from PIL import Image
 from hpe.cli.main import main
 from hpe.inference import detector
 from hpe.inference.app import PredictOptions, run_predict
-from hpe.inference.sources import SourceError, expand, parse_box, read_boxes, video_frames
+from hpe.inference.sources import SourceError, parse_box, read_boxes, video_frames
+from hpe.io.errors import ConfigError
 from tests.drawn_faces import MODEL, drawn_name, frames_of, picture, video
 
 
@@ -104,6 +105,17 @@ def test_a_bad_picture_costs_only_itself(capsys, tmp_path):
     assert "Traceback" not in err
 
 
+def test_an_empty_folder_costs_only_itself(capsys, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    Image.fromarray(picture((0, 0, 64), size=(64, 64))).save(tmp_path / "a.png")
+    code, out, err = run(capsys, tmp_path / "nothing", tmp_path / "a.png", "--crops")
+    assert code == 1
+    assert "a.png: yaw" in out
+    assert "nothing: this folder holds no picture and no video" in err
+    code, _, err = run(capsys, tmp_path / "nothing")
+    assert (code, "Traceback" in err) == (2, False)
+
+
 def test_a_video_is_followed_smoothed_and_drawn(tmp_path):
     pytest.importorskip("cv2")
     lines = []
@@ -192,8 +204,6 @@ def test_a_camera_that_is_absent_and_one_that_is_stopped(capsys, monkeypatch):
 def test_messages_about_arguments(capsys, tmp_path):
     with pytest.raises(SourceError, match="or --camera N"):
         run_predict(MODEL, [])
-    with pytest.raises(SourceError, match="holds no picture"):
-        expand([tmp_path])
     code, _, err = run(capsys, MODEL, "a.png")
     assert code == 2
     assert "name it with --model" in err
@@ -207,3 +217,12 @@ def test_messages_about_arguments(capsys, tmp_path):
     (tmp_path / "b.csv").write_text("file,x,y,w,h\na.png,1,2,3,4\na.png,1,2,,4\n")
     with pytest.raises(SourceError, match=r"b\.csv, line 3"):
         read_boxes(tmp_path / "b.csv")
+    (tmp_path / "b.csv").write_text("file,x,y,w,h\na.png,1,2,3,4\n,1,2,3,4\n")
+    with pytest.raises(SourceError, match=r"b\.csv, line 3: the column file is empty"):
+        read_boxes(tmp_path / "b.csv")
+    (tmp_path / "b.csv").write_bytes("file,x,y,w,h\nbü.png,1,2,3,4\n".encode("latin-1"))
+    with pytest.raises(SourceError, match=r"b\.csv: not a text in UTF-8"):
+        read_boxes(tmp_path / "b.csv")
+    for frames in (0, -1):
+        with pytest.raises(ConfigError, match=f"--frames {frames}: give 1 frame or more"):
+            PredictOptions(frames=frames)

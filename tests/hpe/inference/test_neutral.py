@@ -5,12 +5,14 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from hpe.cli.main import main
 from hpe.inference.app import PredictOptions, run_predict
 from hpe.inference.neutral import NeutralError, NeutralLooks, parse_neutral, read_look, relative_pose
 from hpe.inference.predictor import Face
+from hpe.inference.sources import SourceError
 from hpe.pose.rotation import euler_to_matrix, geodesic_deg, mean_rotation
 from tests.drawn_faces import MODEL, picture, video
 
@@ -114,6 +116,9 @@ def test_what_neutral_may_name(tmp_path):
     table.write_text("yaw_deg,pitch_deg,roll_deg\n10,5,x\n")
     with pytest.raises(NeutralError, match=r"rest\.csv, line 2"):
         read_look(table)
+    table.write_bytes("yaw_deg,pitch_deg,roll_deg,name\n10,5,1,Jürgen\n".encode("latin-1"))
+    with pytest.raises(SourceError, match=r"rest\.csv: not a text in UTF-8"):
+        read_look(table)
     table.write_text("a,b\n")
     with pytest.raises(NeutralError, match="needs the columns"):
         read_look(table)
@@ -121,8 +126,6 @@ def test_what_neutral_may_name(tmp_path):
 
 def test_predict_with_a_look_from_a_file_in_every_output(tmp_path, capsys):
     """The rows of one call are the neutral look of the next one; a picture of that look then has the pose 0."""
-    from PIL import Image
-
     Image.fromarray(picture((0, 0, 64), size=(64, 64))).save(tmp_path / "a.png")
     given = ["predict", str(tmp_path / "a.png"), "--crops", "--model", str(MODEL), "--quiet"]
     main([*given, "--csv", str(tmp_path / "rest.csv")])
@@ -154,5 +157,9 @@ def test_predict_with_the_first_seconds_of_a_video(tmp_path):
     np.testing.assert_allclose(euler_to_matrix(np.array(poses[1][4:])), expected, atol=1e-3)  # rows are rounded
     assert [row["x"] for row in raw] == [row["x"] for row in told]  # following knows nothing of it
     assert any("face 0: neutral look yaw" in line for line in said)
+    Image.fromarray(picture((40, 50, 130), size=(320, 240))).save(tmp_path / "z.png")
+    after, sources = [], [tmp_path / "v.avi", tmp_path / "z.png"]
+    run_predict(MODEL, sources, PredictOptions(neutral=NeutralLooks(0.35)), after.append, len)
+    assert [row["relative"] for row in after] == [0] * 4 + [1] * 4 + [0]  # the picture shows someone else
     outcome = run_predict(MODEL, [tmp_path / "v.avi"], PredictOptions(neutral=NeutralLooks(9.0)), report=len)
     assert "ended before --neutral was over" in outcome.faults[0]

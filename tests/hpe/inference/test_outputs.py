@@ -17,6 +17,7 @@ from hpe.cli.main import main
 from hpe.inference import annotation
 from hpe.inference.app import PredictOptions, run_predict
 from hpe.inference.outputs import COLUMNS, DrawnNames, OutputError, RowFile, save_drawn, shown
+from hpe.inference.seen import Seen
 from tests.drawn_faces import MODEL, drawn_name, frames_of, picture, video
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -245,6 +246,32 @@ def test_a_disk_that_fills_up_ends_the_video_while_its_index_fits(tmp_path, monk
     assert len(outcome.faults) == 1
     assert "the disk is nearly full; the video ends here" in outcome.faults[0]
     assert (outcome.rows, len(rows), frames_of(tmp_path / "out" / drawn_name("clip"))) == (7, 7, 6)
+
+
+def test_a_video_of_odd_size_loses_no_row_and_no_column(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    shades = np.add.outer(np.arange(61), np.arange(83))[..., None].repeat(3, 2).astype(np.uint8)
+    path = tmp_path / drawn_name("odd")
+    with annotation.VideoFile(path, 10.0) as sink:
+        for frame in range(3):
+            sink(Seen("clip", frame, frame / 10, shades, (), 0.0))
+    capture = cv2.VideoCapture(str(path))
+    frame = capture.read()[1]
+    capture.release()
+    assert frame.shape == (62, 84, 3)
+    np.testing.assert_allclose(frame[:61, :83], shades, atol=12)
+
+
+def test_a_video_that_opencv_cannot_open_leaves_no_file(tmp_path, monkeypatch):
+    cv2 = pytest.importorskip("cv2")
+    annotation.video_format()
+    monkeypatch.setattr(annotation, "open_writer", lambda *given: cv2.VideoWriter())
+    with (
+        pytest.raises(OutputError, match="OpenCV cannot write a video there"),
+        annotation.VideoFile(tmp_path / "v.webm", 10.0) as sink,
+    ):
+        sink(Seen("clip", 0, 0.0, picture(), (), 0.0))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_video_does_not_replace_the_first(tmp_path):

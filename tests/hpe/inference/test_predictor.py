@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from export.run.runtime import load_runtime
-from hpe.inference.predictor import HeadPosePredictor, PredictError, load_predictor, read_image
+from hpe.inference.predictor import BoxError, HeadPosePredictor, PredictError, load_predictor, read_image
 from hpe.io.images import ImageError
 from hpe.model.preprocess import preprocess
 from hpe.pose.crop import crop_face
@@ -75,6 +75,24 @@ def test_a_network_that_is_no_head_pose_model(monkeypatch):
     monkeypatch.setattr(TFLiteRuntime, "__init__", other)
     with pytest.raises(PredictError, match="takes 96x96x1 and gives 2 numbers"):
         load_predictor(MODEL)
+
+
+def test_an_output_that_is_no_number_is_a_message(monkeypatch, tmp_path):
+    """In every command that runs a model; a face found at its edge would be left out instead."""
+    from export.run.runtime import TFLiteRuntime
+    from hpe.deploy.evaluate import run_evaluate
+
+    crop = picture((0, 0, 64), size=(64, 64))
+    Image.fromarray(crop).save(tmp_path / "a.png")
+    predictor, predict = HeadPosePredictor(MODEL), load_predictor(MODEL)
+    monkeypatch.setattr(TFLiteRuntime, "__call__", lambda self, inputs: np.full((len(inputs), 3), np.nan))
+    message = "tiny_relu6_se.tflite: its output holds a value that is no number"
+    with pytest.raises(PredictError, match=message) as raised:
+        predictor(crop)
+    assert not isinstance(raised.value, BoxError)
+    for use in (lambda: predict(crop[None]), lambda: run_evaluate(MODEL, "synthetic:easy:8:1")):
+        with pytest.raises(PredictError, match=message):
+            use()
 
 
 def test_pictures_are_read_upright_and_bad_ones_named(tmp_path):

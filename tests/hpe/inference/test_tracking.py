@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
-from hpe.inference.tracking import OneEuro, Tracks, overlap
+from hpe.inference.tracking import LEFT_AND_CAME, OneEuro, Tracks, match, overlap
 
 
 def paper(times, values, min_cutoff, beta, speed_cutoff):
@@ -73,3 +74,35 @@ def test_two_faces_keep_their_numbers_and_come_back_anew():
     assert tracks.yaw_near((5.0, 0.0, 55.0, 50.0)) == 10.0
     assert tracks.yaw_near((500.0, 0.0, 550.0, 50.0)) is None
     assert [number for number, _ in tracks.update(3.0, [left], poses[:1])] == [2]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize(("apart", "moved"), [(60, 40), (60, -40), (72, 50)])
+def test_neighbours_keep_their_numbers_while_the_camera_pans(order, apart, moved):
+    """Faces 100 pixels wide, so close that each comes to lie where the other was."""
+    tracks = Tracks()
+    for frame in range(4):
+        left = 200.0 - moved * frame
+        boxes = [(x, 0.0, x + 100, 100.0) for x in (left, left + apart)]
+        told = tracks.update(frame / 10, [boxes[face] for face in order], [np.full(3, 60.0 * face) for face in order])
+        assert [number for number, _ in told] == [0, 1]
+        np.testing.assert_array_equal([pose[0] for _, pose in told], [60.0 * face for face in order])
+
+
+def test_a_face_keeps_its_number_when_a_neighbour_leaves_and_another_comes():
+    tracks = Tracks()
+    at = {name: (x, 0.0, x + 100, 100.0) for name, x in (("left", 200.0), ("middle", 260.0), ("right", 320.0))}
+    for time_s, names, numbers in ((0.0, ["left", "middle"], [0, 1]), (0.1, ["right", "middle"], [2, 1])):
+        told = tracks.update(time_s, [at[name] for name in names], [np.zeros(3)] * 2)
+        assert [number for number, _ in told] == numbers
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_faces_and_tracks_are_matched_as_scipy_would(seed):
+    rng = np.random.default_rng(seed)
+    faces, tracks = rng.integers(1, 8, 2)
+    table = rng.uniform(0.2, 1, (faces, tracks)) * (rng.uniform(size=(faces, tracks)) < 0.5)
+    gains = np.concatenate([np.where(table > 0, table + LEFT_AND_CAME, -9), np.zeros((faces, faces))], 1)
+    rows, columns = linear_sum_assignment(gains, maximize=True)
+    expected = {int(row): int(column) for row, column in zip(rows, columns, strict=True) if column < tracks}
+    assert match({(int(face), int(track)): table[face, track] for face, track in np.argwhere(table)}) == expected

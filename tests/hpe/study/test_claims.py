@@ -43,3 +43,25 @@ def test_a_claim_of_another_machine_lasts_until_it_is_stale(tmp_path):
     assert claims.take("a")
     path.write_text("{")  # cut short
     assert claims.take("a")
+
+
+def test_a_claim_that_another_machine_took_over_stays_its_own(tmp_path):
+    claims, path = Claims(tmp_path), tmp_path / "a.json"
+    assert claims.take("a")
+    other = Owner("elsewhere", 1, 5)
+    write_json(path, vars(other))
+    old = time.time() - STALE_S / 2
+    os.utime(path, (old, old))
+    claims.renew("a")
+    assert path.stat().st_mtime == pytest.approx(old, abs=1)
+    claims.release("a")
+    assert claims.holder("a") == other
+    assert claims.take("b")
+    claims.release("b")
+    claims.release("b")
+    assert claims.holder("b") is None
+
+
+def test_who_only_looks_leaves_no_folder(tmp_path):
+    assert Claims(tmp_path / "claims").holder("a") is None
+    assert list(tmp_path.iterdir()) == []
