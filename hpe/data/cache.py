@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,7 +25,7 @@ from hpe.data.spec import DataError, Fault
 from hpe.io.files import locked
 from hpe.pose.crop import STORED_SIZE
 
-VERSION = 2
+VERSION = 3
 """Goes up when what is stored changes, so that older caches are built again."""
 STALE_S = 7 * 24 * 3600.0
 """An unfinished build that nothing was added to for so long is given up; until then it is gone on with."""
@@ -46,7 +46,7 @@ class Cached:
     dropped: int
     """Samples left out because an angle is beyond the limit."""
     faults: list[Fault] = field(default_factory=list)
-    """Samples left out because they cannot be used."""
+    """Samples left out because they cannot be used: those of the listing, then those that reading found."""
 
 
 def open_or_build(cache_dir: Path, name: str, source: Source, max_angle_deg: float) -> Cached:
@@ -63,18 +63,17 @@ def open_or_build(cache_dir: Path, name: str, source: Source, max_angle_deg: flo
     folder = cache_dir / f"{prefix}-{_hash(VERSION, source.fingerprint, len(source.items), source.chunk)}"
     try:
         cached = _open(folder)
-        if cached is not None:
-            return cached
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with locked(cache_dir / f"{prefix}.lock"):
-            cached = _open(folder)  # another process may have built it while this one waited
-            if cached is None:
-                _remove_stale(cache_dir, prefix, folder)
-                _build(folder, name, source, max_angle_deg)
-                cached = _open(folder)
+        if cached is None:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            with locked(cache_dir / f"{prefix}.lock"):
+                cached = _open(folder)  # another process may have built it while this one waited
+                if cached is None:
+                    _remove_stale(cache_dir, prefix, folder)
+                    _build(folder, name, source, max_angle_deg)
+                    cached = _open(folder)
         if cached is None:
             raise OSError("what was written cannot be read again")
-        return cached
+        return replace(cached, faults=source.faults + cached.faults)  # a file without its partner is in no cache
     except OSError as error:
         raise DataError(f"{cache_dir}: the cache cannot be used ({error}); free space or set HPE_CACHE.") from error
 
@@ -193,12 +192,11 @@ def _finish(
     np.save(partial / "pose_deg.npy", pose_deg[kept])
     for column, values in source.extra.items():
         np.save(partial / f"extra_{column}.npy", values[kept])
-    faults = source.faults + [Fault(**fault) for entry in entries for fault in entry["faults"]]
     meta = {
         "spec": name,
         "dropped": int((good & ~kept).sum()),
         "max_angle_deg": max_angle_deg,
-        "faults": [asdict(fault) for fault in faults],
+        "faults": [fault for entry in entries for fault in entry["faults"]],
         "extra": list(source.extra),
         "ids": [source.ids[row] for row in rows],
     }

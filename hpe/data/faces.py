@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -87,13 +88,14 @@ def subset(cached: Cached, part: Part) -> Cached:
     """
     if part.subset > len(cached.ids):
         raise DataError(f"'{part}': there are {len(cached.ids)} usable samples; take as many or fewer.")
-    digests = [hashlib.sha256(name.encode()).digest() for name in cached.ids]
+    digests = [hashlib.sha256(os.fsencode(name)).digest() for name in cached.ids]
     rows = np.sort(sorted(range(len(digests)), key=lambda row: digests[row])[: part.subset])
     return replace(
         cached,
         images=cached.images[rows],
         pose_deg=cached.pose_deg[rows],
         ids=[cached.ids[row] for row in rows],
+        dropped=0,
         extra={name: values[rows] for name, values in cached.extra.items()},
     )
 

@@ -76,8 +76,8 @@ def _decode(path: str | Path, file: BinaryIO) -> Image.Image:
         if pixels > MAX_PIXELS_A_BYTE * size_bytes:
             what = f"{size_bytes} bytes cannot hold the {image.width}x{image.height} pixels that the image claims"
             raise ImageError(path, what, "copy it again")
-        turn = _turn(image)
         image.load()
+        turn = _turn(image)  # only now: loading a TIFF turns it, and takes the tag away
         upright = image if turn is None else image.transpose(turn)
         return _to_rgb(path, upright)
 

@@ -33,9 +33,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     try:
         write_whole(path, lambda temporary: save_file(state, temporary, dict(metadata or {})))
     except SafetensorError as error:
-        raise TensorFileError(f"{path}: cannot be written ({_reason(error)})") from None
+        raise _not_written(path, _code(error), str(error)) from None
     except OSError as error:
-        raise TensorFileError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise _not_written(path, error.errno, str(error)) from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -63,11 +63,15 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def _reason(error: Exception) -> str:
-    """The system's words for an I/O error that safetensors reports as text (`... (os error 28)`)."""
+def _code(error: Exception) -> int | None:
+    """The number of an I/O error that safetensors reports as text (`... (os error 28)`)."""
     code = re.search(r"(?:os error |code: )(\d+)", str(error))
-    if code is None:
-        return str(error)
-    number = int(code[1])
-    full = "; free some space" if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
-    return os.strerror(number) + full
+    return None if code is None else int(code[1])
+
+
+def _not_written(path: Path, code: int | None, words: str) -> TensorFileError:
+    """The error of a failed write, in the system's words and with its number, by which a full disk is known."""
+    full = "; free some space" if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+    error = TensorFileError(f"{path}: cannot be written ({words if code is None else os.strerror(code)}{full})")
+    error.errno = code
+    return error

@@ -125,7 +125,8 @@ class FinetuneConfig:
     qat: bool = False
     """Quantisation-aware training: compute with the rounding of the int8 file, so that the weights learn it."""
     clusters: int = 0
-    """Weight clustering: each layer's weights share N values (16 packs to 4 bits); 0 leaves them free."""
+    """Weight clustering: each layer's weights share N values (16 packs to 4 bits), depthwise kernels apart; 0 leaves
+    them free."""
     simplify: bool = False
     """Start from the network's simpler form: squeeze-excitation becomes constant factors in the weights, SiLU becomes
     ReLU6, and the padding is what --simplify-for wants."""

@@ -24,6 +24,7 @@ from hpe.model.outputs import (
 )
 from hpe.pose.rotation import flip_pose
 from hpe.training.config import DistillConfig
+from hpe.training.parallel import average
 
 Objective = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(network, images (B, 3, 64, 64), targets) -> the loss to minimise, and the poses (B, 3) that it answered.
@@ -80,10 +81,13 @@ def further_loss(outputs: Tensor, targets: Tensor) -> Tensor | float:
 
 
 def _mean(values: Tensor, counts: Tensor | None) -> Tensor:
-    """The mean of values (B, n) over the images for which counts (B,) is 1, 0 where none is; over all without it."""
+    """The mean of values (B, n) over the images for which counts (B,) is 1, 0 where none is; over all without it.
+
+    Of several processes each divides by what counts for one of them on average, so that the mean over all is right.
+    """
     if counts is None:
         return values.mean()
-    return (values.mean(1) * counts).sum() / counts.sum().clamp_min(1)
+    return (values.mean(1) * counts).sum() / average(counts.sum()).clamp_min(1e-6)
 
 
 def distilled(teacher: HeadPoseNet, student: HeadPoseNet, config: DistillConfig) -> Objective:
@@ -92,8 +96,10 @@ def distilled(teacher: HeadPoseNet, student: HeadPoseNet, config: DistillConfig)
     The student's pooled features are read where `config.feature_weight` is above 0; that takes the plain student, not
     a view of it.
     """
-    if config.feature_weight and student.config.head != "gap":
-        raise ConfigError("--feature-weight reads pooled features; the paper's head has none. Leave it out.")
+    heads = {"network": student.config.head, "teacher": teacher.config.head}
+    for whose, head in heads.items() if config.feature_weight else ():
+        if head != "gap":
+            raise ConfigError(f"--feature-weight reads pooled features; the {whose}'s head has none. Leave it out.")
     teacher.eval().requires_grad_(False).to(next(student.parameters()).device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def objective(network: Any, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,6 @@ def make_schedule(prune: PruneConfig, steps: int, final: float | None = None) ->
 
 def _mask_pruner(network: HeadPoseNet, prune: PruneConfig, schedule: Schedule, seed: int) -> Pruner:
     masks, places = prune.masks, _places(network, prune)
-    check_masked_parent(prune, zero_share(prunable_weights(network, **places)))
     pruner = MagnitudePruner(network, schedule, masks.scope, score=masks.score, seed=seed, **places)
     return KeepingZeros(network, pruner)
 
@@ -219,9 +218,9 @@ def training_batches(faces: Faces, recipe: Recipe) -> Iterator[Tensor]:
 def check_network(network: HeadPoseNet, prune: PruneConfig) -> None:
     """Refuse what does not suit the network, before any data are read: patterns, its zeros, a target that is met."""
     try:
-        if prune.method == "magnitude":
+        if prune.method in ("magnitude", "hybrid"):
             check_masked_parent(prune, zero_share(prunable_weights(network, **_places(network, prune))))
-        elif prune.method in ("channel", "hybrid"):
+        if prune.method in ("channel", "hybrid"):
             channel_limits(network, prune)
     except PruningError as error:
         raise ConfigError(str(error)) from error
@@ -244,7 +243,9 @@ def some_crops(faces: Faces, count: int = LOOKED_AT) -> Tensor:
 def rewind_to(network: HeadPoseNet, run: Path) -> None:
     """Give a masked network the weights of run `run`, masked as it is; the two must be of one architecture."""
     masks = {name: weight != 0 for name, weight in prunable_weights(network, depthwise=True).items()}
-    early = load_model(run).state_dict()
-    if {name: tensor.shape for name, tensor in early.items()} != {n: t.shape for n, t in network.state_dict().items()}:
+    parent = load_model(run)
+    forms = [replace(model.config, pretrained=False) for model in (parent, network)]
+    shapes = [{name: tensor.shape for name, tensor in model.state_dict().items()} for model in (parent, network)]
+    if forms[0] != forms[1] or shapes[0] != shapes[1]:
         raise ConfigError(f"--rewind-to {run}: not of the pruned run's architecture; give a run that it came from")
-    rewind(network, early, masks)
+    rewind(network, parent.state_dict(), masks)

@@ -108,9 +108,10 @@ def canonical(prune: PruneConfig, epochs: int) -> PruneConfig:
     """The config without what makes no difference: two runs with the same one end in the same bits.
 
     Masks nest and removed channels stay, so a constant sparsity that is met once needs no further pruning step: its
-    end and frequency say nothing. A polynomial from a sparsity to the same one is constant.
+    end and frequency say nothing; but in the middle of a hybrid's schedule masks take the place of channels. A
+    polynomial from a sparsity to the same one is constant.
     """
     flat = prune.schedule == "polynomial" and prune.initial_sparsity == prune.final_sparsity and not prune.has_target
-    if prune.method == "block" or prune.channels.grow or not (flat or prune.schedule == "constant"):
+    if prune.method in ("block", "hybrid") or prune.channels.grow or not (flat or prune.schedule == "constant"):
         return prune
     return replace(prune, schedule="constant", initial_sparsity=0.0, end_epoch=epochs, frequency=1)

@@ -179,7 +179,8 @@ class TrainState:
         """The state of a training without a pruner as one whose pruner has counted the steps and done nothing."""
         kept = self.pruner.state_dict() if self.pruner is not None else {}
         plain = {name: value for name, value in kept.items() if not isinstance(value, Tensor)}
-        header.pruner = plain | {"step": header.progress.step_count}
+        counters = [name for name in plain if name.rpartition(".")[2] == "step"]  # a hybrid's parts count by themselves
+        header.pruner = plain | dict.fromkeys(counters, header.progress.step_count)
         return tensors | {f"pruner.{name}": value for name, value in kept.items() if isinstance(value, Tensor)}
 
     def check_epochs(self) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pruning.channels.costs import Price
 from pruning.channels.graph import trace
 from pruning.channels.groups import ChannelGroup, Slot, is_plain_depthwise
-from pruning.channels.surgery import out_dims, widths
+from pruning.channels.surgery import Widths, out_dims, widths
 from pruning.modes import evaluating
 from pruning.second_order import diagonal_hessian, obd_scores
 
@@ -37,7 +37,7 @@ class _Observed(ABC):
 
     def scores(self) -> dict[str, Tensor]:
         """What `measure` found."""
-        state = (widths(self.model), sum(parameter._version for parameter in self.model.parameters()))
+        state = _contents(self.model)
         if state != self._state:
             self._scores = self.measure()
             self._state = state
@@ -146,6 +146,12 @@ class HessianImportance(_Observed):
     def measure(self) -> dict[str, Tensor]:
         """Parameter name -> h * w^2 / 2 of each weight."""
         return obd_scores(dict(self.model.named_parameters()), diagonal_hessian(self.model, self.images))
+
+
+def _contents(model: nn.Module) -> tuple[Widths, list[float]]:
+    """What tells a model from what it was: widths and sums. torch counts no version where a fused optimiser steps."""
+    sums = [tensor.float().sum() for tensor in model.state_dict().values()]
+    return widths(model), torch.stack(sums).tolist()
 
 
 @contextmanager

@@ -139,6 +139,8 @@ class ChannelPruner:
 
     def prune_to(self, sparsity: float, optimizer: torch.optim.Optimizer | None = None) -> bool:
         """Prune to a sparsity now, whatever the schedule. Returns True if channels were removed."""
+        if sparsity == 0:  # a random score, which has a state, is not asked either
+            return False
         graph = trace(self.model, self.example_input, self.criteria.ignored, self.criteria.price)
         scores = [self._score(group) for group in graph.groups]
         removed = self._removals(graph, scores, sparsity)

@@ -158,8 +158,8 @@ def _box(where: str, row: Mapping[str, str]) -> tuple[float, float, float, float
 
 
 def _optional_number(text: str | None) -> float:
-    """The number, or NaN where there is none."""
+    """The number, or NaN where there is none. Python's 1_5 is none: it is 1.5 mistyped, hardly 15."""
     try:
-        return float(text or "nan")
+        return math.nan if not text or "_" in text else float(text)
     except ValueError:
         return math.nan

@@ -144,7 +144,7 @@ def test_a_doubled_column_is_refused(tmp_path, header):
 
 def test_every_bad_row_is_listed_with_its_line(tmp_path):
     rows = csv_rows(9)
-    rows[1]["yaw"] = "left"
+    rows[1]["yaw"] = "1_5"  # 15 to Python
     rows[2]["pitch"] = ""
     rows[3]["roll"] = "nan"
     rows[4]["yaw"] = 1000
@@ -157,7 +157,7 @@ def test_every_bad_row_is_listed_with_its_line(tmp_path):
     labels.write_text(labels.read_text() + ",1,2,3\n../elsewhere.png,1,2,3\n")
     faults = {fault.source: str(fault) for fault in check_data(f"csv:{folder}")}
     expected = {
-        3: "yaw is 'left'",
+        3: "yaw is '1_5'",
         4: "pitch is ''",
         5: "roll is 'nan'",
         6: "beyond 180",

@@ -15,15 +15,17 @@ from hpe.io.images import ImageError, open_image
 from tests.face_files import picture, png
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])  # loading a TIFF turns it, in Pillow
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_is_upright_as_pillow_turns_it(tmp_path, orientation):
-    exif = Image.Exif()
+def test_a_photo_is_upright_as_pillow_turns_it(tmp_path, orientation, suffix):
+    exif, stored = Image.Exif(), picture(3, (40, 30))
     exif[0x0112] = orientation
-    picture(3, (40, 30)).save(tmp_path / "a.png", exif=exif)
-    with Image.open(tmp_path / "a.png") as photo:
+    stored.save(tmp_path / "plain.png", exif=exif)
+    stored.save(tmp_path / f"a.{suffix}", exif=exif)
+    with Image.open(tmp_path / "plain.png") as photo:
         expected = ImageOps.exif_transpose(photo)
     assert (expected.size == (40, 30)) == (orientation < 5)
-    np.testing.assert_array_equal(open_image(tmp_path / "a.png"), expected)
+    np.testing.assert_array_equal(open_image(tmp_path / f"a.{suffix}"), expected)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])

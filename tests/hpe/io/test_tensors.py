@@ -26,10 +26,10 @@ def test_a_full_disk_is_one_message_and_the_old_file_stays(tmp_path):
         "import resource, sys, torch; from pathlib import Path; from hpe.io.errors import HpeError;"
         "from hpe.io.tensors import write_tensors; resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))\n"
         "try: write_tensors(Path(sys.argv[1]), {'a': torch.zeros(100000)})\n"
-        "except HpeError as error: print(error)"
+        "except HpeError as error: print(error, error.errno)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{path}: cannot be written ({os.strerror(errno.EFBIG)}; free some space)\n"
+    assert done.stdout == f"{path}: cannot be written ({os.strerror(errno.EFBIG)}; free some space) {errno.EFBIG}\n"
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

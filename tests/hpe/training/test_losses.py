@@ -80,6 +80,8 @@ def test_distances_are_pairwise_and_one_in_the_mean():
 def test_the_papers_head_has_no_pooled_features(nets):
     with pytest.raises(ConfigError, match="--feature-weight"):
         distilled(nets[0], build_model(ModelConfig(head="paper")), DistillConfig("teacher", 0.5, feature_weight=1.0))
+    with pytest.raises(ConfigError, match="the teacher's head"):
+        distilled(build_model(ModelConfig(head="paper")), nets[0], DistillConfig("teacher", 0.5, feature_weight=1.0))
 
 
 @pytest.mark.parametrize("head", ["gap", "paper"])

@@ -19,6 +19,7 @@ from hpe.io.tensors import read_tensors, write_tensors
 from hpe.model.config import ModelConfig
 from hpe.model.net import build_model, load_model
 from hpe.training.augment import AugmentConfig, TrainAugment
+from hpe.training.losses import further_loss, pose_counts, pose_loss
 from hpe.training.parallel import average_gradients, share, shared_batch_norm, together
 
 DATA = ("--data", "synthetic:easy:32:5", "--batch-size", "16")
@@ -33,15 +34,19 @@ STEP = "step.safetensors"
 
 def one_step():
     """Gradients and batch-norm statistics of the first step of a network on 8 images, or on this process's share."""
-    model = build_model(ModelConfig(width=0.25, act="relu6"), seed=1).double().train()
+    form = ModelConfig(width=0.25, act="relu6", locate=True, spread=True)
+    model = build_model(form, seed=1).double().train()
     torch.nn.init.normal_(model.last_layer.weight, generator=torch.Generator().manual_seed(2))
     generator = torch.Generator().manual_seed(3)
     images = torch.randint(0, 256, (8, 80, 80, 3), generator=generator, dtype=torch.uint8)
     poses = torch.randn(8, 3, generator=generator)
     mine = share()
-    x, targets = TrainAugment(AugmentConfig())(mine.of(images), mine.of(poses), generator, mine)
+    vary = TrainAugment(AugmentConfig(no_face=0.4, far=0.3), locate=True)
+    x, targets = vary(mine.of(images), mine.of(poses), generator, mine)
     with shared_batch_norm(model):
-        (model(x.double()) - targets).square().mean().backward()
+        outputs = model(x.double())
+        pose = pose_loss(outputs[:, :3], targets[:, :3], pose_counts(targets))
+        (pose + further_loss(outputs, targets)).backward()
     average_gradients(model.parameters())
     found = {f"gradient {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
     return found | {name: buffer for name, buffer in model.named_buffers() if "running" in name}

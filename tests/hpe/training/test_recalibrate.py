@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hpe.data.faces import Faces, load_faces
-from hpe.deploy.learnt import learnt_ranges as ranges_for_export
+from hpe.deploy.learnt import known_ranges
 from hpe.io.configs import to_dict
 from hpe.io.errors import ConfigError, FileError
 from hpe.io.files import read_json, write_json
@@ -76,7 +76,7 @@ def test_ranges_that_quantisation_aware_training_learnt_stay(run, tmp_path):
     view(preprocess_torch(torch.from_numpy(centre_crop(load_faces(DATA).images))))
     write_json(trained / "ranges.json", learnt_ranges(view))
     run_recalibrate(trained, DATA, out, 1.5, lambda line: None)
-    given = ranges_for_export(out, centre_crop(load_faces(DATA).images))
+    given = known_ranges(out, centre_crop(load_faces(DATA).images))
     assert given is not None
     assert [[low, high] for _, low, high in given] == list(read_json(trained / "ranges.json").values())
 

@@ -55,8 +55,10 @@ def masked(dense, tmp_path_factory):
     return run_prune(dense, out, PruneConfig("magnitude", "constant"), recipe(ONECYCLE), report=quiet)
 
 
-def prune(method, **options):
-    return lambda run, out, **how: run_prune(run, out, PruneConfig(method, **options), how.pop("recipe"), **how)
+def prune(method, schedule="polynomial", **options):
+    return lambda run, out, **how: run_prune(
+        run, out, PruneConfig(method, schedule, **options), how.pop("recipe"), **how
+    )
 
 
 def tune(**options):
@@ -73,12 +75,19 @@ CASES = {
     "masks on a masked run": (prune("magnitude", final_sparsity=0.7), PLATEAU, "masked"),
     "channels, plateau": (prune("channel"), PLATEAU, "dense"),
     "channels by gradients, raw weights": (prune("channel", channels=ChannelConfig("taylor", "global")), RAW, "dense"),
+    "channels by outputs": (prune("channel", channels=ChannelConfig("sensitivity", "global")), ONECYCLE, "dense"),
+    "channels by curvature, raw": (prune("channel", channels=ChannelConfig("hessian", "global")), RAW, "dense"),
     "random channels": (prune("channel", channels=ChannelConfig("random", "global")), ONECYCLE, "dense"),
     "channels of a masked run": (prune("channel", final_sparsity=0.3), ONECYCLE, "masked"),
     "channels to cycles": (prune("channel", target_cycles=6_000_000), ONECYCLE, "dense"),
     "channels, then masks": (
         prune("hybrid", target_cycles=6_000_000, end_epoch=2, final_sparsity=0.6),
         ONECYCLE,
+        "dense",
+    ),
+    "channels, then masks from the first epoch on": (
+        prune("hybrid", "constant", target_cycles=6_000_000, begin_epoch=0, end_epoch=2, final_sparsity=0.5),
+        PLATEAU,
         "dense",
     ),
     "growing": (prune("channel", channels=ChannelConfig(grow=True)), ONECYCLE, "dense"),

@@ -14,7 +14,7 @@ from hpe.deploy.export import run_export
 from hpe.io.errors import ConfigError
 from hpe.io.files import read_json
 from hpe.model.config import ModelConfig
-from hpe.model.net import example_input, load_model
+from hpe.model.net import build_model, example_input, load_model, save_checkpoint
 from hpe.model.preprocess import preprocess
 from hpe.pose.crop import centre_crop
 from hpe.training.config import DistillConfig, FinetuneConfig, Recipe, TrainConfig
@@ -143,6 +143,10 @@ def test_rewinding_gives_early_weights_under_late_masks(masked, tiny_run, small,
         assert torch.equal(started[name], expected), name
     with pytest.raises(ConfigError, match="--rewind-to"):
         run_finetune(masked, tmp_path / "x", FinetuneConfig(rewind_to=small), RECIPE, report=quiet)
+    other = replace(load_model(tiny_run).config, padding="same")  # the same shapes
+    save_checkpoint(build_model(other), tmp_path / "other")
+    with pytest.raises(ConfigError, match="--rewind-to"):
+        run_finetune(masked, tmp_path / "x", FinetuneConfig(rewind_to=tmp_path / "other"), RECIPE, report=quiet)
     assert not (tmp_path / "x").exists()
 
 

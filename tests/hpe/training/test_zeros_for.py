@@ -104,6 +104,20 @@ def test_what_would_not_pay_is_refused_before_any_data_are_read(model, config, w
         check_network(build_model(model), config)
 
 
+@pytest.mark.parametrize(
+    ("model", "mask", "share", "words"),
+    [
+        (ModelConfig(act="relu6", se=False, padding="same"), MaskConfig(zeros_for="pi"), 0.8, "densely"),
+        (RELU6, MaskConfig(zeros_for="pi"), 0.5, r"gains from 0\.67 zeros on"),
+        (RELU6, MaskConfig(include=("hed",)), 0.5, "'hed' matches no module"),
+    ],
+)
+def test_masks_that_come_after_channels_are_checked_before_them(model, mask, share, words):
+    hybrid = PruneConfig("hybrid", final_sparsity=share, masks=mask, target_int8_bytes=1_000_000)
+    with pytest.raises(ConfigError, match=words):
+        check_network(build_model(model), hybrid)
+
+
 def test_what_pays_is_let_through():
     check_network(build_model(RELU6), masks(sparsity=0.67))
     same = build_model(ModelConfig(act="relu6", se=False, padding="same"))

@@ -90,6 +90,19 @@ def test_hessian_scores_follow_pruning_and_training():
     assert model(images()).shape == (4, 3)
 
 
+@pytest.mark.parametrize("kind", [SensitivityImportance, HessianImportance])
+def test_scores_follow_an_optimiser_that_counts_no_versions(kind):
+    model = small_net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+    importance, group = kind(model, images()), trace(model, X).groups[0]
+    before = importance(group)
+    model(images()).square().mean().backward()
+    optimizer.step()
+    after = importance(trace(model, X).groups[0])
+    assert not torch.equal(after, before)
+    assert torch.equal(after, kind(model, images())(trace(model, X).groups[0]))
+
+
 def test_sensitivity_by_hand():
     """A linear net: a channel's part in each output is its activation times the weight that reads it."""
     model, _ = conv_group([1.0, -2.0, 3.0])

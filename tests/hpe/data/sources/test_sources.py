@@ -46,6 +46,7 @@ def test_angles_beyond_99_degrees_are_dropped_and_counted(tmp_path):
         write_mat_pair(tmp_path / "a", stem, (yaw, 0.0, 0.0))
     faces = load_faces(f"aflw2000:{tmp_path / 'a'}")
     assert (faces.ids, faces.dropped) == (["a.jpg"], 2)
+    assert load_faces(f"aflw2000:{tmp_path / 'a'}#1").dropped == 0  # of the one that was asked for
     assert len(load_faces(f"aflw2000:{tmp_path / 'a'}", max_angle_deg=180)) == 3
 
 
@@ -208,6 +209,17 @@ def test_files_without_a_partner_and_broken_images_are_listed_together(tmp_path)
     assert "cannot be decoded" in faults["c.mat"]
 
 
+def test_a_file_without_a_partner_counts_while_it_is_there(tmp_path):
+    for stem in ("a", "b"):
+        write_mat_pair(tmp_path, stem, (1, 2, 3))
+    assert len(load_faces(f"aflw2000:{tmp_path}")) == 2
+    (stray := tmp_path / "stray.jpg").write_bytes((tmp_path / "a.jpg").read_bytes())
+    with pytest.raises(DataError, match=r"no \.mat beside it"):
+        load_faces(f"aflw2000:{tmp_path}")
+    stray.unlink()
+    assert len(load_faces(f"aflw2000:{tmp_path}")) == 2
+
+
 def test_pipes_among_the_files_are_named_and_do_not_hang(tmp_path):
     for path in (
         write_mat_pair(tmp_path / "a", "one", (1, 2, 3)),
@@ -266,6 +278,10 @@ def test_the_biwi_split_keeps_sequences_and_persons_apart(tmp_path):
     assert sorted(SPLITS["train"] + SPLITS["test"]) == sorted(SEQUENCES)
     for first, second in (("02", "21"), ("03", "15"), ("05", "18"), ("07", "22")):  # one person each
         assert (first in SPLITS["test"]) == (second in SPLITS["test"])
+        for sequence in (first, second):
+            write_biwi_frame(tmp_path / "persons", sequence, 1, (10, 5, 2))
+    persons = load_faces(f"biwi:{tmp_path / 'persons'}").extra["person"].tolist()
+    assert persons == ["02", "03", "05", "07", "03", "05", "02", "07"]
     for sequence in ("01", "04"):
         for frame in (3, 7):
             write_biwi_frame(tmp_path, sequence, frame, (10, 5, 2))
