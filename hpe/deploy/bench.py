@@ -17,6 +17,7 @@ import numpy as np
 
 from export.run.runtime import Runtime, load_runtime, usable_threads
 from hpe.io.environment import environment
+from hpe.io.errors import require
 from hpe.io.files import merge_result, write_csv
 from hpe.io.progress import progress_bar
 from hpe.model.zoo import ModelNameError, is_released, resolve_model
@@ -38,13 +39,15 @@ def run_bench(
     report: Callable[[str], None] | None = None,
     xnnpack: bool = True,
 ) -> dict[str, dict[str, Any]]:
-    """Latency of models by name, one image at a time; noted in the result.json of their runs.
+    """Latency of models by name, one image at a time. That of one thread with XNNPACK, which reports show, is noted in
+    the result.json of their runs.
 
     For each: init_ms, first_ms, warmup_ms, avg_ms, min_ms, max_ms, std_ms, median_ms, runs, seconds, valid,
     load_memory_bytes (what loading and warming up added to the process), peak_memory_bytes (of the process since its
     start), threads (no more than there are cores), kernels ("xnnpack", "builtin" or "onnxruntime"; in a child process
     where the file is in doubt, whose memory is then not counted) and what `machine_state` says before and after.
     """
+    require(seconds > 0, f"--seconds is {seconds}; it must be more than 0")
     files, threads = [_file(model) for model in models], usable_threads(threads)
     before = machine_state()
     runtimes, table = [], []
@@ -65,7 +68,7 @@ def run_bench(
         row |= {f"{key}_before": value for key, value in before.items()}
         row |= {f"{key}_after": value for key, value in after.items()}
     for file, row in zip(files, table, strict=True):
-        if (file.parent / "result.json").exists():
+        if threads == 1 and xnnpack and (file.parent / "result.json").exists():
             merge_result(file.parent, "latency", {file.name: {**row, **environment()}})
     if report is not None and seconds < VALID_S:
         report(f"{seconds:g} s a model is short: from {VALID_S:g} s on a figure counts")

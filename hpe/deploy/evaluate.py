@@ -9,6 +9,7 @@ import numpy as np
 
 from hpe.data.faces import Faces, load_faces
 from hpe.inference.predictor import Predict, load_predictor
+from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result
 from hpe.model.zoo import resolve_model
 from hpe.pose.crop import centre_crop
@@ -26,14 +27,13 @@ def run_evaluate(model: str | Path, data: str, skip_bad: bool = False, engine: s
     """Errors of a run, model file or released model on a data SPEC; noted in the result.json of its run, if any."""
     model = resolve_model(model)
     if model.is_dir() and engine != "litert":
-        raise ValueError(f"--engine {engine} runs model files; give the int8 .tflite file of {model}, not the run")
+        raise ConfigError(f"--engine {engine} runs model files; give the int8 .tflite file of {model}, not the run")
     predict = load_predictor(model, engine=engine)
     metrics = evaluate(predict, load_faces(data, skip_bad=skip_bad))
     run = model if model.is_dir() else model.parent
     if (run / "result.json").exists():
         name = "model.safetensors" if model.is_dir() else model.name
         with_engine = name if engine == "litert" else f"{name} by {engine}"
-        merge_result(
-            run, "evaluations", {f"{with_engine} on {data}": {"file": name, "data": data, **metrics.to_dict()}}
-        )
+        entry = {"file": name, "data": data, "engine": engine, **metrics.to_dict()}
+        merge_result(run, "evaluations", {f"{with_engine} on {data}": entry})
     return metrics

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.files import work_folder
-from hpe.deploy.learnt import learnt_ranges
+from hpe.deploy.learnt import known_ranges
 from hpe.deploy.samples import Samples, export_samples
 from hpe.deploy.target import report_target
 from hpe.io.errors import ConfigError
@@ -154,7 +154,7 @@ def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
         samples = replace(samples, parity=samples.calibration)
     folder = stack.enter_context(work_folder(target, "export"))
     onnx = export_onnx(network, example_input(), folder / "model.onnx")
-    expected, ranges = outputs_of(network, samples.parity), learnt_ranges(run, samples.calibration)
+    expected, ranges = outputs_of(network, samples.parity), known_ranges(run, samples.calibration)
     output_range = _output_range(samples.pose_range_deg, outputs_of(network, samples.calibration))
     return _Traced(target, onnx, spec, samples, expected, network.config.act, ranges, output_range)
 

@@ -17,7 +17,7 @@ KNOWN_BY = 2
 """Calibration images by whose activations the tensors of the int8 file are recognised."""
 
 
-def learnt_ranges(run: Path, crops: np.ndarray) -> list[KnownRange] | None:
+def known_ranges(run: Path, crops: np.ndarray) -> list[KnownRange] | None:
     """The ranges of RUN/ranges.json; None where there is none, so that the calibration sets them.
 
     Args:

@@ -60,7 +60,7 @@ class ReleaseOptions:
     """The test data, as in hpe evaluate."""
     trained_on: str
     """The training data in words."""
-    format: Literal["int8", "fp16", "fp32", "dynamic", "int8_sparse"] = "int8"
+    format: Literal["int8", "fp16", "fp32", "sparse", "dynamic", "int8_sparse"] = "int8"
     """The file that is released: RUN/model_FORMAT.tflite, which is exported where it is absent."""
     checkpoint: bool = True
     """Also release the weights for training (half precision), where the package has room for them: prune, finetune and

@@ -17,12 +17,14 @@ from hpe.model.config import ModelConfig
 from hpe.study.planned import PlannedRun, RunSettings, TwinTarget
 from hpe.study.spec import RowSpec, StudyError, StudySpec, TwinSpec
 from hpe.training.config import Recipe, TrainConfig
-from hpe.training.pruning_config import PruneConfig
+from hpe.training.pruning_config import MaskConfig, PruneConfig
 from hpe.training.timing import check_epochs
 
 WINDOW = ("begin_epoch", "end_epoch")
 GRID = ("schedule", "initial_sparsity", "final_sparsity", *WINDOW)
-"""What a published row is recognised by."""
+"""What a published row is recognised by, beside its kind of masks."""
+PUBLISHED_EPOCHS = 80
+"""What the published epochs count in."""
 
 
 def expand(study: StudySpec, folder: Path) -> list[PlannedRun]:
@@ -44,8 +46,9 @@ def expand(study: StudySpec, folder: Path) -> list[PlannedRun]:
             runs += [_run(study, row, seed, published) for seed in seeds_of(study, row)]
         except ConfigError as error:
             raise StudyError(f"{study.name}: row '{row.name}': {error}") from None
+    rows = list(runs)
     for twin in study.twins:
-        runs += list(_twins(study, twin, runs))
+        runs += list(_twins(study, twin, rows))
     _check_ids(study, runs)
     return runs
 
@@ -82,6 +85,8 @@ def _set(tables: dict[str, Any], key: str, value: Any) -> None:
     table = tables[section]
     for part in path[:-1]:
         table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise StudyError(f"axes: '{key}' goes into '{part}', which is {table!r} and no table")
     table[path[-1]] = value
 
 
@@ -108,11 +113,17 @@ def _run(study: StudySpec, row: RowSpec, seed: int, published: dict[tuple, list[
     prune = _prune(study, row.prune, train.epochs) if row.prune else None
     settings = settings_of(study, model, train, prune)
     labels = _labels(row, study.schedule_epochs or train.epochs, train.epochs)
-    lines = published.get(tuple(labels.get(name) for name in GRID)) if row.role == "row" else None
+    repeats = row.role == "row" and labels["schedule_epochs"] == PUBLISHED_EPOCHS and _masks_as_published(prune)
+    lines = published.get(tuple(labels.get(name) for name in GRID)) if repeats else None
     assert study.reference is not None or lines is None
     reference = {"file": Path(study.reference or "").name, "line": lines} if lines else None
     family = prune.method if prune else "dense"
     return PlannedRun(row.name, family, row.role, seed, settings, None, labels, reference)
+
+
+def _masks_as_published(prune: PruneConfig | None) -> bool:
+    """Whether weights are masked as in the published study: the smallest ones, layer by layer."""
+    return prune is not None and (prune.method, prune.masks) == ("magnitude", MaskConfig())
 
 
 def settings_of(study: StudySpec, model: ModelConfig, train: TrainConfig, prune: PruneConfig | None) -> RunSettings:
@@ -178,6 +189,9 @@ def _twins(study: StudySpec, twin: TwinSpec, runs: list[PlannedRun]) -> Iterator
         if not others:
             known = ", ".join(dict.fromkeys(run.row for run in runs))
             raise StudyError(f"{study.name}: a twin of '{pattern}', but there is no such row; there are {known}")
+        missing = sorted(set(twin.seeds or ()) - {run.seed for run in others})
+        if missing:
+            raise StudyError(f"{study.name}: a twin of '{pattern}' with the seeds {missing}, which no such row has")
         for other in others:
             if twin.seeds is None or other.seed in twin.seeds:
                 try:
@@ -189,6 +203,11 @@ def _twins(study: StudySpec, twin: TwinSpec, runs: list[PlannedRun]) -> Iterator
 def _twin(study: StudySpec, twin: TwinSpec, other: PlannedRun, runs: list[PlannedRun]) -> PlannedRun:
     prune, train = other.settings.prune, other.settings.recipe.train
     require(prune is not None, "it is dense; name a pruned row")
+    boards = study.files.boards
+    by_board = twin.equal in ("flash", "cycles")
+    require(not by_board or twin.board in boards, f"board {twin.board} is not among files.boards ({', '.join(boards)})")
+    by_file = twin.equal != "macs"
+    require(not by_file or "int8" in study.files.formats, f"equal {twin.equal} needs int8 among files.formats")
     assert prune is not None
     dense = [r for r in runs if r.settings.prune is None and r.settings.twin is None and r.seed == other.seed]
     dense = [

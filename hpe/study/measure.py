@@ -37,8 +37,8 @@ def finish(run: Path, settings: RunSettings, files: FilesSpec, study: dict[str, 
     facts["nonzero_macs"] = nonzero_macs(run)
     if INT8 in made:
         facts["footprint"] = {board: footprints(made[INT8], board, report) for board in files.boards}
-    if files.latency_seconds and made:
-        tflite = [path for path in made.values() if path.suffix == ".tflite" and "sparse" not in path.stem]
+    tflite = [path for path in made.values() if path.suffix == ".tflite" and "sparse" not in path.stem]
+    if files.latency_seconds and tflite:
         run_bench(tflite, files.latency_seconds)
         facts["latency"] = read_json(run / "result.json").get("latency", {})
     for data in (settings.recipe.val, settings.test):

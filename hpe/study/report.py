@@ -10,7 +10,7 @@ from typing import Any
 
 from hpe.io.files import write_csv, write_text
 from hpe.io.progress import standard_output
-from hpe.study.report_rows import Groups, Row, errors_by_face, make_rows, plain_groups, study_groups
+from hpe.study.report_rows import Groups, Row, errors_by_face, make_rows, on_same_faces, plain_groups, study_groups
 from hpe.study.results import ReportError, RunResult, data_specs, read_results, read_study
 
 TITLE = "Head pose on tiny devices"
@@ -39,7 +39,8 @@ def write_report(
     results = read_results(runs)
     if not data_specs(results):
         raise ReportError(f"{runs[0]}: nothing evaluated yet; run `hpe evaluate {runs[0]} --data SPEC` first")
-    return _write(plain_groups(results), out, TITLE, [note] if note else [], pictures or {})
+    groups = plain_groups(results)
+    return _write(groups, data_specs(results), out, TITLE, [note] if note else [], pictures or {})
 
 
 def write_study_report(folder: Path, out: Path) -> dict[str, list[Row]]:
@@ -51,11 +52,13 @@ def write_study_report(folder: Path, out: Path) -> dict[str, list[Row]]:
         failed = f"; {len(study.failed)} failed, see {folder / 'failed'}" if study.failed else ""
         raise ReportError(f"{folder}: no run of the study is complete yet{failed}; go on with `hpe study run`")
     lead = [f"Study {study.plan.name}, planned at commit {study.plan.commit}.", *state_texts(study)]
-    return _write(study_groups(study), out, study.plan.title or TITLE, lead, {})
+    tested = list(dict.fromkeys(result.truth.data for result in study.results.values() if result.truth))
+    specs = tested or data_specs(study.results)  # a study reports its test faces
+    return _write(study_groups(study), specs, out, study.plan.title or TITLE, lead, {})
 
 
 def _write(
-    groups: Groups, out: Path, title: str, lead: Sequence[str], pictures: Mapping[str, Path]
+    groups: Groups, specs: Sequence[str], out: Path, title: str, lead: Sequence[str], pictures: Mapping[str, Path]
 ) -> dict[str, list[Row]]:
     from hpe.study.page import make_page
     from hpe.study.page_data import page_data
@@ -63,21 +66,21 @@ def _write(
     from hpe.study.report_document import Chapter, Drawing, latex, markdown, section, tables
 
     results = {f"{name} {seed}": r for name, by_seed in groups.items() for seed, r in by_seed.items()}
-    tested = list(dict.fromkeys(r.truth.data for r in results.values() if r.truth and r.study))
-    sets = [_data(groups, spec) for spec in tested or data_specs(results)]  # a study reports its test faces
+    alike = {spec: on_same_faces(groups, spec) for spec in specs}
+    sets = [_data(alike[spec], spec) for spec in specs]
     chapters = []
     for index, data in enumerate(sets):
         suffix = f"_{index + 1}" if len(sets) > 1 else ""
-        chapters += data_chapters(data, groups, out, suffix)
+        chapters += data_chapters(data, alike[data.spec], out, suffix)
         write_csv(out / f"table{suffix}.csv", [flat(row) for row in data.rows])
-    chapters += paper_chapters(groups, sets[0], out)
+    chapters += paper_chapters(alike[specs[0]], sets[0], out)
     for index, (name, path) in enumerate(pictures.items()):
         chapters.append(Chapter(f"picture-{index}", name, [Drawing(name, Path(os.path.relpath(path, out)))]))
-    where = measured_where(results)
+    where = measured_where(results) + others_left_out(groups, alike)
     chapters.append(Chapter("measured", "How it was measured", where))
     for table in tables(chapters):
         write_csv(out / "tables" / f"{table.name}.csv", [_named(table.headings, row) for row in table.rows])
-    machine = str(next(iter(results.values())).environment.get("processor", "unknown"))
+    machine = " or ".join(timed_on(results)) or "unknown"
     models = page_data({data.spec: (data.rows, data.draws) for data in sets}, machine)
     sections = [section(chapter, out) for chapter in chapters]
     first = "".join(f"<p>{html.escape(line)}</p>" for line in lead)
@@ -134,20 +137,43 @@ def measured_where(results: Mapping[str, RunResult]) -> list[Any]:
     seeds = sorted({r.study.seed for r in results.values() if r.study})
     remarks += [f"training data: {', '.join(trained)}"] if trained else []
     remarks += [f"seeds: {', '.join(map(str, seeds))}"] if seeds else []
+    timed = timed_on(results)
+    remarks += [f"times measured on: {', '.join(timed)}; compare those of one machine"] if len(timed) > 1 else []
     return [f"{len(results)} runs.", remarks]
+
+
+def others_left_out(groups: Groups, alike: Mapping[str, Groups]) -> list[str]:
+    """A line for each data SPEC that meant other faces for some runs, which are in none of its tables."""
+    lines = []
+    for spec, known in alike.items():
+        left = [
+            f"{name} (seed {seed})" for name, runs in groups.items() for seed in runs if seed not in known.get(name, {})
+        ]
+        if left:
+            lines.append(f"Left out of {spec}, for they were tested on other faces of that name: {', '.join(left)}.")
+    return lines
+
+
+def timed_on(results: Mapping[str, RunResult]) -> list[str]:
+    """The processors that files were timed on; where none was noted, that of the first run's training."""
+    latencies = [latency for result in results.values() for latency in result.latency.values()]
+    found = list(dict.fromkeys(latency.processor for latency in latencies if latency.processor))
+    trained = next(iter(results.values())).environment.get("processor")
+    return found or ([str(trained)] if trained else [])
 
 
 def print_table(rows: Sequence[Row], title: str) -> None:
     """The rows as a table that fits a terminal of 80 columns: counts in millions; the files say more."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left")
+    table = Table(title=escape(title), box=box.SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left")
     table.add_column("model", overflow="fold")
     for heading, _ in SHORT_COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(row["model"], *(_short(row, key, unit) for key, (_, unit) in SHORT_COLUMNS.items()))
+        table.add_row(escape(row["model"]), *(_short(row, key, unit) for key, (_, unit) in SHORT_COLUMNS.items()))
     standard_output().print(table)
     if any(row["fp32_ms_short"] or row["int8_ms_short"] for row in rows):
         standard_output().print("*: timed for less than 10 seconds, which does not count; see hpe bench --help")

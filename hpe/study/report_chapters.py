@@ -104,7 +104,8 @@ def paper_chapters(groups: Groups, data: Data, out: Path) -> list[Chapter]:
         return []
     by_name = {row["model"]: row for row in data.rows}
     ours = {settings: by_name[name] for settings, name in names.items()}
-    dense = next((row for row in data.rows if row["role"] == "baseline" and row["family"] == "dense"), None)
+    baselines = [row for row in data.rows if row["role"] == "baseline" and not row["twin"]]
+    dense = next((row for row in baselines if row["family"] == "dense"), None)
     claims = paper_claims(grid, groups, data.draws)
     rows = [row for row in data.rows if row["model"] in names.values()]
     tables = Chapter("paper", "The paper beside ours", [

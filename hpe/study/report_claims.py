@@ -97,13 +97,13 @@ def compared(draws: Draws | None, a: tuple[str, str], b: tuple[str, str]) -> Com
 
 
 def our_rows(groups: Groups, grid: Sequence[PaperRow]) -> dict[Settings, str]:
-    """Which of our rows repeats which published settings."""
+    """Which of our rows repeats which published settings; the first, where several do."""
     by_line = {row.line: row.settings for row in grid}
     found = {}
     for name, by_seed in groups.items():
         for line in reference_lines(next(iter(by_seed.values())).study):
             if line in by_line:
-                found[by_line[line]] = name
+                found.setdefault(by_line[line], name)
     return found
 
 
@@ -123,7 +123,8 @@ def paper_claims(grid: Sequence[PaperRow], groups: Groups, draws: Draws | None) 
         kind = "dynamic" if draws is not None and (name, "dynamic") in draws.drawn else "int8"
         result = compared(draws, (name, kind), (name, "float")) if name else None
         cost = setting.mae("quantized") - setting.mae("pruned")
-        limit = quantising.limit_deg(len(setting.rows)) / 2**0.5  # one cost against zero, not against another
+        times = len(setting.rows)
+        limit = quantising.limit_deg(times, times) / 2**0.5  # one cost against zero, not against another
         seeds = _seeds(groups, name), _seeds(groups, name)
         claims.append(PaperClaim(QUANTISE, f"{setting.name}, quantised", "float", cost, limit, result, seeds))
     return claims

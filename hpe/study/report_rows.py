@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpe.model.lineage import Lineage
-from hpe.study.results import RunResult, Study, StudyPart
+from hpe.study.results import Poses, RunResult, Study, StudyPart
 from hpe.study.statistics import face_errors, spread
 
 Row = dict[str, Any]
@@ -27,8 +27,8 @@ MEASURED = ("params", "nonzeros", "macs", *(f"{kind}_{what}" for kind in KINDS f
 
 
 def plain_groups(results: Mapping[str, RunResult]) -> Groups:
-    """Runs outside of a study: each is a row of its own."""
-    return {name: {0: result} for name, result in results.items()}
+    """Runs by themselves, whether of a study or not: each is a row of its own."""
+    return {name: {result.study.seed if result.study else 0: result} for name, result in results.items()}
 
 
 def study_groups(study: Study) -> Groups:
@@ -38,6 +38,16 @@ def study_groups(study: Study) -> Groups:
         if run.id in study.results:
             groups.setdefault(run.row, {})[run.seed] = replace(study.results[run.id], study=run)
     return groups
+
+
+def on_same_faces(groups: Groups, spec: str) -> Groups:
+    """Without the runs for which `spec` meant other faces than for the first one that noted them."""
+    truth = _first_truth(groups, spec)
+    kept = {
+        name: {seed: r for seed, r in by_seed.items() if not _is(r.truth, spec) or _poses(r.truth) == _poses(truth)}
+        for name, by_seed in groups.items()
+    }
+    return {name: by_seed for name, by_seed in kept.items() if by_seed}
 
 
 def make_rows(groups: Groups, spec: str) -> list[Row]:
@@ -66,7 +76,7 @@ def _row(name: str, by_seed: Mapping[int, RunResult], spec: str) -> Row:
 
 
 def _values(result: RunResult, spec: str) -> Row:
-    mae = {e.file: e.mae_deg for e in result.evaluations.values() if e.data == spec}
+    mae = {e.file: e.mae_deg for e in result.evaluations.values() if e.data == spec and e.engine == "litert"}
     mae["float"] = mae.get(CHECKPOINT, mae.get(KINDS["fp32"], {}))
     values: Row = {"params": result.params, "nonzeros": result.nonzeros, "macs": result.macs}
     for kind, file in KINDS.items():
@@ -110,27 +120,31 @@ def pruned_to(lineage: Lineage) -> str | None:
 
 
 def errors_by_face(groups: Groups, spec: str) -> dict[tuple[str, str], dict[int, np.ndarray]]:
-    """Errors (faces,) by (row, kind of file) and seed, of all runs that noted each face of the data `spec`.
-
-    The first truth of that data is everybody's; a run with another one (other faces) is left out.
+    """Errors (faces,) by (row, kind of file) and seed, of all runs that noted each face of the data `spec`; of groups
+    that are `on_same_faces`.
     """
-    truth = next((r.truth for by_seed in groups.values() for r in by_seed.values() if _is(r.truth, spec)), None)
+    truth = _poses(_first_truth(groups, spec))
     errors: dict[tuple[str, str], dict[int, np.ndarray]] = {}
-    if truth is None:
-        return errors
     kinds = {file: kind for kind, file in KINDS.items()} | {CHECKPOINT: "float"}
     for name, by_seed in groups.items():
         for seed, result in by_seed.items():
-            if result.truth is None or result.truth.poses_deg != truth.poses_deg:
-                continue
-            for file, poses in result.predictions.items():
-                if file in kinds and poses.data == spec and len(poses.poses_deg) == len(truth.poses_deg):
-                    found = face_errors(poses.poses_deg, truth.poses_deg)
+            for file, poses in result.predictions.items() if _is(result.truth, spec) else ():
+                if file in kinds and poses.data == spec and len(poses.poses_deg) == len(truth):
+                    found = face_errors(poses.poses_deg, truth)
                     errors.setdefault((name, kinds[file]), {})[seed] = found
     return errors
 
 
-def _is(truth: Any, spec: str) -> bool:
+def _first_truth(groups: Groups, spec: str) -> Poses | None:
+    """The poses of the faces that the first run with any noted for the data `spec`."""
+    return next((r.truth for by_seed in groups.values() for r in by_seed.values() if _is(r.truth, spec)), None)
+
+
+def _poses(truth: Poses | None) -> list[list[float]]:
+    return [] if truth is None else truth.poses_deg
+
+
+def _is(truth: Poses | None, spec: str) -> bool:
     return truth is not None and truth.data == spec and len(truth.poses_deg) > 0
 
 

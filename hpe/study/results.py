@@ -38,6 +38,8 @@ class Evaluation:
     """yaw, pitch, roll and mean."""
     n: int | None = None
     """Faces; None where it was not noted."""
+    engine: str = "litert"
+    """What ran the file; only litert's errors are tabled."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Latency:
     """Median over all inferences."""
     valid: bool
     """Whether it was measured for long enough to count."""
+    processor: str = ""
+    """Of the machine that measured it; empty where it was not noted."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,8 @@ def read_results(runs: Sequence[Path]) -> dict[str, RunResult]:
     for run in runs:
         if not (run / "result.json").is_file():
             raise ReportError(f"{run}: no result.json there; give folders of finished runs")
-        results[run.name if run.name not in results else str(run)] = read_record(RunResult, run / "result.json")
+        name = run.resolve().name
+        results[name if name not in results else str(run)] = read_record(RunResult, run / "result.json")
     return results
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from export.convert.tflite import FORMATS
+from export.micro.boards import BOARDS
 from hpe.io.configs import from_dict
 from hpe.io.errors import ConfigError, HpeError, require
 from hpe.model.config import ModelConfig
@@ -55,6 +57,13 @@ class RowSpec:
     seeds: list[int] | None = None
     """Other seeds than the study's."""
 
+    def __post_init__(self) -> None:
+        require(self.seeds != [], f"row '{self.name}': seeds is empty; leave it out, or give at least one")
+        empty = [key for key, values in self.axes.items() if not values]
+        require(not empty, f"row '{self.name}': axes {', '.join(empty)} has no values")
+        seeded = "seed" in self.train or "train.seed" in self.axes
+        require(not seeded, f"row '{self.name}': train.seed is not used; write seeds = [0, 1, ...] instead")
+
 
 @dataclass(frozen=True)
 class TwinSpec:
@@ -75,7 +84,7 @@ class TwinSpec:
     board: str = "nano33ble"
     """flash, cycles: on which board."""
     seeds: list[int] | None = None
-    """Other seeds than the study's."""
+    """Only these of the rows' seeds; left out: all."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,11 @@ class FilesSpec:
     """Boards to weigh the int8 file against."""
     latency_seconds: float = 2.0
     """How long each file is timed on this machine; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        for name, given, known in (("formats", self.formats, FORMATS), ("boards", self.boards, BOARDS)):
+            wrong = sorted(set(given) - set(known))
+            require(not wrong, f"files.{name}: there is no {', '.join(wrong)}; there are {', '.join(known)}")
 
 
 @dataclass(frozen=True)

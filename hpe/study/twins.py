@@ -47,17 +47,22 @@ def figure(result: dict[str, Any], twin: TwinTarget) -> float:
         StudyError: if it was not measured.
     """
     try:
-        if twin.equal == "macs":
-            return result["nonzero_macs"]
-        if twin.equal in ("flash", "cycles"):
-            name = "flash_bytes" if twin.equal == "flash" else "cycles"
-            return result["footprint"][twin.board]["c"][name]
-        return result["files"][INT8]["gzip_bytes" if twin.equal == "int8_gzip_bytes" else "size_bytes"]
-    except KeyError as error:
+        found = _measured(result, twin)
+    except KeyError:
+        found = None
+    if found is None:
         row = result.get("study", {}).get("row", "?")
-        raise StudyError(
-            f"'{row}' has no {twin.equal} to be equal to ({error} is missing in its result.json)"
-        ) from None
+        raise StudyError(f"'{row}' has no {twin.equal} to be equal to; its result.json does not hold it")
+    return found
+
+
+def _measured(result: dict[str, Any], twin: TwinTarget) -> float | None:
+    if twin.equal == "macs":
+        return result["nonzero_macs"]
+    if twin.equal in ("flash", "cycles"):
+        name = "flash_bytes" if twin.equal == "flash" else "cycles"
+        return result["footprint"][twin.board]["c"][name]
+    return result["files"][INT8]["gzip_bytes" if twin.equal == "int8_gzip_bytes" else "size_bytes"]
 
 
 def narrowed(settings: RunSettings, measure: str, target: int) -> float:

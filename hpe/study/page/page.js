@@ -34,6 +34,7 @@ function broken(model, cost, limits) {
 
 const speed = (cost) => (cost.ms === null ? Infinity : cost.ms);
 const size = (cost) => (cost.flash === null ? Infinity : cost.flash);
+const second = (cost) => (cost.ram === null ? Infinity : cost.ram);
 
 // Each model with its best engine within the limits, and how many were left out for which reason.
 function candidates(models, place, limits) {
@@ -93,14 +94,31 @@ function card(entry, place, picked, why) {
   return made;
 }
 
-// The one to ship: the smallest of those that cannot be told apart from the one with the least error.
+// The one to ship: the smallest of those that cannot be told apart from the one with the least error. Of files of one
+// size the one that takes less RAM (after gzip, where there is no board), then the one with less error. No control,
+// unless nothing else passes.
 function choose(set, left) {
-  const best = left.reduce((a, b) => (b.model.error < a.model.error ? b : a));
-  const equal = left.filter((entry) => {
+  const able = left.some((entry) => entry.model.role !== "control")
+    ? left.filter((entry) => entry.model.role !== "control") : left;
+  const best = able.reduce((a, b) => (b.model.error < a.model.error ? b : a));
+  const equal = able.filter((entry) => {
     const between = interval(set, entry.index, best.index);
     return entry === best || (between !== null && between[0] <= 0 && between[1] >= 0);
   });
-  return { best, equal, pick: equal.reduce((a, b) => (size(b.cost) < size(a.cost) ? b : a)) };
+  const order = (a, b) => {
+    const keys = [[size(a.cost), size(b.cost)], [second(a.cost), second(b.cost)], [a.model.error, b.model.error]];
+    const [less, more] = keys.find(([x, y]) => x !== y) || [0, 0];
+    return less - more;
+  };
+  return { best, equal, pick: [...equal].sort(order)[0] };
+}
+
+// Why a model was picked among those that cannot be told apart.
+function smallness(place, pick, equal) {
+  const tied = equal.some((entry) => entry !== pick && size(entry.cost) === size(pick.cost));
+  if (!tied) return place.board ? "takes the least flash" : "has the smallest file";
+  if (place.board) return "takes no more flash than any, and then the least RAM";
+  return "has a file as small as any, and then the smallest after gzip";
 }
 
 function against(set, entry, pick) {
@@ -121,7 +139,7 @@ function explain(set, place, found) {
   if (!left.length) return { lines: ["No model passes.", passed], pick: null };
   const { best, equal, pick } = choose(set, left);
   const lines = [null, passed];
-  const what = place.board ? "takes the least flash" : "has the smallest file";
+  const what = smallness(place, pick, equal);
   if (pick !== best) {
     lines.push(`${best.model.name} has the least error, ${best.model.error.toFixed(2)}°. ${equal.length - 1} other `
       + `model${equal.length > 2 ? "s" : ""} cannot be told apart from it on these faces; of all these, `

@@ -9,6 +9,8 @@ import pytest
 from hpe.cli.main import main
 from hpe.deploy import bench
 from hpe.deploy.bench import machine_state, memory_bytes, run_bench, summary, throttled, write_bench
+from hpe.io.errors import ConfigError
+from hpe.io.files import read_json
 from tests.drawn_faces import MODEL
 
 REPORTED = {"init_ms", "first_ms", "warmup_ms", "avg_ms", "min_ms", "max_ms", "std_ms", "median_ms", "runs"}
@@ -34,6 +36,22 @@ def test_models_take_turns_and_short_runs_are_called_short():
 def test_xnnpack_can_be_turned_off(capsys):
     main(["bench", str(MODEL), "--seconds", "0.02", "--no-xnnpack"])
     assert "1 thread(s), builtin" in capsys.readouterr().out
+
+
+def test_reports_get_the_time_of_one_thread_with_xnnpack(tmp_path):
+    file = tmp_path / "model_int8.tflite"
+    file.write_bytes(MODEL.read_bytes())
+    (tmp_path / "result.json").write_text("{}")
+    for options in ({}, {"xnnpack": False}):
+        run_bench([file], seconds=0.02, **options)
+    (latency,) = read_json(tmp_path / "result.json")["latency"].values()
+    assert (latency["threads"], latency["kernels"]) == (1, "xnnpack")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_no_time_at_all_is_refused(seconds):
+    with pytest.raises(ConfigError, match="--seconds"):
+        run_bench([MODEL], seconds=seconds)
 
 
 def test_ten_seconds_are_valid(monkeypatch):

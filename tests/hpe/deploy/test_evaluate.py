@@ -3,8 +3,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from hpe.data.faces import Faces
-from hpe.deploy.evaluate import evaluate
+from hpe.deploy.evaluate import evaluate, run_evaluate
+from hpe.io.errors import ConfigError
+from hpe.io.files import read_json
 from hpe.pose.metrics import pose_metrics
+from tests.drawn_faces import MODEL
 
 RANDOM = np.random.default_rng(0)
 
@@ -57,3 +60,18 @@ def test_bad_outputs_are_refused():
         pose_metrics(np.full((2, 3), np.nan), np.zeros((2, 3)))
     with pytest.raises(ValueError, match="equal arrays"):
         pose_metrics(np.zeros((2, 2)), np.zeros((2, 3)))
+
+
+def test_each_engine_has_an_entry_of_its_own(tmp_path):
+    file = tmp_path / "model_int8.tflite"
+    file.write_bytes(MODEL.read_bytes())
+    (tmp_path / "result.json").write_text("{}")
+    for engine in ("litert", "reference"):
+        run_evaluate(file, "synthetic:easy:2:1", engine=engine)
+    entries = read_json(tmp_path / "result.json")["evaluations"].values()
+    assert [(entry["file"], entry["engine"]) for entry in entries] == [
+        ("model_int8.tflite", "litert"),
+        ("model_int8.tflite", "reference"),
+    ]
+    with pytest.raises(ConfigError, match="runs model files"):
+        run_evaluate(tmp_path, "synthetic:easy:2:1", engine="c")

@@ -9,7 +9,7 @@ import pytest
 from hpe.study.expand import expand
 from hpe.study.plan import make_plan
 from hpe.study.planned import changed
-from hpe.study.spec import StudyError, read_study
+from hpe.study.spec import RowSpec, StudyError, read_study
 from hpe.study.tree import planned_epochs
 from tests.hpe.study.studies import DENSE, HEAD, LATE, write_study
 
@@ -97,6 +97,22 @@ REFUSED = {
     "twin of nothing": (DENSE + TWIN, r"a twin of 'polynomial\*', but there is no such row; there are dense"),
     "twin of dense": (DENSE + TWIN.replace("polynomial*", "dense"), "twin of 'dense': it is dense"),
     "twin without dense": (LATE + TWIN, "twin of 'polynomial 4-6': it needs a dense row"),
+    "twin of a seed that is not there": (
+        DENSE + LATE + TWIN + "seeds = [7]",
+        r"seeds \[7\], which no such row has",
+    ),
+    "twin on a board that is not weighed": (
+        DENSE + LATE + TWIN.replace("macs", "flash") + 'board = "pi4"',
+        r"board pi4 is not among files.boards \(nano33ble\)",
+    ),
+    "twin by a file that is not made": (DENSE + LATE + TWIN.replace("macs", "int8_bytes"), "needs int8 among"),
+    "no seeds": (DENSE + "seeds = []", "row 'dense': seeds is empty"),
+    "axis without values": (DENSE + 'axes = { "train.lr" = [] }', "axes train.lr has no values"),
+    "seed in a row": (DENSE + "train = { seed = 3 }", "train.seed is not used"),
+    "axis into a number": (
+        DENSE + 'train = { lr = 1e-3 }\naxes = { "train.lr.x" = [1] }',
+        "'train.lr.x' goes into 'lr', which is 0.001",
+    ),
     "keep": (DENSE + 'files = { keep = ["int8"] }', r"rows\[0\]: unknown setting files"),
 }
 
@@ -118,6 +134,46 @@ def test_a_file_that_is_none_is_refused(tmp_path):
     kept.write_text(HEAD.replace("formats = []", 'formats = ["fp32"]\nkeep = ["int8"]') + DENSE)
     with pytest.raises(StudyError, match=r"files.keep: int8 is not among files.formats"):
         read_study(kept)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ('formats = ["int9"]', "files.formats: there is no int9; there are fp32"),
+        ('formats = []\nboards = ["nano33blee"]', "files.boards: there is no nano33blee; there are nano33ble"),
+    ],
+)
+def test_files_that_cannot_be_made_are_refused(tmp_path, files, message):
+    path = write_study(tmp_path, DENSE)
+    path.write_text(HEAD.replace("formats = []", files) + DENSE)
+    with pytest.raises(StudyError, match=message):
+        read_study(path)
+
+
+def test_twins_have_no_twins(tmp_path):
+    again = TWIN.replace("polynomial*", "*poly*4-6*").replace('"macs"', '"macs"\nfamily = "width"')
+    found = runs(tmp_path, DENSE, LATE, TWIN, again)
+    assert [run.twin["of"] for run in found if run.twin] == ["polynomial 4-6", "polynomial 4-8", "polynomial 4-6"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "repeats"),
+    [
+        ({}, True),
+        ({"masks": {"scope": "erk"}}, False),
+        ({"masks": {"score": "random"}}, False),
+        ({"method": "hybrid", "target_macs": 10_000_000}, False),
+    ],
+)
+@pytest.mark.parametrize("schedule_epochs", [80, 160])
+def test_only_the_published_kind_of_masks_stands_beside_published_rows(changed, repeats, schedule_epochs):
+    smoke = read_study(STUDIES / "smoke.toml")
+    window = {"begin_epoch": 0, "end_epoch": 80, "final_sparsity": 0.5, "schedule": "polynomial"}
+    row = RowSpec("row", prune={"method": "magnitude", **window, **changed})
+    train = replace(smoke.train, epochs=160)
+    study = replace(smoke, rows=[row], twins=[], more_seeds={}, schedule_epochs=schedule_epochs, train=train)
+    (run,) = expand(study, STUDIES)[:1]
+    assert (run.reference is not None) == (repeats and schedule_epochs == 80)
 
 
 def test_a_study_holds_all_that_it_extends_and_goes_on_in_its_folder():

@@ -191,3 +191,26 @@ def test_the_filter_says_when_nothing_passes_and_knows_the_place(browser, report
     assert browser.value("document.getElementById('flash-name').textContent") == "int8 file, at most"
     browser.value("document.querySelector('button').click()")
     assert browser.value("document.getElementById('ms').value") == ""
+
+
+@pytest.mark.parametrize(
+    ("models", "pick"),
+    [
+        ([("dense", 10, 8, 4.8, "row"), ("masked", 10, 6, 4.7, "row")], "masked"),  # as large: the less after gzip
+        ([("a", 10, 6, 4.8, "row"), ("b", 10, 6, 4.7, "row")], "b"),  # and of these the one that errs less
+        ([("a", 10, 6, 4.7, "row"), ("b", 9, 7, 4.8, "row")], "b"),
+        ([("a", 10, 6, 4.8, "row"), ("random masks", 9, 5, 4.7, "control")], "a"),
+        ([("random masks", 9, 5, 4.7, "control")], "random masks"),
+    ],
+)
+def test_of_models_that_cannot_be_told_apart_the_smallest_is_picked(browser, report, models, pick):
+    browser.show(report[0] / "report.html", 1280, False)
+    entries = [
+        {"index": i, "model": {"name": name, "error": error, "role": role}, "cost": {"flash": flash, "ram": ram}}
+        for i, (name, flash, ram, error, role) in enumerate(models)
+    ]
+    found = f"choose({{ pairs: {{ '0,1': [-1, 1] }} }}, {json.dumps(entries)})"
+    assert browser.value(f"{found}.pick.model.name") == pick
+    words = browser.value(f"(({{ pick, equal }}) => smallness({{ board: null }}, pick, equal))({found})")
+    tied = len(models) == 2 and models[0][1] == models[1][1]
+    assert ("as small as any" in words) == tied

@@ -56,6 +56,35 @@ def test_rows_hold_what_was_measured_and_none_for_the_rest(save):
     assert line in models_table([row]).markdown()
 
 
+def test_only_litert_on_one_thread_is_tabled(save):
+    values = result()
+    values["evaluations"]["c"] = values["evaluations"]["b"] | {"engine": "c", "mae_deg": {"mean": 99.0}}
+    (row,) = table_rows(read_results([save("small", values)]), SPEC)
+    assert row["int8_mae_deg"] == 5.5
+
+
+def test_the_machine_that_timed_is_named_not_the_one_that_trained(save, tmp_path):
+    latency = {"model_int8.tflite": {"median_ms": 9.0, "valid": True, "processor": "Pi"}}
+    runs = [save("small", result() | {"latency": latency, "environment": {"processor": "Xeon"}})]
+    write_report(runs, tmp_path / "one")
+    assert "A computer like the one that measured (Pi)" in (tmp_path / "one" / "report.html").read_text()
+    other = {"model_int8.tflite": latency["model_int8.tflite"] | {"processor": "Other Pi"}}
+    runs.append(save("other", result() | {"latency": other}))
+    write_report(runs, tmp_path / "two")
+    assert (
+        "times measured on: Pi, Other Pi; compare those of one machine" in (tmp_path / "two" / "report.md").read_text()
+    )
+
+
+def test_a_run_is_named_by_its_folder_and_by_its_own_seed(save, monkeypatch, capsys):
+    run = save("[late]", result() | {"study": {"row": "r", "family": "dense", "role": "row", "seed": 3}})
+    monkeypatch.chdir(run)
+    (row,) = table_rows(read_results([Path()]), SPEC)
+    assert (row["model"], row["seeds"]) == ("[late]", [3])
+    print_rows([row], "[title]")
+    assert {"[late]", "[title]"} <= set(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("lineage", "words"),
     [

@@ -7,7 +7,8 @@ import pytest
 
 from hpe.io.errors import FileError
 from hpe.io.files import read_json, write_json
-from hpe.study.report_rows import errors_by_face, make_rows, study_groups
+from hpe.study.report import write_study_report
+from hpe.study.report_rows import errors_by_face, make_rows, on_same_faces, study_groups
 from hpe.study.results import ReportError, read_study
 from tests.made_up_study import SPEC, plan, planned, result, write_study
 
@@ -70,8 +71,18 @@ def test_the_mean_over_faces_and_seeds_is_the_rows_error(folder):
 
 def test_other_faces_are_not_compared(small):
     other = {"truth": {"data": SPEC, "poses_deg": [[1.0, 1.0, 1.0]] * 3}}
-    errors = errors_by_face(study_groups(read_study(small(other))), SPEC)
+    groups = on_same_faces(study_groups(read_study(small(other))), SPEC)
+    errors = errors_by_face(groups, SPEC)
     assert {seed for by_seed in errors.values() for seed in by_seed} == {0}
+    assert [row["n"] for row in make_rows(groups, SPEC)] == [1]  # nor is their error in the row
+
+
+def test_runs_on_other_faces_are_named_in_the_report(small, tmp_path):
+    folder = small({"truth": {"data": SPEC, "poses_deg": [[1.0, 1.0, 1.0]] * 3}})
+    write_study_report(folder, tmp_path / "page")
+    assert f"Left out of {SPEC}, for they were tested on other faces of that name: one (seed 1)." in (
+        tmp_path / "page" / "report.md"
+    ).read_text().replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,11 @@ CASES = {
         PruneConfig("channel", "constant", begin_epoch=2, end_epoch=3, channels=ChannelConfig("random", "global")),
         ONECYCLE,
     ),
+    "random channels": (
+        PruneConfig("channel", begin_epoch=2, end_epoch=3, channels=ChannelConfig("random", "global")),
+        TRAIN,
+    ),
+    "channels, then masks": (PruneConfig("hybrid", target_params=150_000, begin_epoch=2, end_epoch=4), TRAIN),
     "channels to a target": (PruneConfig("channel", target_params=150_000, begin_epoch=2, end_epoch=3), TRAIN),
 }
 
@@ -119,6 +124,11 @@ def test_runs_that_are_trained_once_would_end_in_the_same_bits(one, other, tmp_p
     for name, prune in (("one", one), ("other", other)):
         run_scratch_prune(tmp_path / name, SMALL, prune, Recipe(DATA, DATA, train=TRAIN), quiet)
     assert_same_bits(tmp_path / "one", tmp_path / "other")
+
+
+def test_where_the_end_of_a_hybrid_lies_makes_a_difference():
+    hybrid = PruneConfig("hybrid", "constant", target_params=150_000, begin_epoch=2, end_epoch=4)
+    assert canonical(hybrid, 8) != canonical(replace(hybrid, end_epoch=8), 8)
 
 
 def test_the_tree_of_a_small_study(tmp_path):
