@@ -25,7 +25,7 @@ class CardFile:
     file: str
     """Its file beside the card; gzipped where it ends in .gz."""
     format: str
-    """int8, fp16, fp32, dynamic or int8_sparse."""
+    """int8, fp16, fp32, sparse, dynamic or int8_sparse."""
     sha256: str
     """Of the model itself, unpacked."""
     size_bytes: int
