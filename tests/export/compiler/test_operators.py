@@ -67,7 +67,7 @@ def test_tables_at_ties(name):
     ],
 )
 def test_products_at_ties(ends, tmp_path):
-    """Scales of b0-pi, with which a factor in double rounds two products otherwise."""
+    """Scales of a SiLU net, with which a factor in double rounds two products otherwise."""
     net = Net(0)
     x, y = net.tensor([1, 1], *ends[0]), net.tensor([1, 256], *ends[1], data=ALL)
     z = net.op("MUL", [x, y], net.tensor([1, 256], *ends[2]), net.schema.MulOptionsT(), version=2)
