@@ -56,7 +56,7 @@ def test_a_pruned_network_gets_outputs_and_keeps_what_it_answers(head, tmp_path)
     model.last_layer.bias[3:] = torch.tensor([0.1, 0.2, 0.3])
     add_outputs(model, locate=True, spread=False)
     after = model(IMAGES)
-    assert torch.equal(after[:, :3], before)
+    torch.testing.assert_close(after[:, :3], before, rtol=0, atol=1e-5)  # a wider layer may sum in another order
     torch.testing.assert_close(after[:, 3:], torch.tensor([[0.0, 0, 0, 0, 3, 6, 9]]).expand(3, 7), rtol=0, atol=0.5)
     assert bool((model.last_layer.weight[3:] != 0).all())  # fine-tuning keeps zeros
     biased = copy.deepcopy(model)

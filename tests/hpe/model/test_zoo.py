@@ -155,7 +155,7 @@ def test_hpe_models_lists_and_writes(folder, tmp_path, capsys):
 
 
 def test_every_released_card_holds():
-    assert len(cards()) == 6
+    assert len(cards()) == 7
     for name, known in cards().items():
         assert resolve_model(name).stat().st_size == known["size_bytes"]
         assert str(known["n"]) in known["data"]
