@@ -98,8 +98,8 @@ function card(entry, place, picked, why) {
 // size the one that takes less RAM (after gzip, where there is no board), then the one with less error. No control,
 // unless nothing else passes.
 function choose(set, left) {
-  const able = left.some((entry) => entry.model.role !== "control")
-    ? left.filter((entry) => entry.model.role !== "control") : left;
+  const shippable = left.filter((entry) => entry.model.role !== "control");
+  const able = shippable.length ? shippable : left;
   const best = able.reduce((a, b) => (b.model.error < a.model.error ? b : a));
   const equal = able.filter((entry) => {
     const between = interval(set, entry.index, best.index);
