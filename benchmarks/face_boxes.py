@@ -24,9 +24,9 @@ from benchmarks.face_detectors import Detect, detectors
 from hpe.data.sources.mat_pairs import read_mat
 from hpe.inference.detector import load_opencv
 from hpe.inference.found import LARGEST_YAW_DEG, Found
-from hpe.inference.predictor import Predict, load_predictor
+from hpe.inference.predictor import HeadPosePredictor
 from hpe.inference.tracking import overlap
-from hpe.pose.crop import Box, crop_face
+from hpe.pose.crop import Box
 
 ENLARGED_PX = 240
 """Height of an enlarged 80x80 picture."""
@@ -205,7 +205,7 @@ def mapped(face: Found, mapping: Mapping, yaw_deg: float = 0.0, points: bool = F
     return (left, top, right, bottom)
 
 
-def report(name: str, samples: list[Sample], detect: Detect, mapping: Mapping, predict: Predict) -> None:
+def report(name: str, samples: list[Sample], detect: Detect, mapping: Mapping, model: HeadPosePredictor) -> None:
     """Print how many were found, how well the boxes agree, and the pose error with each kind of box."""
     times, found = [], []
     for sample in samples:
@@ -217,8 +217,7 @@ def report(name: str, samples: list[Sample], detect: Detect, mapping: Mapping, p
     truth = np.stack([sample.pose_deg for sample, _ in pairs])
 
     def poses(boxes: list[Box]) -> np.ndarray:
-        crops = [crop_face(sample.pixels, box, margin=0) for (sample, _), box in zip(pairs, boxes, strict=True)]
-        return predict(np.stack(crops))
+        return np.stack([model(sample.pixels, box) for (sample, _), box in zip(pairs, boxes, strict=True)])
 
     first = [mapped(face, mapping) for _, face in pairs]
     yaws = poses(first)[:, 0]
@@ -230,6 +229,8 @@ def report(name: str, samples: list[Sample], detect: Detect, mapping: Mapping, p
     }
     if mapping.weights is not None:
         kinds["by its points"] = [mapped(face, mapping, points=True) for _, face in pairs]
+    if model.locates:
+        kinds["second look"] = [model.face(sample.pixels, face).box for sample, face in pairs]
     print(f"  {name}: found {len(pairs)} of {len(samples)}; median {np.median(times):.1f} ms of one core")
     for kind, boxes in kinds.items():
         ious = [overlap(box, sample.box) for box, (sample, _) in zip(boxes, pairs, strict=True)]
@@ -249,7 +250,7 @@ def main() -> None:
         "AFLW2000, split test": test_samples(options.faces),
         "AFLW2000, whole pictures": pair_samples(options.pairs),
     }
-    predict = load_predictor(options.model)
+    model = HeadPosePredictor(options.model)
     known = detectors()
     for name in options.only or known:
         detect = known[name]()
@@ -258,7 +259,7 @@ def main() -> None:
         edges = ", ".join(f"{edge:.3f}" for edge in mapping.edges)
         print(f"{name}: left, top, right, bottom {edges}; {mapping.per_degree:.4f} per degree", flush=True)
         for title, part in sets.items():
-            report(title, part, detect, mapping, predict)
+            report(title, part, detect, mapping, model)
         if options.weights and mapping.weights is not None:
             for edge, column in zip(("left", "top", "right", "bottom"), mapping.weights.T, strict=True):
                 print(f'    "{edge}": ({column[0]:.4f}, ({", ".join(f"{value:.4f}" for value in column[1:])})),')

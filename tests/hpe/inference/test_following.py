@@ -38,7 +38,7 @@ def sees_the_disc(crops):
             middle = (crop.sum(0) * axis).sum() / crop.sum(), (crop.sum(1) * axis).sum() / crop.sum()
             row[3:5] = PLACE_UNIT * np.array(middle)
             row[5] = PLACE_UNIT * np.log(np.sqrt(16 * area / np.pi))  # a quarter of the side is the radius
-        row[0], row[6] = 12.5, 40 if crop.any() else -40
+        row[:3], row[6] = (2, 12.5, -1), 40 if crop.any() else -40  # yaw and roll, of a symmetric picture, are errors
     return outputs
 
 
@@ -53,15 +53,19 @@ def test_narrow_is_the_reverse_of_widen():
     np.testing.assert_allclose(narrow(widen((10, 20, 130, 160), 0.3), 0.3), (10, 20, 130, 160))
 
 
-@pytest.mark.parametrize(("right", "down", "larger"), [(0, 0, 1), (16, -10, 1), (-12, 14, 1.3), (0, 8, 0.8)])
-def test_a_rough_box_is_corrected(locating, right, down, larger):
+@pytest.mark.parametrize(
+    ("right", "down", "larger", "near"),
+    [(0, 0, 1, True), (8, -6, 1.05, True), (20, -10, 1, False), (-12, 14, 1.3, False), (0, 8, 0.8, False)],
+)
+def test_a_rough_box_is_corrected(locating, right, down, larger, near):
+    """The second look is at the mirror image; the first counts where it was near, and errors of one side cancel."""
     pixels, true = disc(220, 170), np.array(box_of(220, 170))
     middle, half = (true[:2] + true[2:]) / 2, (true[2:] - true[:2]) / 2 * larger
     rough = (*(middle - half + [right, down]), *(middle + half + [right, down]))
     face = locating.look(pixels, rough)
     np.testing.assert_allclose(face.box, true, atol=2.5)
     assert face.score > 0.9
-    np.testing.assert_allclose(face.pose_deg, [12.5, 0, 0])
+    np.testing.assert_allclose(face.pose_deg, [0, 12.5, 0] if near else [-2, 12.5, 1])
     np.testing.assert_allclose(face.spread_deg, [2, 2, 2])
     once = corrected(rough, read_outputs(sees_the_disc(predictor.face_crop(pixels, rough)[None])))
     np.testing.assert_allclose(once, true, atol=4)
