@@ -229,12 +229,14 @@ def report(name: str, samples: list[Sample], detect: Detect, mapping: Mapping, m
     }
     if mapping.weights is not None:
         kinds["by its points"] = [mapped(face, mapping, points=True) for _, face in pairs]
-    if model.locates:
-        kinds["second look"] = [model.face(sample.pixels, face).box for sample, face in pairs]
     print(f"  {name}: found {len(pairs)} of {len(samples)}; median {np.median(times):.1f} ms of one core")
-    for kind, boxes in kinds.items():
+    told = {kind: (boxes, poses(boxes)) for kind, boxes in kinds.items()}
+    if model.locates:
+        faces = [model.face(sample.pixels, face) for sample, face in pairs]
+        told["second look"] = [face.box for face in faces], np.stack([face.pose_deg for face in faces])
+    for kind, (boxes, pose_deg) in told.items():
         ious = [overlap(box, sample.box) for box, (sample, _) in zip(boxes, pairs, strict=True)]
-        mae = np.abs(poses(boxes) - truth).mean(axis=0)
+        mae = np.abs(pose_deg - truth).mean(axis=0)
         print(f"    {kind:13} IoU median {np.median(ious):.3f}, least {min(ious):.3f}; MAE {mae.mean():.2f} "
               f"(yaw {mae[0]:.2f}, pitch {mae[1]:.2f}, roll {mae[2]:.2f})", flush=True)  # fmt: skip
 

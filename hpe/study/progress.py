@@ -15,6 +15,8 @@ from hpe.study.plan import FINISH_S, Cost, Plan, epochs_left
 from hpe.study.planned import Task
 
 REFRESH_S = 2.0
+ENOUGH_S = 300.0
+"""So much work done in this call tells more than the speed that was measured at its start."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Display:
         self.console = Console(stderr=True)
         self.live: Any = None
         self.shown = 0.0
+        self.pace = Pace(1 if cost is None else cost.jobs)
         self.stack = ExitStack()
 
     def __enter__(self) -> Display:
@@ -76,15 +79,17 @@ class Display:
         from rich.table import Table
         from rich.text import Text
 
-        left = "" if self.cost is None else f", about {time_left(self.tasks, self.folder, self.cost)} left"
+        left = (
+            "" if self.cost is None else f", about {self.pace.left(work_left(self.tasks, self.folder, self.cost))} left"
+        )
         table = Table(title=summary(counts) + left, title_justify="left", show_edge=False)
         table.add_column("running")
         table.add_column("epochs", justify="right")
-        table.add_column("last line")
+        table.add_column("last line", no_wrap=True)
         for task in self.tasks:
             if task.id in running:
                 epochs = f"{self.folder.epochs_done(task)}/{task.epochs}"
-                table.add_row(Text(task.name), epochs, Text(last_line(self.folder.log(task.id))[:80]))
+                table.add_row(Text(task.name), epochs, Text(last_line(self.folder.log(task.id))))
         return table
 
 
@@ -94,12 +99,26 @@ def summary(counts: Counts) -> str:
     return f"{counts.done} of {counts.runs} runs done, {counts.failed} failed{blocked}, {counts.open} to go"
 
 
-def time_left(tasks: Sequence[Task], folder: StudyFolder, cost: Cost) -> str:
-    """Hours and minutes until all is done, at the speed that was measured at the start."""
+class Pace:
+    """Hours and minutes until all is done: at the speed measured at the start, then at that of the work done since."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.began: tuple[float, float] | None = None
+
+    def left(self, work_s: float) -> str:
+        """For `work_s` seconds of one job that are left by the speed measured at the start."""
+        now = time.monotonic()
+        began_s, before_s = self.began = self.began or (now, work_s)
+        done_s = before_s - work_s
+        minutes = round(work_s * ((now - began_s) / done_s if done_s >= ENOUGH_S else 1 / self.jobs) / 60)
+        return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def work_left(tasks: Sequence[Task], folder: StudyFolder, cost: Cost) -> float:
+    """Seconds of one job until all is done, at the speed that was measured at the start."""
     undone = sum(task.kind == "run" and not folder.is_done(task) and not folder.has_failed(task) for task in tasks)
-    seconds = epochs_left(tasks, folder) * cost.images / cost.images_per_s + undone * FINISH_S
-    minutes = round(seconds / cost.jobs / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min"
+    return epochs_left(tasks, folder) * cost.images / cost.images_per_s + undone * FINISH_S
 
 
 def last_line(log: Path) -> str:
