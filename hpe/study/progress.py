@@ -82,10 +82,10 @@ class Display:
         left = (
             "" if self.cost is None else f", about {self.pace.left(work_left(self.tasks, self.folder, self.cost))} left"
         )
-        table = Table(title=summary(counts) + left, title_justify="left", show_edge=False)
-        table.add_column("running")
+        table = Table(title=summary(counts) + left, title_justify="left", show_edge=False, expand=True)
+        table.add_column("running", no_wrap=True)
         table.add_column("epochs", justify="right")
-        table.add_column("last line", no_wrap=True)
+        table.add_column("last line", no_wrap=True, ratio=1)
         for task in self.tasks:
             if task.id in running:
                 epochs = f"{self.folder.epochs_done(task)}/{task.epochs}"
