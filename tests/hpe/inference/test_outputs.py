@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +13,9 @@ import pytest
 from PIL import Image
 
 from hpe.cli.main import main
-from hpe.inference import annotation
 from hpe.inference.app import PredictOptions, run_predict
 from hpe.inference.outputs import COLUMNS, DrawnNames, OutputError, RowFile, save_drawn, shown
-from hpe.inference.seen import Seen
-from tests.drawn_faces import MODEL, drawn_name, frames_of, picture, video
+from tests.drawn_faces import MODEL, picture
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -201,89 +198,6 @@ def test_a_table_that_cannot_be_written_ends_the_call_with_a_message(capsys, tmp
         code, _, err = run(capsys, tmp_path / "a.png", "--crops", "--csv", "/dev/full")
         assert code == 2
         assert "/dev/full: No space left on device" in err
-
-
-# Videos
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
-def test_a_signal_loses_no_row_and_closes_the_video(tmp_path, number, code):
-    """The child is sent the signal by itself after its fifth row, so that no clock is involved."""
-    pytest.importorskip("cv2")
-    video(tmp_path / "clip.avi")
-    program = (
-        "import os, signal, sys; from hpe.cli.main import main; from hpe.inference import outputs\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup\n"
-        "write, rows = outputs.RowFile.write, []\n"
-        "def counted(self, row):\n"
-        "    write(self, row)\n"
-        "    rows.append(row)\n"
-        f"    len(rows) == 5 and os.kill(os.getpid(), {int(number)})\n"
-        "outputs.RowFile.write = counted\n"
-        "main(sys.argv[1:])\n"
-    )
-    outputs = ["--csv", tmp_path / "r.csv", "--json", tmp_path / "r.json", "--draw", tmp_path / "out"]
-    outputs += ["--serve", ":0", "--neutral", "0.2"]
-    command = [sys.executable, "-c", program, "predict", tmp_path / "clip.avi", "--model", MODEL, *outputs]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
-    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
-    with (tmp_path / "r.csv").open() as stream:
-        assert [line["frame"] for line in csv.DictReader(stream)] == ["0", "1", "2", "3", "4"]
-    assert len(json.loads((tmp_path / "r.json").read_text())["faces"]) == 5
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [drawn_name("clip")]
-    assert frames_of(tmp_path / "out" / drawn_name("clip")) == 4
-
-
-def test_a_disk_that_fills_up_ends_the_video_while_its_index_fits(tmp_path, monkeypatch):
-    pytest.importorskip("cv2")
-    free = iter([1 << 30] * 6 + [1 << 20] * 99)
-    usage = annotation.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(annotation.shutil, "disk_usage", lambda path: usage._replace(free=next(free)))
-    rows = []
-    options = PredictOptions(draw=tmp_path / "out")
-    outcome = run_predict(MODEL, [video(tmp_path / "clip.avi")], options=options, write=rows.append, report=len)
-    assert len(outcome.faults) == 1
-    assert "the disk is nearly full; the video ends here" in outcome.faults[0]
-    assert (outcome.rows, len(rows), frames_of(tmp_path / "out" / drawn_name("clip"))) == (7, 7, 6)
-
-
-def test_a_video_of_odd_size_loses_no_row_and_no_column(tmp_path):
-    cv2 = pytest.importorskip("cv2")
-    shades = np.add.outer(np.arange(61), np.arange(83))[..., None].repeat(3, 2).astype(np.uint8)
-    path = tmp_path / drawn_name("odd")
-    with annotation.VideoFile(path, 10.0) as sink:
-        for frame in range(3):
-            sink(Seen("clip", frame, frame / 10, shades, (), 0.0))
-    capture = cv2.VideoCapture(str(path))
-    frame = capture.read()[1]
-    capture.release()
-    assert frame.shape == (62, 84, 3)
-    np.testing.assert_allclose(frame[:61, :83], shades, atol=12)
-
-
-def test_a_video_that_opencv_cannot_open_leaves_no_file(tmp_path, monkeypatch):
-    cv2 = pytest.importorskip("cv2")
-    annotation.video_format()
-    monkeypatch.setattr(annotation, "open_writer", lambda *given: cv2.VideoWriter())
-    with (
-        pytest.raises(OutputError, match="OpenCV cannot write a video there"),
-        annotation.VideoFile(tmp_path / "v.webm", 10.0) as sink,
-    ):
-        sink(Seen("clip", 0, 0.0, picture(), (), 0.0))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_second_video_does_not_replace_the_first(tmp_path):
-    pytest.importorskip("cv2")
-    lines = []
-    options = PredictOptions(draw=tmp_path, frames=2)
-    for name in ("clip.avi", "clip.avi"):
-        run_predict(MODEL, [video(tmp_path / name)], options=options, report=lines.append)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["clip.avi", drawn_name("clip.avi"), drawn_name("clip")]
-    )
-    assert "drawn as" in lines[-1]
 
 
 # Inputs
