@@ -58,13 +58,13 @@ def stats(model: nn.Module, example_input: Tensor) -> ModelStats:
     Args:
         example_input: one or more inputs, (B, C, H, W); MACs are per input.
     """
-    cost, layers, used = traced_cost(model, example_input)
+    cost, run, used = traced_cost(model, example_input)
     rows = []
     for name, module in model.named_modules():
         parameters = [p for key, p in module.named_parameters(name, recurse=False) if key in used]
         if not parameters:
             continue
-        layer = layers.get(name)
+        layer = run.layers.get(name)
         rows.append(
             LayerStats(
                 name,
@@ -72,7 +72,7 @@ def stats(model: nn.Module, example_input: Tensor) -> ModelStats:
                 tuple(parameters[0].shape),
                 sum(p.numel() for p in parameters),
                 sum(int(torch.count_nonzero(p)) for p in parameters),
-                layer.cost(layer.out, layer.inputs).macs if layer is not None else 0,
+                layer.cost(layer.out, layer.inputs).macs if layer is not None else run.attention_macs.get(name, 0),
             )
         )
     nonzeros = sum(int(torch.count_nonzero(parameter)) for parameter in used.values())

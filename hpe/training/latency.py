@@ -39,8 +39,8 @@ def make_price(network: HeadPoseNet, prune: PruneConfig) -> Price | None:
 
 def network_latency(network: HeadPoseNet, price: Price) -> int:
     """Of the network as it is, in the unit of the price."""
-    _, layers, _ = traced_cost(network, example_input())
-    return round(sum(price(name, layer, layer.out, layer.inputs) for name, layer in layers.items()))
+    _, run, _ = traced_cost(network, example_input())
+    return round(sum(price(name, layer, layer.out, layer.inputs) for name, layer in run.layers.items()))
 
 
 def cortex_m4_price(network: HeadPoseNet) -> Price:

@@ -10,8 +10,9 @@ untrained net: all biases are zero). Which operators there will be is read from 
 What the model holds but does not run (auxiliary heads) costs nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +110,8 @@ class Run:
     """Every convolution, dense and norm layer that runs, and every bare parameter of a module that does, by name."""
     called: set[nn.Module]
     """All modules that run."""
+    attention_macs: dict[str, int]
+    """Of the four projections of each of torch's own attentions, which call no dense layer."""
 
 
 def run_once(model: nn.Module, example_input: Tensor) -> Run:
@@ -117,6 +120,7 @@ def run_once(model: nn.Module, example_input: Tensor) -> Run:
     images: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
     padded: set[str] = set()
     called: set[nn.Module] = set()
+    attention_macs: dict[str, int] = {}
     handles = []
     batch = example_input.shape[0]
     for name, module in model.named_modules():
@@ -131,6 +135,14 @@ def run_once(model: nn.Module, example_input: Tensor) -> Run:
                 images[name] = _image(inputs[0]), _image(output)
 
             handles.append(module.register_forward_hook(count))
+        if isinstance(module, nn.MultiheadAttention):
+
+            def project(module: Any, args: tuple, named: dict, name: str = name) -> None:
+                query, key, value = attention_inputs(args, named)
+                elements = 2 * query.numel() + key.numel() + value.numel()
+                attention_macs[name] = attention_macs.get(name, 0) + module.embed_dim * elements // batch
+
+            handles.append(module.register_forward_pre_hook(project, with_kwargs=True))
     try:
         with torch.no_grad():
             model(example_input)
@@ -145,7 +157,14 @@ def run_once(model: nn.Module, example_input: Tensor) -> Run:
         for name, parameter in bare_parameters(model).items()
         if model.get_submodule(name.rpartition(".")[0]) in called
     }
-    return Run(layers | {name: _describe_bare(parameter) for name, parameter in bare.items()}, called)
+    layers |= {name: _describe_bare(parameter) for name, parameter in bare.items()}
+    return Run(layers, called, attention_macs)
+
+
+def attention_inputs(args: tuple, named: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value of a call of nn.MultiheadAttention."""
+    given = dict(zip(("query", "key", "value"), args, strict=False)) | dict(named)
+    return given["query"], given["key"], given["value"]
 
 
 def bare_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -211,14 +230,15 @@ def _describe(module: nn.Module, positions: int, pads: bool) -> Layer:
 
 
 def fixed_cost(model: nn.Module, run: Run, outputs: Sequence[Tensor]) -> Cost:
-    """What no width changes: parameters of other layers, and the operators' own bytes.
+    """What no width changes: parameters of other layers, torch's own attentions, and the operators' own bytes.
 
     Args:
         outputs: what the model gave for one input, with its autograd graph.
     """
     counted = sum(layer.cost(layer.out, layer.inputs).params for layer in run.layers.values())
     others = sum(parameter.numel() for parameter in used_parameters(model, run, outputs).values()) - counted
-    return Cost(others, 0, others + FILE_BYTES + ACTIVATION_BYTES + operator_bytes(outputs))
+    int8_bytes = others + FILE_BYTES + ACTIVATION_BYTES + operator_bytes(outputs)
+    return Cost(others, sum(run.attention_macs.values()), int8_bytes)
 
 
 def used_parameters(model: nn.Module, run: Run, outputs: Sequence[Tensor]) -> dict[str, nn.Parameter]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning.channels.costs import Cost, Layer, Price, fixed_cost, run_once, used_parameters
+from pruning.channels.costs import Cost, Layer, Price, Run, fixed_cost, run_once, used_parameters
 from pruning.channels.following import Follower
 from pruning.channels.groups import UNFOLLOWED, ChannelGroup
 from pruning.channels.trial import sound_groups
@@ -114,8 +114,8 @@ def _disjoint(follower: Follower) -> tuple[list[ChannelGroup], dict[str, str]]:
     return groups, left_out
 
 
-def traced_cost(model: nn.Module, example_input: Tensor) -> tuple[Cost, dict[str, Layer], dict[str, nn.Parameter]]:
-    """The cost of a model, its layers and its parameters in use, without looking for groups; the model stays."""
+def traced_cost(model: nn.Module, example_input: Tensor) -> tuple[Cost, Run, dict[str, nn.Parameter]]:
+    """The cost of a model, what runs and the parameters in use, without looking for groups; the model stays."""
     import torch_pruning as tp
 
     example_input = example_input.to(next(model.parameters()).device)
@@ -124,7 +124,7 @@ def traced_cost(model: nn.Module, example_input: Tensor) -> tuple[Cost, dict[str
         total, used = fixed_cost(model, run, outputs), used_parameters(model, run, outputs)
     for layer in run.layers.values():
         total = total + layer.cost(layer.out, layer.inputs)
-    return total, run.layers, used
+    return total, run, used
 
 
 def _matching(model: nn.Module, ignored: Sequence[str | nn.Module]) -> set[nn.Module]:
