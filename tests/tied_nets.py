@@ -75,4 +75,32 @@ def transformer(norm=nn.LayerNorm):
     return net.eval()
 
 
-NETS = {"grouped": grouped_net, "ghost": ghost_net, "transformer": transformer}
+class TorchEncoder(nn.Module):
+    """Patches, torch's own nn.TransformerEncoder, a mean; 4 heads of 8."""
+
+    def __init__(self, batch_first=True, **options):
+        super().__init__()
+        self.batch_first = batch_first
+        self.embed = nn.Conv2d(3, 32, 4, stride=4)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=batch_first, **options)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = Head(32)
+
+    def forward(self, x, **masks):
+        x = self.embed(x).flatten(2).transpose(1, 2)  # (B, N, 32)
+        if self.batch_first:
+            return self.head(self.encoder(x, **masks))
+        return self.head(self.encoder(x.transpose(0, 1), **masks).transpose(0, 1))
+
+
+def torch_encoder(**options):
+    """A TorchEncoder whose biases are not zero."""
+    torch.manual_seed(0)
+    net = TorchEncoder(**options)
+    for name, parameter in net.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(parameter, std=0.1)
+    return net.eval()
+
+
+NETS = {"grouped": grouped_net, "ghost": ghost_net, "transformer": transformer, "torch encoder": torch_encoder}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pruning.channels.costs import Cost, Layer, Price, Run, fixed_cost, run_once, used_parameters
 from pruning.channels.following import Follower
+from pruning.channels.fusing import UNSUPPORTED
 from pruning.channels.groups import UNFOLLOWED, ChannelGroup
 from pruning.channels.trial import sound_groups
 from pruning.errors import PruningError
@@ -94,6 +95,7 @@ def trace(
         groups, left_out = _disjoint(Follower(model, depgraph, {tensor.grad_fn for tensor in outputs}, kept_layers))
         sound = sound_groups(model, example_input, groups, run.layers)
     left_out |= {g.name: "cutting it changes what the rest of the model does" for g in groups if g not in sound}
+    left_out |= dict.fromkeys(run.attention_macs, UNSUPPORTED)
     return ChannelGraph(sound, left_out, run.layers, fixed, [tensor.shape for tensor in outputs], price)
 
 

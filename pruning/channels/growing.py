@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.channels.allocation import rank
+from pruning.channels.fusing import fuse_attentions
 from pruning.channels.graph import ChannelGraph, trace
 from pruning.channels.pruner import PruneReport, load_score_state, remove, score_state
 from pruning.channels.surgery import out_dims
@@ -53,6 +54,7 @@ class GrowingRegPruner:
         self._check = ParameterCheck(model)
         self._score = criteria.make_score()
         self._doomed: dict[str, Tensor] = {}
+        fuse_attentions(model, example_input)
         graph = self._trace()
         self.target.removals(graph, rank(graph, no_scores(graph), criteria))  # fails now if it cannot be met
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pruning.channels.allocation import meet_limits, rank
 from pruning.channels.costs import Cost
+from pruning.channels.fusing import fuse_attentions
 from pruning.channels.graph import ChannelGraph, trace
 from pruning.channels.groups import Kept, kept_positions
 from pruning.channels.norms import reestimate_norms
@@ -49,7 +50,8 @@ def prune_channels(
     """Remove the least important channels, in place, to a ratio or to limits.
 
     A limit is never exceeded, and the tightest is met as nearly as single channels (or `round_to` of them) allow:
-    within 1 % on any net that is not tiny. Layers that make the output keep their channels.
+    within 1 % on any net that is not tiny. Layers that make the output keep their channels. torch's MultiheadAttention
+    becomes a FusedAttention with its parameters, of other names.
 
     Args:
         example_input: one input, for tracing; MACs are counted for it.
@@ -60,6 +62,7 @@ def prune_channels(
     """
     if optimizer is not None:
         check_optimizer(model, optimizer)
+    fuse_attentions(model, example_input)
     graph = trace(model, example_input, criteria.ignored, criteria.price)
     score = criteria.make_score()
     scores = [score(group) for group in graph.groups]
@@ -114,6 +117,7 @@ class ChannelPruner:
         self.report: PruneReport | None = None
         self._check = ParameterCheck(model)
         self._score: Any = criteria.make_score()
+        fuse_attentions(model, example_input)
         graph = trace(model, example_input, criteria.ignored, criteria.price)
         self._first_sizes = {group.name: group.size for group in graph.groups}
         self._first_cost = graph.cost()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pruning.channels.attention import attention_of, head_width, set_heads
 from pruning.channels.costs import bare_parameters, channel_dim, is_layer_norm, is_norm
+from pruning.channels.fusing import replace_attentions
 from pruning.channels.groups import is_grouped
 from pruning.errors import PruningError
 from pruning.weights.masks import is_depthwise
@@ -118,6 +119,9 @@ def apply_widths(model: nn.Module, wanted: Mapping[str, list[int]]) -> None:
     for name, size in wanted.items():
         if not size and name in dict(model.named_modules()):
             model.set_submodule(name, DroppedBlock())
+    owners = {name.rpartition(".")[0] for name in wanted if name.endswith(".qkv")}
+    attentions = [n for n, module in model.named_modules() if n in owners and isinstance(module, nn.MultiheadAttention)]
+    replace_attentions(model, attentions)
     plain = widths(model)
     bare = bare_parameters(model).keys()
     if plain.keys() - bare != wanted.keys() - bare:

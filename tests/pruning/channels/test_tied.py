@@ -7,6 +7,7 @@ import torch
 import torch_pruning as tp
 from torch import nn
 
+from pruning.channels.fusing import fuse_attentions
 from pruning.channels.graph import trace
 from pruning.channels.growing import GrowingRegPruner
 from pruning.channels.importance import IMPORTANCES
@@ -37,6 +38,7 @@ class SomeNorm(nn.Module):
 def test_a_net_cut_by_units_equals_the_dense_one_with_them_unread_and_is_counted(name):
     dense, pruned = NETS[name](), NETS[name]()
     x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    fuse_attentions(dense, x)
     report = prune_channels(pruned, x[:1], Target(ratio=0.5), Criteria(min_channels=1))
     assert set(report.left_out.values()) == {"it makes the model's output"}
     with torch.no_grad():
@@ -113,7 +115,7 @@ def test_floors_and_rounding_are_of_channels():
     assert model.grouped.groups == 4
 
 
-@pytest.mark.parametrize("name", ["grouped", "transformer"])
+@pytest.mark.parametrize("name", ["grouped", "transformer", "torch encoder"])
 def test_growing_regularisation_fades_units_and_tokens(name):
     model, x = NETS[name](), torch.randn(2, 3, 16, 16)
     pruner = GrowingRegPruner(model, x[:1], Target(ratio=0.5), (1, 4), Criteria(min_channels=1))
