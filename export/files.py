@@ -20,6 +20,8 @@ from typing import Any
 MACHINE = re.sub(r"[^\w-]+", "-", platform.node())[:40]
 LONGEST_STEM = 120
 """Characters of a name that its temporary name repeats; names have 255 at most."""
+TEMPORARY = re.compile(r"\..+\.\d+@[\w-]+\.")
+"""How every temporary name begins, whoever gave it."""
 
 
 @contextmanager
@@ -80,6 +82,11 @@ def work_folder(parent: str | os.PathLike, name: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether something has this name only while it is written, or because its writer was killed."""
+    return TEMPORARY.match(path.name) is not None
 
 
 def remove_stale(folder: Path, name: str) -> None:

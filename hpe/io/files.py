@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from export.files import whole_file, write_all, write_json, write_text, write_whole
+from export.files import is_temporary, whole_file, write_all, write_json, write_text, write_whole
 from hpe.io.errors import FileError
 
 __all__ = [
     "default_cache_dir",
+    "is_temporary",
     "locked",
     "merge_result",
     "open_regular",

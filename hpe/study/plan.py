@@ -14,7 +14,7 @@ from export.process import command
 from hpe.io.configs import from_dict, to_dict
 from hpe.io.environment import commit
 from hpe.io.errors import ConfigError, FileError
-from hpe.io.files import read_json, write_all, write_json
+from hpe.io.files import is_temporary, read_json, write_all, write_json
 from hpe.study.expand import expand
 from hpe.study.folder import StudyFolder
 from hpe.study.planned import PlannedRun, Task
@@ -55,7 +55,7 @@ def keep_plan(toml: Path, plan: Plan, folder: StudyFolder) -> None:
         known = read_json(folder.plan).get("name")
         if known not in (plan.name, *study.extends):
             raise StudyError(f"{folder.root}: holds the study '{known}', not '{plan.name}'; give another --out")
-    elif folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir())):
+    elif folder.root.exists() and not (folder.root.is_dir() and all(map(is_temporary, folder.root.iterdir()))):
         raise StudyError(f"{folder.root}: is no folder of a study; give another --out")
     entries = [run.entry() for run in plan.runs]
     facts = {"name": plan.name, "title": plan.title, "commit": commit(), "files": to_dict(plan.files)}
@@ -63,8 +63,8 @@ def keep_plan(toml: Path, plan: Plan, folder: StudyFolder) -> None:
     if study.reference:
         reference = toml.parent / study.reference
         copies[folder.root / reference.name] = reference.read_bytes()
+    write_json(folder.plan, facts | {"runs": entries})  # first: by it the folder is known as this study's
     write_all(copies)
-    write_json(folder.plan, facts | {"runs": entries})
 
 
 def read_plan(folder: StudyFolder) -> Plan:
