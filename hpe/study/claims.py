@@ -38,12 +38,16 @@ def this_process() -> Owner:
 
 
 def start_time(pid: int) -> int:
-    """When a process of this machine began, in ticks since the boot; 0 where the system does not tell."""
+    """When a process of this machine began, in ticks since the boot; 0 where the system does not tell.
+
+    -1 where it has ended, and its parent has not asked how: in a container nobody may ever ask.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return 0
-    return int(text.rpartition(")")[2].split()[19])  # field 22; the name before it may hold blanks
+    state, *rest = text.rpartition(")")[2].split()  # from field 3 on; the name before it may hold blanks
+    return -1 if state in ("Z", "X") else int(rest[18])  # field 22
 
 
 class Claims:

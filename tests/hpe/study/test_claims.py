@@ -20,6 +20,8 @@ def test_a_claim_ends_with_its_owner(tmp_path):
     assert claims.holder("b") == owner
     assert not claims.take("b")
     sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie until its parent asks
+    assert claims.holder("b") is None
     sleeper.wait()
     assert claims.take("b")
     assert claims.holder("b") == this_process()
