@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from hpe.io.configs import run_id, to_dict
@@ -42,7 +43,7 @@ class RunSettings:
     """Files to make."""
     twin: TwinTarget | None = None
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Ten hex digits."""
         return run_id(changed(self))
