@@ -11,6 +11,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from export.process import end_with_parent
@@ -35,10 +36,10 @@ def main() -> None:
     try:
         run_task(root, task_id)
     except Exception as error:
-        traceback.print_exc()
-        full = is_full(error) or is_nearly_full(root)
-        print(f"{type(error).__name__}: {error}", flush=True)
-        sys.exit(FULL if full else 1)
+        with suppress(OSError):  # the log may lie on a full disk
+            traceback.print_exc()
+            print(f"{type(error).__name__}: {error}", flush=True)
+        sys.exit(FULL if is_full(error) or is_nearly_full(root) else 1)
 
 
 def run_task(root: Path, task_id: str) -> None:
@@ -83,6 +84,7 @@ def _run(folder: StudyFolder, plan: Plan, task: Task) -> None:
     """Train a run, or copy it from the one that it would equal; then measure it."""
     from hpe.study.measure import finish
     from hpe.training.parallel import together
+    from hpe.training.start import clear_finished
 
     run, entry, first = folder.run(task.id), plan.run(task.id), is_first_process()
     if task.same_as is not None:
@@ -95,6 +97,7 @@ def _run(folder: StudyFolder, plan: Plan, task: Task) -> None:
         with together(run) as place:
             _train(folder, task, place)
     if first:
+        clear_finished(run)
         finish(run, entry.settings, plan.files, entry.study(), say)
 
 

@@ -15,10 +15,9 @@ from hpe.model.net import HeadPoseNet, predict_all
 from hpe.pose.crop import centre_crop
 from hpe.pose.rotation import flip_pose
 from hpe.training.config import DistillConfig
+from hpe.training.start import TAUGHT
 
 BATCH = 256
-TAUGHT = "taught.npy"
-"""In a run folder, until the run is done: the mixed labels (N, 3), so that a run that goes on asks nobody again."""
 
 
 def relabelled_once(faces: Faces, teacher: HeadPoseNet, config: DistillConfig, run: Path) -> Faces:

@@ -30,10 +30,8 @@ from hpe.training.augment import AugmentConfig, TrainAugment
 from hpe.training.further import further_metrics
 from hpe.training.losses import Objective, pose_counts, pose_loss, supervised
 from hpe.training.parallel import average, average_gradients, check_alike, share, shared_batch_norm
+from hpe.training.start import LAST
 from hpe.training.state import TrainError, TrainState
-
-LAST = "last.safetensors"
-"""The state after the last whole epoch, in the run folder."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +129,7 @@ def fit(
                 board.add_scalar(name, value, progress.epoch)
             report(_epoch_line(row, config.epochs))
     if metrics is None:  # a run that was stopped after its last epoch
+        write_csv(folder / "metrics.csv", progress.history)
         metrics, _ = _validate(state, lesson.val)
     state.model.load_state_dict(state.weights())
     state.model.eval()

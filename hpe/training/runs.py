@@ -28,11 +28,14 @@ from hpe.training.config import FinetuneConfig, Recipe
 from hpe.training.descent import lineage_after
 from hpe.training.pruning_config import PruneConfig
 from hpe.training.start import (
+    LAST,
+    LOCK,
     Report,
     Request,
     RunError,
     check_board,
     check_other_folder,
+    clear_finished,
     clear_leftovers,
     is_finished,
     keep_schedule,
@@ -174,8 +177,8 @@ def run_to_end(
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model, save_checkpoint
     from hpe.training.augment import TrainAugment
-    from hpe.training.distillation import TAUGHT, relabelled_once
-    from hpe.training.loop import LAST, Lesson, choose_device, fit, steps_per_epoch
+    from hpe.training.distillation import relabelled_once
+    from hpe.training.loop import Lesson, choose_device, fit, steps_per_epoch
     from hpe.training.losses import distilled, supervised
     from hpe.training.state import TrainState
     from pruning.quantise.ranges import learnt_ranges
@@ -202,7 +205,7 @@ def run_to_end(
         elif beginning is not None:
             state.load(beginning, unpruned=True)
             report(f"went on from {beginning} after epoch {state.progress.epoch} of {train.epochs}")
-        stack.enter_context(held(out / ".training", f"{out}: another program trains this run; give another --out"))
+        stack.enter_context(held(out / LOCK, f"{out}: another program trains this run; give another --out"))
         clear_leftovers(out)
         write_json(out / "config.json", request.config)  # only now: nothing refuses any more
         if teacher is not None and distill.teacher_offline:
@@ -214,8 +217,7 @@ def run_to_end(
         if view is not None:
             write_json(out / RANGES, learnt_ranges(view))
         write_json(out / "result.json", _summary(request.config, network, faces, result))
-    for name in (LAST, TAUGHT):
-        (out / name).unlink(missing_ok=True)
+    clear_finished(out)
     return out
 
 

@@ -16,7 +16,7 @@ from hpe.model.config import ModelConfig
 from hpe.training.config import Recipe
 from hpe.training.pruning_config import PruneConfig
 from hpe.training.runs import run_to_end
-from hpe.training.start import Report, Request, check_inputs, is_finished
+from hpe.training.start import LAST, Report, Request, check_inputs, is_finished
 from hpe.training.timing import check_epochs, settled
 
 DONE = "done.json"
@@ -70,7 +70,7 @@ def run_beginning(
     """
     from hpe.data.faces import load_faces
     from hpe.model.net import build_model
-    from hpe.training.loop import LAST, Lesson, choose_device, fit, steps_per_epoch
+    from hpe.training.loop import Lesson, choose_device, fit, steps_per_epoch
     from hpe.training.state import TrainState
 
     state_file = out / LAST

@@ -11,15 +11,19 @@ from typing import Any
 from hpe.data.spec import DataError, parse_spec
 from hpe.io.configs import from_dict, to_dict
 from hpe.io.errors import ConfigError, HpeError
-from hpe.io.files import read_json
+from hpe.io.files import is_temporary, read_json
 from hpe.model.checkpoint import checkpoint_folder
 from hpe.training.config import Recipe, flag
 from hpe.training.pruning_config import PruneConfig
 
 Report = Callable[[str], None]
 
-PARTS = ("config", "taught", "last", "metrics", "arch", "model", "result")
-"""The files of a run folder, by stem: a killed run may leave temporary ones, `.STEM-*`."""
+LAST = "last.safetensors"
+"""The state after the last whole epoch, in the run folder until the run is finished."""
+TAUGHT = "taught.npy"
+"""The mixed labels (N, 3) of a teacher that was asked once, likewise, so that a run that goes on asks nobody again."""
+LOCK = ".training"
+"""Held by the program that trains the run."""
 
 
 class RunError(HpeError, RuntimeError):
@@ -69,6 +73,7 @@ def is_finished(request: Request) -> bool:
         further = f", or train it further: hpe finetune {out}" if finished else ""
         raise RunError(f"{out}: {what} {', '.join(changed)}; give the old settings or another --out{further}")
     if finished:
+        clear_finished(out)
         request.report(f"{out}: this run is finished, there is nothing to resume")
         return True
     check_inputs(request.recipe)
@@ -136,13 +141,19 @@ def clear_leftovers(out: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def clear_finished(out: Path) -> None:
+    """Delete what only a run that is not finished needs."""
+    for name in (LAST, TAUGHT, LOCK):
+        (out / name).unlink(missing_ok=True)
+
+
 def _leftovers(out: Path) -> list[Path]:
-    return [path for part in PARTS for path in out.glob(f".{part}-*") if path.is_file()]
+    return [path for path in out.iterdir() if is_temporary(path) and path.is_file()]
 
 
 def _check_new(out: Path) -> None:
     """Refuse a folder that holds something else, or that cannot be written."""
-    if out.exists() and (not out.is_dir() or set(out.iterdir()) - set(_leftovers(out))):
+    if out.exists() and (not out.is_dir() or set(out.iterdir()) - {*_leftovers(out), out / LOCK}):
         raise RunError(f"{out}: exists and is no run folder; give another --out")
     place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):

@@ -214,14 +214,28 @@ def test_a_resume_with_a_damaged_state_leaves_the_config(unfinished):
 def test_what_a_killed_run_left_is_cleaned_at_the_next_start(tmp_path):
     out = tmp_path / "run"
     out.mkdir()
-    (out / ".config-ab12.json").write_text("{")  # killed while it wrote its first file
+    (out / ".training").touch()
+    (out / ".config.1@elsewhere.ab12.json").write_text("{")  # killed while it wrote its first file
     with pytest.raises(Killed):
         run_train(out, SMALL, recipe(replace(RAW, epochs=2)), report=kill)
-    assert not (out / ".config-ab12.json").exists()
-    (out / ".last-x8_y.safetensors").write_bytes(b"half")
+    assert not (out / ".config.1@elsewhere.ab12.json").exists()
+    (out / ".last.1@elsewhere.x8_y.safetensors").write_bytes(b"half")
     run_train(out, SMALL, recipe(replace(RAW, epochs=2)), resume=True, report=quiet)
     assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
     assert not (out / LAST).exists()
+    (out / LAST).touch()  # killed when it was finished
+    run_train(out, SMALL, recipe(replace(RAW, epochs=2)), resume=True, report=quiet)
+    assert not (out / LAST).exists()
+
+
+def test_killed_between_the_last_state_and_its_row_no_epoch_is_missing(tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(Killed):
+        run_train(out, SMALL, recipe(replace(RAW, epochs=1)), report=kill)
+    row = (out / "metrics.csv").read_text()
+    (out / "metrics.csv").unlink()
+    run_train(out, SMALL, recipe(replace(RAW, epochs=1)), resume=True, report=quiet)
+    assert (out / "metrics.csv").read_text() == row
 
 
 def test_two_programs_never_train_one_run(tmp_path):
