@@ -87,6 +87,7 @@ class StudyFolder:
             if task.kind == "beginning" and folder.exists():
                 users = [other for other in tasks if task.id in other.needs]
                 if all(self.is_done(user) or not is_wanted(user, tasks, self) for user in users):
+                    (folder / DONE).unlink(missing_ok=True)  # first: half of it is no beginning to go on from
                     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,9 +6,12 @@ goes on: what is finished is skipped, and a run that was begun goes on after its
 
 from __future__ import annotations
 
+import errno
+import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hpe.io.files import read_json, write_json
@@ -20,7 +23,7 @@ from hpe.study.planned import Task
 from hpe.study.progress import Counts, Display, last_line
 from hpe.study.spec import StudyError
 from hpe.study.where import Where
-from hpe.study.worker import FULL, is_nearly_full
+from hpe.study.worker import FULL, is_full, is_nearly_full
 
 POLL_S = 0.3
 RENEW_S = 30.0
@@ -45,6 +48,13 @@ def run_study(
     """
     plan, folder = make_plan(toml), StudyFolder(out)
     launcher = launcher or _launcher(where)
+    with _full_disk_explained(out):
+        return _run_plan(toml, plan, folder, where, launcher, report)
+
+
+def _run_plan(
+    toml: Path, plan: Plan, folder: StudyFolder, where: Where, launcher: Launcher, report: Callable[[str], None]
+) -> Counts:
     keep_plan(toml, plan, folder)
     cost = None
     if any(not folder.is_done(task) and not folder.has_failed(task) for task in plan.tasks if task.kind == "run"):
@@ -57,6 +67,20 @@ def run_study(
             return scheduler.work()
         finally:
             scheduler.stop()
+
+
+@contextmanager
+def _full_disk_explained(out: Path) -> Iterator[None]:
+    """Say what to do when the disk is full, whoever met it: a task, or this process."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise StudyError(
+            f"{out}: the disk is full; free some space and run the same command again: what is finished stays, and "
+            "runs go on after their last whole epoch"
+        ) from None
 
 
 def known_speed(plan: Plan, folder: StudyFolder, threads: int) -> dict[str, float]:
@@ -88,13 +112,11 @@ class Scheduler:
 
     def work(self) -> Counts:
         """Go on until every task is done, has failed, or needs one that has."""
+        self.folder.drop_unneeded(self.plan.tasks)  # those of a program that was killed
         while True:
             self._collect()
             if self.full and not self.running:
-                raise StudyError(
-                    f"{self.folder.root}: the disk is full; free some space and run the same command again: what is "
-                    "finished stays, and runs go on after their last whole epoch"
-                )
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder.root))
             if not self.full:
                 self._start_more()
             counts = self.counts()
