@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hpe.io.files import write_json
 from hpe.study.folder import StudyFolder
+from hpe.study.plan import read_plan
 from hpe.study.worker import run_task
 
 HEAD = """
@@ -68,3 +70,32 @@ class Inside:
         self.started.append(task_id)
         run_task(folder.root, task_id)
         return Ended(0)
+
+
+class Pretending:
+    """Tasks that leave what a real one would, at once; some end otherwise."""
+
+    def __init__(self, codes=None, between=lambda: None):
+        self.codes = codes or {}
+        self.started = []
+        self.between = between
+
+    def start(self, folder, task_id):
+        self.started.append(task_id)
+        self.between()
+        codes = self.codes.get(task_id, [])
+        code = codes.pop(0) if codes else 0
+        if code == 0:
+            pretend(folder, read_plan(folder), task_id)
+        else:
+            folder.log(task_id).parent.mkdir(parents=True, exist_ok=True)
+            folder.log(task_id).write_text("a line\nValueError: the reason\n")
+        return Ended(code)
+
+
+def pretend(folder, plan, task_id):
+    task = next(task for task in plan.tasks if task.id == task_id)
+    if task.kind == "beginning":
+        write_json(folder.shared(task_id) / "done.json", {})
+    else:
+        write_json(folder.run(task_id) / "result.json", {"study": plan.run(task_id).study()})

@@ -4,10 +4,11 @@ import errno
 import os
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 
-from hpe.io.files import read_json, write_json
+from hpe.io.files import read_json
 from hpe.study import worker
 from hpe.study.claims import Owner
 from hpe.study.folder import StudyFolder
@@ -15,7 +16,7 @@ from hpe.study.launch import LocalLauncher
 from hpe.study.plan import keep_plan, make_plan, read_plan
 from hpe.study.run import Scheduler, run_study
 from hpe.study.spec import StudyError
-from tests.hpe.study.studies import DENSE, LATE, Ended, Inside, write_study
+from tests.hpe.study.studies import DENSE, LATE, Inside, Pretending, write_study
 
 TWIN = """
 [[twins]]
@@ -30,35 +31,6 @@ def quick(monkeypatch):
     speed = {"images_per_s": 100.0, "images": 32, "params": 1000}
     monkeypatch.setattr("hpe.study.run.measure_speed", lambda plan, threads: speed)
     monkeypatch.setattr("hpe.study.run.POLL_S", 0.0)
-
-
-class Pretending:
-    """Tasks that leave what a real one would, at once; some end otherwise."""
-
-    def __init__(self, codes=None, between=lambda: None):
-        self.codes = codes or {}
-        self.started = []
-        self.between = between
-
-    def start(self, folder, task_id):
-        self.started.append(task_id)
-        self.between()
-        codes = self.codes.get(task_id, [])
-        code = codes.pop(0) if codes else 0
-        if code == 0:
-            pretend(folder, read_plan(folder), task_id)
-        else:
-            folder.log(task_id).parent.mkdir(parents=True, exist_ok=True)
-            folder.log(task_id).write_text("a line\nValueError: the reason\n")
-        return Ended(code)
-
-
-def pretend(folder, plan, task_id):
-    task = next(task for task in plan.tasks if task.id == task_id)
-    if task.kind == "beginning":
-        write_json(folder.shared(task_id) / "done.json", {})
-    else:
-        write_json(folder.run(task_id) / "result.json", {"study": plan.run(task_id).study()})
 
 
 def study(tmp_path, *parts):
@@ -89,10 +61,6 @@ def unbroken(tmp_path_factory):
     return table(folder / "out")
 
 
-class Killed(BaseException):
-    """The process ends here, without any of its clearing up."""
-
-
 def test_every_run_is_complete_and_says_what_it_is(unbroken):
     assert len(unbroken) == 6
     for row in unbroken.values():
@@ -112,36 +80,6 @@ def test_every_run_is_complete_and_says_what_it_is(unbroken):
     twin, other = by_name["polynomial 4-8 | channel at equal macs"], by_name["polynomial 4-8"]
     assert 0.9 < twin["nonzero_macs"] / other["nonzero_macs"] <= 1.01
     assert twin["nonzero_macs"] == pytest.approx(twin["macs"], rel=0.001)
-
-
-@pytest.mark.slow  # minutes: it begins some twenty times
-def test_killed_at_any_write_it_ends_with_the_same_table(unbroken, tmp_path, monkeypatch):
-    """Every file that a run writes is a moment to be killed at: before it, and after it."""
-    toml, out, count = study(tmp_path), tmp_path / "out", 0
-    real = os.replace
-
-    def replaced(source, target):
-        nonlocal count
-        count += 1
-        if count % 9 == 0:
-            if count % 2:
-                real(source, target)
-            raise Killed
-        real(source, target)
-
-    kills = 0
-    while True:
-        monkeypatch.setattr(os, "replace", replaced)
-        try:
-            run_study(toml, out, launcher=Inside(), report=lambda line: None)
-            break
-        except Killed:
-            kills += 1
-        finally:
-            monkeypatch.setattr(os, "replace", real)
-    assert kills >= 5
-    assert table(out) == unbroken
-    assert not list((out / "shared").iterdir())
 
 
 def test_finished_runs_are_skipped(tmp_path):
@@ -211,6 +149,17 @@ def test_a_full_disk_stops_the_study_and_loses_nothing(tmp_path):
     assert run_study(toml, out, launcher=rest, report=lambda line: None).done == 6
     assert full.id in rest.started
     assert task_named(toml, "dense").id not in rest.started
+
+
+def test_a_disk_without_room_for_a_claim_or_a_log_is_full(tmp_path, monkeypatch):
+    toml, out, none = study(tmp_path), tmp_path / "out", OSError(errno.ENOSPC, "full")
+    for place in ("hpe.study.claims.Claims.take", "tests.hpe.study.studies.Pretending.start"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, Mock(side_effect=none))
+            with pytest.raises(StudyError, match="the disk is full"):
+                run_study(toml, out, launcher=Pretending(), report=lambda line: None)
+    assert not list((out / "claims").iterdir())
+    assert run_study(toml, out, launcher=Pretending(), report=lambda line: None).done == 6
 
 
 def test_a_full_disk_is_told_from_other_errors():
