@@ -10,7 +10,16 @@ from typing import Any
 
 from hpe.io.files import write_csv, write_text
 from hpe.io.progress import standard_output
-from hpe.study.report_rows import Groups, Row, errors_by_face, make_rows, on_same_faces, plain_groups, study_groups
+from hpe.study.report_rows import (
+    Groups,
+    Row,
+    errors_by_face,
+    make_rows,
+    on_same_faces,
+    plain_groups,
+    study_groups,
+    timed_alike,
+)
 from hpe.study.results import ReportError, RunResult, data_specs, read_results, read_study
 
 TITLE = "Head pose on tiny devices"
@@ -65,6 +74,7 @@ def _write(
     from hpe.study.report_chapters import data_chapters, paper_chapters
     from hpe.study.report_document import Chapter, Drawing, latex, markdown, section, tables
 
+    groups, others = timed_alike(groups)
     results = {f"{name} {seed}": r for name, by_seed in groups.items() for seed, r in by_seed.items()}
     alike = {spec: on_same_faces(groups, spec) for spec in specs}
     sets = [_data(alike[spec], spec) for spec in specs]
@@ -76,11 +86,11 @@ def _write(
     chapters += paper_chapters(alike[specs[0]], sets[0], out)
     for index, (name, path) in enumerate(pictures.items()):
         chapters.append(Chapter(f"picture-{index}", name, [Drawing(name, Path(os.path.relpath(path, out)))]))
-    where = measured_where(results) + others_left_out(groups, alike)
+    where = measured_where(results, others) + others_left_out(groups, alike)
     chapters.append(Chapter("measured", "How it was measured", where))
     for table in tables(chapters):
         write_csv(out / "tables" / f"{table.name}.csv", [_named(table.headings, row) for row in table.rows])
-    machine = " or ".join(timed_on(results)) or "unknown"
+    machine = timed_on(results) or "unknown"
     models = page_data({data.spec: (data.rows, data.draws) for data in sets}, machine)
     sections = [section(chapter, out) for chapter in chapters]
     first = "".join(f"<p>{html.escape(line)}</p>" for line in lead)
@@ -122,8 +132,11 @@ def _named(headings: Sequence[str], row: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def measured_where(results: Mapping[str, RunResult]) -> list[Any]:
-    """Hardware, versions and commits of the runs: each value once, with how many runs have it where they differ."""
+def measured_where(results: Mapping[str, RunResult], others: Sequence[str]) -> list[Any]:
+    """Hardware, versions and commits of the runs: each value once, with how many runs have it where they differ.
+
+    `others` are the machines whose times are left out.
+    """
     counts: dict[str, dict[str, int]] = {}
     for result in results.values():
         for key, value in result.environment.items():
@@ -137,8 +150,11 @@ def measured_where(results: Mapping[str, RunResult]) -> list[Any]:
     seeds = sorted({r.study.seed for r in results.values() if r.study})
     remarks += [f"training data: {', '.join(trained)}"] if trained else []
     remarks += [f"seeds: {', '.join(map(str, seeds))}"] if seeds else []
-    timed = timed_on(results)
-    remarks += [f"times measured on: {', '.join(timed)}; compare those of one machine"] if len(timed) > 1 else []
+    if others:
+        remarks.append(
+            f"times measured on: {timed_on(results)}; those of {', '.join(others)} are left out, for times compare on "
+            "one machine alone"
+        )
     return [f"{len(results)} runs.", remarks]
 
 
@@ -154,12 +170,11 @@ def others_left_out(groups: Groups, alike: Mapping[str, Groups]) -> list[str]:
     return lines
 
 
-def timed_on(results: Mapping[str, RunResult]) -> list[str]:
-    """The processors that files were timed on; where none was noted, that of the first run's training."""
+def timed_on(results: Mapping[str, RunResult]) -> str:
+    """The processor that files were timed on; where none was noted, that of the first run's training."""
     latencies = [latency for result in results.values() for latency in result.latency.values()]
-    found = list(dict.fromkeys(latency.processor for latency in latencies if latency.processor))
-    trained = next(iter(results.values())).environment.get("processor")
-    return found or ([str(trained)] if trained else [])
+    found = next((latency.processor for latency in latencies if latency.processor), None)
+    return found or str(next(iter(results.values())).environment.get("processor", ""))
 
 
 def print_table(rows: Sequence[Row], title: str) -> None:

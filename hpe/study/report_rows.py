@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -48,6 +49,20 @@ def on_same_faces(groups: Groups, spec: str) -> Groups:
         for name, by_seed in groups.items()
     }
     return {name: by_seed for name, by_seed in kept.items() if by_seed}
+
+
+def timed_alike(groups: Groups) -> tuple[Groups, list[str]]:
+    """Without the times of all machines but the one that timed most runs, and the names of the others."""
+    runs = [result for by_seed in groups.values() for result in by_seed.values()]
+    counts = Counter(name for run in runs for name in {latency.processor for latency in run.latency.values()} if name)
+    machine, *others = [name for name, _ in counts.most_common()] or [""]
+    if not others:
+        return groups, []
+
+    def kept(run: RunResult) -> RunResult:
+        return replace(run, latency={file: each for file, each in run.latency.items() if each.processor == machine})
+
+    return {name: {seed: kept(run) for seed, run in by_seed.items()} for name, by_seed in groups.items()}, others
 
 
 def make_rows(groups: Groups, spec: str) -> list[Row]:
