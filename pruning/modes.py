@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -30,3 +30,12 @@ def all_gradients(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter, flag in flags.items():
             parameter.requires_grad_(flag)
+
+
+@torch.no_grad()
+def outputs_of(model: nn.Module, example_input: Tensor) -> list[Tensor]:
+    """What a model gives in evaluation mode, every tensor of it in a list, on the model's device."""
+    import torch_pruning as tp
+
+    with evaluating(model):
+        return tp.utils.flatten_as_list(model(example_input.to(next(model.parameters()).device)))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pruning.channels.costs import attention_inputs
 from pruning.errors import PruningError
-from pruning.modes import all_gradients, evaluating
+from pruning.modes import all_gradients, evaluating, outputs_of
 
 UNSUPPORTED = (
     "heads are cut of torch's self-attention alone: query, key and value one tensor, no kdim, vdim, add_bias_kv or "
@@ -105,7 +105,7 @@ def fuse_attentions(model: nn.Module, example_input: Tensor) -> None:
     try:
         fused = copy.deepcopy(model)
         replace_attentions(fused, names)
-        if _differs(_run(model, example_input), _run(fused, example_input)):
+        if _differs(outputs_of(model, example_input), outputs_of(fused, example_input)):
             return
     except (RuntimeError, TypeError, NotImplementedError, AttributeError):  # no copy, or code that needs torch's own
         return
@@ -148,14 +148,6 @@ def _self_attentions(model: nn.Module, example_input: Tensor) -> list[str]:
 def _is_plain(attention: nn.MultiheadAttention) -> bool:
     is_fused = isinstance(attention.in_proj_weight, nn.Parameter)  # neither kdim and vdim, nor torch.nn.utils.prune
     return is_fused and attention.bias_k is None and not attention.add_zero_attn
-
-
-@torch.no_grad()
-def _run(model: nn.Module, example_input: Tensor) -> list[Tensor]:
-    import torch_pruning as tp
-
-    with evaluating(model):
-        return tp.utils.flatten_as_list(model(example_input))
 
 
 def _differs(before: list[Tensor], after: list[Tensor]) -> bool:

@@ -16,7 +16,7 @@ from pruning.channels.norms import reestimate_norms
 from pruning.channels.surgery import Widths, apply_widths, keep_channels, widths
 from pruning.channels.target import LIMITS, Criteria, Target, no_scores
 from pruning.errors import PruningError
-from pruning.modes import evaluating
+from pruning.modes import outputs_of
 from pruning.parameters import ParameterCheck, check_optimizer
 from pruning.reconstruct import Reconstruction
 from pruning.schedule import Schedule, due_steps
@@ -232,9 +232,5 @@ def remove(
 
 def _check_outputs(model: nn.Module, example_input: Tensor, graph: ChannelGraph) -> None:
     """One forward pass: the pruned net must run and give outputs of the same shape."""
-    import torch_pruning as tp
-
-    with evaluating(model), torch.no_grad():
-        outputs = tp.utils.flatten_as_list(model(example_input.to(next(model.parameters()).device)))
-    if [tensor.shape for tensor in outputs] != graph.output_shapes:
+    if [tensor.shape for tensor in outputs_of(model, example_input)] != graph.output_shapes:
         raise PruningError("Pruning changed the shape of the output: name the layers that make it in `ignored`.")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pruning.channels.costs import Layer, is_layer_norm
 from pruning.channels.groups import ChannelGroup, kept_positions
 from pruning.channels.surgery import keep_channels
+from pruning.modes import outputs_of
 
 TOLERANCE = 1e-3
 """Of what the lost channels change in the output: the most that the cut copy may deviate."""
@@ -43,17 +44,11 @@ class _Trial:
         self._model, self._layers, self._input = copy.deepcopy(model).cpu().float(), layers, example_input.cpu()
         if example_input.is_floating_point():
             self._input = torch.randn(example_input.shape, generator=torch.Generator().manual_seed(0))
-        self._dense = self._run(self._model)
+        self._dense = outputs_of(self._model, self._input)
         self.is_possible = all(
             bool(first.isfinite().all()) and _differ(first, again) <= NOISE * float(first.abs().max())
-            for first, again in zip(self._dense, self._run(self._model), strict=True)
+            for first, again in zip(self._dense, outputs_of(self._model, self._input), strict=True)
         )
-
-    @torch.no_grad()
-    def _run(self, model: nn.Module) -> list[Tensor]:
-        import torch_pruning as tp
-
-        return [tensor.detach().clone() for tensor in tp.utils.flatten_as_list(model(self._input))]
 
     def sound(self, groups: list[ChannelGroup]) -> list[ChannelGroup]:
         """As many of the groups as can be cut together."""
@@ -72,9 +67,9 @@ class _Trial:
         unread, cut = copy.deepcopy(self._model), copy.deepcopy(self._model)
         unread_norms(unread, groups, dropped)
         keep_channels(cut, kept_positions(groups, dropped, self._layers))
-        expected = self._run(unread)
+        expected = outputs_of(unread, self._input)
         try:
-            found = self._run(cut)
+            found = outputs_of(cut, self._input)
         except (RuntimeError, ValueError, IndexError, AssertionError):  # the model's code holds the width
             return False
         for dense, masked, pruned in zip(self._dense, expected, found, strict=True):
