@@ -14,11 +14,10 @@ import tyro
 from fsa_net import load_fsa_net
 
 from hpe.data.faces import load_faces
-from hpe.inference.predictor import HeadPosePredictor, load_predictor
+from hpe.inference.predictor import HeadPosePredictor
 from hpe.io.environment import commit, processor
 from hpe.io.files import write_text
 from hpe.model.cards import cards
-from hpe.model.zoo import resolve_model
 from hpe.pose.crop import IMAGE_SIZE, MARGIN, centre_crop, narrow
 from hpe.pose.rotation import flip_pose, wrap_deg
 
@@ -63,6 +62,11 @@ def mirrored_too(read: Read) -> Read:
     return lambda pictures: (read(pictures) + flip_pose(read(np.ascontiguousarray(pictures[:, :, ::-1])))) / 2
 
 
+def one_by_one(predictor: HeadPosePredictor) -> Read:
+    """What a model says of crops (N, 64, 64, 3)."""
+    return lambda crops: np.stack([predictor(crop) for crop in crops])
+
+
 def two_looks(predictor: HeadPosePredictor) -> Read:
     """What `hpe predict` tells where the box is exact."""
     exact = narrow((MARGIN, MARGIN, MARGIN + IMAGE_SIZE, MARGIN + IMAGE_SIZE))
@@ -83,12 +87,11 @@ def main(
         models: runs, files or released models; left out: all released ones
         out: folder of the page
     """
-    names = models or tuple(cards())
+    predictors = {Path(name).name: HeadPosePredictor(name) for name in models or tuple(cards())}
     rivals = {RIVAL: one_look(load_fsa_net(peers))}
-    rivals |= {Path(name).name: one_look(load_predictor(resolve_model(name))) for name in names}
+    rivals |= {name: one_look(one_by_one(each)) for name, each in predictors.items()}
     rivals[f"{RIVAL}, mirrored too"] = mirrored_too(rivals[RIVAL])
-    looking = {Path(name).name: HeadPosePredictor(name) for name in names}
-    rivals |= {f"{name}, two looks": two_looks(each) for name, each in looking.items() if each.locates}
+    rivals |= {f"{name}, two looks": two_looks(each) for name, each in predictors.items() if each.locates}
     sections = [f"# {RIVAL} and {', '.join(models) or 'the models that are released'}", PROTOCOL]
     for spec in data:
         faces = load_faces(spec)
