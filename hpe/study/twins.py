@@ -1,8 +1,7 @@
 """What a twin is pruned to: the figure of the run that it is to equal, converted into what can be aimed at.
 
-Pruning aims at estimated int8 bytes or multiply-accumulates. Other figures are taken in proportion to those of the
-dense network: gzip bytes and flash as int8 bytes, cycles as multiply-accumulates. What was reached stands in the
-result, as measured.
+Pruning aims at multiply-accumulates, estimated cycles or estimated int8 bytes, in proportion to those of the dense
+network; gzip bytes and flash are taken as int8 bytes. What was reached stands in the result, as measured.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpe.io.files import read_json
+from hpe.model.config import ModelConfig
 from hpe.study.folder import StudyFolder
 from hpe.study.measure import INT8
 from hpe.study.planned import RunSettings, TwinTarget
@@ -25,19 +25,26 @@ def settle_twin(folder: StudyFolder, settings: RunSettings) -> RunSettings:
     twin = settings.twin
     assert twin is not None
     other, dense = (read_json(folder.run(name) / "result.json") for name in (twin.of, twin.dense))
-    share = figure(other, twin) / figure(dense, twin)
-    if twin.equal in ("macs", "cycles"):
-        measure, whole = "macs", dense["macs"]
-    else:
-        from hpe.model.net import build_model, example_input
-        from pruning.stats import stats
-
-        measure, whole = "int8_bytes", stats(build_model(settings.model), example_input()).int8_bytes
-    target = round(share * whole)
+    measure = twin.equal if twin.equal in ("macs", "cycles") else "int8_bytes"
+    target = round(figure(other, twin) / figure(dense, twin) * estimated(settings.model, measure))
     if twin.family == "width":
-        return replace(settings, model=replace(settings.model, width=narrowed(settings, measure, target)))
+        return replace(settings, model=replace(settings.model, width=narrowed(settings.model, measure, target)))
     assert settings.prune is not None
-    return replace(settings, prune=replace(settings.prune, **{f"target_{measure}": target}))
+    channels = replace(settings.prune.channels, ranking=settings.prune.channels.ranking or "local")  # for all alike
+    prune = replace(settings.prune, channels=channels, **{f"target_{measure}": target})
+    return replace(settings, prune=prune)
+
+
+def estimated(model: ModelConfig, measure: str) -> float:
+    """What a network of a config has of a measure that pruning can aim at: macs, cycles or int8_bytes."""
+    from hpe.model.net import build_model, example_input
+    from hpe.training.latency import cortex_m4_price, network_latency
+    from pruning.stats import stats
+
+    network = build_model(replace(model, pretrained=False))
+    if measure == "cycles":
+        return network_latency(network, cortex_m4_price(network))
+    return getattr(stats(network, example_input()), measure)
 
 
 def figure(result: dict[str, Any], twin: TwinTarget) -> float:
@@ -65,14 +72,11 @@ def _measured(result: dict[str, Any], twin: TwinTarget) -> float | None:
     return result["files"][INT8]["gzip_bytes" if twin.equal == "int8_gzip_bytes" else "size_bytes"]
 
 
-def narrowed(settings: RunSettings, measure: str, target: int) -> float:
+def narrowed(model: ModelConfig, measure: str, target: int) -> float:
     """The greatest width, in hundredths, at which a network has no more than `target` of a measure."""
-    from hpe.model.net import build_model, example_input
-    from pruning.stats import stats
-
     low, high = 1, WIDTHS  # low fits
     while high - low > 1:
         middle = (low + high) // 2
-        counts = stats(build_model(replace(settings.model, width=middle / WIDTHS)), example_input())
-        low, high = (middle, high) if getattr(counts, measure) <= target else (low, middle)
+        fits = estimated(replace(model, width=middle / WIDTHS), measure) <= target
+        low, high = (middle, high) if fits else (low, middle)
     return low / WIDTHS
