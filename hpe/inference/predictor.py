@@ -240,7 +240,7 @@ def _as_face(box: Box, reading: Reading) -> Face:
 def corrected(box: Box, reading: Reading) -> Box:
     """The landmark box (pixels) where a model that locates, having seen the crop of `box`, says that it is."""
     assert reading.place is not None
-    right, down, size = reading.place[0]
+    right, down, size = reading.place[0].tolist()  # Python's numbers, as JSON wants them
     left, top, end, bottom = widen(box)
     width, height = end - left, bottom - top
     middle = (left + end) / 2 + right * width, (top + bottom) / 2 + down * height

@@ -1,6 +1,7 @@
 """A rough box gets a second look and a video is followed, with a network that locates: here one that sees a disc."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from PIL import Image
 
 from hpe.inference import app, detector, predictor
 from hpe.inference.following import NetworkFollower
+from hpe.inference.found import Found
 from hpe.inference.predictor import Face, HeadPosePredictor, corrected
+from hpe.inference.seen import message
 from hpe.model.outputs import PLACE_UNIT, read_outputs
 from hpe.pose.crop import narrow, widen
 from tests.drawn_faces import MODEL, video
@@ -124,6 +127,21 @@ def test_score_and_spread_are_in_the_rows_of_predict(locating, monkeypatch, tmp_
     app.run_predict("any", [tmp_path / "a.png"], options=options, write=rows.append, report=lambda line: None)
     assert rows[0]["score"] == pytest.approx(0.982, abs=0.001)
     assert [rows[0][f"{name}_spread_deg"] for name in ("yaw", "pitch", "roll")] == [2, 2, 2]
+
+
+def test_a_corrected_box_can_be_told_in_json(locating, monkeypatch, tmp_path):
+    """As --jsonl, --json, the live page and MQTT tell it; the box that was given is rough, and so is not told."""
+    monkeypatch.setattr(app, "HeadPosePredictor", lambda *given, **options: locating)
+    Image.fromarray(disc(220, 170)).save(tmp_path / "a.png")
+    left, top, right, bottom = true = box_of(220, 170)
+    rough = Found(left + 6, top - 30, right - left, bottom - top + 20)
+    rows, frames = [], []
+    options = app.PredictOptions(boxes={"": [rough]})
+    app.run_predict("any", [tmp_path / "a.png"], options, rows.append, report=len, sinks=[frames.append])
+    (row,), (face,) = json.loads(json.dumps(rows)), json.loads(json.dumps(message(frames[0])))["faces"]
+    for told in (row, face):
+        edges = (told["x"], told["y"], told["x"] + told["w"], told["y"] + told["h"])
+        np.testing.assert_allclose(edges, true, atol=4)
 
 
 def test_a_video_is_followed_by_predict(locating, monkeypatch, tmp_path):
