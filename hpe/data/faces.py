@@ -66,8 +66,8 @@ def load_faces(
     directory = Path(cache_dir) if cache_dir else default_cache_dir()
     loaded: list[Cached] = []
     for part in parse_spec(spec):
-        source = list_source(part)
-        cached = open_or_build(directory, _cache_name(part), source, max_angle_deg)
+        whole = _whole(part)
+        cached = open_or_build(directory, str(whole), list_source(whole), max_angle_deg)
         loaded.append(subset(cached, part) if part.subset else cached)
     faults = [fault for cached in loaded for fault in cached.faults]
     if faults and not skip_bad:
@@ -130,11 +130,12 @@ def prepare(spec: str, *, cache_dir: str | Path | None = None, max_angle_deg: fl
     directory = Path(cache_dir) if cache_dir else default_cache_dir()
     summary = []
     for part in parse_spec(spec):
+        whole = _whole(part)
         try:
-            source = list_source(part)
+            source = list_source(whole)
         except DataError as error:
             raise DataError(f"{error}\n{describe(part.kind)}") from None
-        cached = open_or_build(directory, _cache_name(part), source, max_angle_deg)
+        cached = open_or_build(directory, str(whole), source, max_angle_deg)
         missing = missing_samples(part, source.ids)
         summary.append(Prepared(str(part), len(cached.ids), cached.dropped, cached.faults, missing))
     return summary
@@ -155,11 +156,9 @@ def check_data(spec: str) -> list[Fault]:
     return faults
 
 
-def _cache_name(part: Part) -> str:
-    """The part with its folder made absolute, so that the same data have one cache wherever a command runs."""
-    if part.kind == "synthetic":
-        return str(part)
-    return str(Part(part.kind, part.path.resolve(), part.split))
+def _whole(part: Part) -> Part:
+    """All samples of the part, its folder made absolute: the same data have one cache wherever a command runs."""
+    return part if part.kind == "synthetic" else Part(part.kind, Path(os.path.realpath(part.path)), part.split)
 
 
 def _refusal(spec: str, faults: Sequence[Fault]) -> str:

@@ -97,6 +97,19 @@ def test_changed_data_are_read_again_and_the_old_cache_goes(tmp_path):
     assert len(list(cache_dir.glob("csv-*/meta.json"))) == 1
 
 
+def test_the_same_data_have_one_cache_however_their_folder_is_named(tmp_path, monkeypatch):
+    folder, built = write_csv_folder(tmp_path / "faces", csv_rows(3)), []
+    (folder / "001.png").write_bytes(b"no picture")
+    (tmp_path / "link").symlink_to(folder)
+    build = cache._build
+    monkeypatch.setattr(cache, "_build", lambda *given: built.append(given) or build(*given))
+    for where, name in ((tmp_path, "faces"), (tmp_path, folder), (folder, "."), (folder, "../link")):
+        monkeypatch.chdir(where)
+        with pytest.raises(DataError, match=str(folder / "001.png")):  # where it is, not as the first call named it
+            load_faces(f"csv:{name}", cache_dir=tmp_path / "cache")
+    assert len(built) == 1
+
+
 def test_processes_read_the_same_as_one(tmp_path, source):
     alone = cache.open_or_build(tmp_path / "alone", "csv:x", source, 99)
     parallel = cache.open_or_build(tmp_path / "pool", "csv:x", replace(source, chunk=1), 99)
