@@ -44,18 +44,18 @@ class NeutralLooks:
 
     A face that comes back under a new number, or comes for another that left, has the look of the nearest one that
     left. With `fixed`, a rotation (3, 3), all faces have this look from the start. With neither, poses stay as they are
-    until `again` is called.
+    until `again` is called, whose look holds until the next `begin`.
     """
 
     def __init__(self, seconds: float | None = None, fixed: np.ndarray | None = None) -> None:
-        self.seconds, self._fixed = seconds, fixed
+        self.seconds, self._given, self._fixed = seconds, fixed, fixed
         self._again = False
         self._watch_s = seconds
         self._looks: dict[int, _Look] = {}
 
     def begin(self) -> None:
         """A new picture or video: its faces are other ones."""
-        self._again, self._watch_s, self._looks = False, self.seconds, {}
+        self._again, self._watch_s, self._looks, self._fixed = False, self.seconds, {}, self._given
 
     def again(self) -> None:
         """Watch all faces anew from the next frame on; may be called from another thread."""

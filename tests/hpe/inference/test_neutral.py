@@ -97,6 +97,10 @@ def test_asked_for_anew():
     assert fixed(0.0, [(0, face([10, 0, 0]))])[0][1]
     fixed.again()
     assert not fixed(0.1, [(0, face([10, 0, 0]))])[0][1]
+    fixed.begin()  # the next video: the look that was given holds again
+    ((pose, relative),) = fixed(0.0, [(0, face([10, 0, 0]))])
+    assert relative
+    np.testing.assert_allclose(pose, [10, 0, 0])
 
 
 def test_what_neutral_may_name(tmp_path):
