@@ -79,7 +79,7 @@ class FaceDetector:
             blue_first = cv2.resize(blue_first, size, interpolation=cv2.INTER_AREA)
         self._network.setInputSize(size)
         rows = self._network.detect(blue_first)[1]  # (N, 15): box, five points, score
-        return [] if rows is None else [_as_found(row.tolist()).moved(width / size[0], 0, 0) for row in rows]
+        return [] if rows is None else [_as_found(row.tolist()).moved(scale, 0, 0) for row in rows]
 
 
 class FaceFollower:

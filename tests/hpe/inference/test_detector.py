@@ -38,6 +38,30 @@ def test_a_shrunk_picture_gives_boxes_of_the_whole_one():
     np.testing.assert_allclose(found.box(), whole.box(), atol=40)
 
 
+class FindsWhite:
+    """In place of YuNet: the box around what is white."""
+
+    def setInputSize(self, size):
+        pass
+
+    def detect(self, pixels):
+        rows, columns = np.nonzero(pixels[..., 0] > 127)
+        left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        return 1, np.array([[left, top, right - left, bottom - top, *[0] * 10, 0.9]], np.float32)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1003, 4000), (4000, 1003), (165, 6400), (640, 480)])
+def test_a_box_is_off_by_a_pixel_of_the_search_at_most_whatever_the_pictures_shape(monkeypatch, width, height):
+    """Sides of whole pixels do not shrink by exactly the same, which adds up along a tall picture."""
+    pytest.importorskip("cv2")
+    monkeypatch.setattr("hpe.inference.detector.load_network", FindsWhite)
+    left, top, side, pixels = width - 150, height - 150, 120, np.zeros((height, width, 3), np.uint8)
+    pixels[top : top + side, left : left + side] = 255
+    (found,) = FaceDetector(longest_px=640)(pixels)
+    edges = found.left, found.top, found.left + found.width, found.top + found.height
+    np.testing.assert_allclose(edges, [left, top, left + side, top + side], atol=max(width, height) / 640)
+
+
 def test_no_face_is_an_empty_list():
     pytest.importorskip("cv2")
     assert FaceDetector()(picture()) == []
