@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
@@ -34,17 +34,6 @@ H.264 (the builds of Linux distributions do)."""
 YELLOW, WHITE, BLACK = (255, 220, 90), (255, 255, 255), (0, 0, 0)
 
 
-def draw_faces(pixels: np.ndarray, faces: Sequence[Face], enlarge: bool = False) -> Image.Image:
-    """The picture RGB uint8 (H, W, 3) with box, axes and angles of every face; `enlarge` is for a face crop."""
-    picture = as_picture(pixels)
-    if enlarge:
-        picture = picture.resize((ENLARGED_PX, ENLARGED_PX), Image.Resampling.BICUBIC)
-        faces = [replace(face, box=(0, 0, ENLARGED_PX, ENLARGED_PX)) for face in faces]
-    for face in faces:
-        _draw_face(picture, face, _angles(face.pose_deg), boxed=not enlarge)
-    return picture
-
-
 def draw_seen(seen: Seen, longest_px: int | None = None) -> Image.Image:
     """A frame with its faces, their numbers, and the rate; shrunk where a side would be longer than `longest_px`.
 
@@ -62,6 +51,15 @@ def draw_seen(seen: Seen, longest_px: int | None = None) -> Image.Image:
     if seen.rates is not None:
         height = min(max(10.0, picture.height / 24), 24.0)
         _write(picture, (6, 4), f"{seen.rates['camera']['per_second']:.1f} / s", height)
+    return picture
+
+
+def draw_crop(seen: Seen) -> Image.Image:
+    """A face crop, enlarged, with the axes of its face and the angles that are told."""
+    picture = as_picture(seen.pixels).resize((ENLARGED_PX, ENLARGED_PX), Image.Resampling.BICUBIC)
+    for told in seen.faces:
+        face = replace(told.face, box=(0, 0, ENLARGED_PX, ENLARGED_PX))
+        _draw_face(picture, face, f"{_number(told, seen)}{_angles(told.pose_deg)}", boxed=False)
     return picture
 
 
@@ -95,7 +93,7 @@ def _write(picture: Image.Image, place: tuple[float, float], text: str, height: 
 
 def write_picture(seen: Seen, target: Path, crop: bool) -> None:
     """Draw a picture into a .png; `crop` says that it is a face crop."""
-    drawn = draw_faces(seen.pixels, [told.face for told in seen.faces], enlarge=True) if crop else draw_seen(seen)
+    drawn = draw_crop(seen) if crop else draw_seen(seen)
     try:
         write_whole(target, lambda path: save_drawn(drawn, path))
     except OSError as error:

@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from hpe.cli.main import main
+from hpe.inference import annotation
 from hpe.inference.app import PredictOptions, run_predict
 from hpe.inference.neutral import NeutralError, NeutralLooks, parse_neutral, read_look, relative_pose
 from hpe.inference.predictor import Face
@@ -128,8 +129,10 @@ def test_what_neutral_may_name(tmp_path):
         read_look(table)
 
 
-def test_predict_with_a_look_from_a_file_in_every_output(tmp_path, capsys):
+def test_predict_with_a_look_from_a_file_in_every_output(tmp_path, capsys, monkeypatch):
     """The rows of one call are the neutral look of the next one; a picture of that look then has the pose 0."""
+    drawn = []
+    monkeypatch.setattr(annotation, "_write", lambda picture, place, text, height: drawn.append(text))
     Image.fromarray(picture((0, 0, 64), size=(64, 64))).save(tmp_path / "a.png")
     given = ["predict", str(tmp_path / "a.png"), "--crops", "--model", str(MODEL), "--quiet"]
     main([*given, "--csv", str(tmp_path / "rest.csv")])
@@ -142,6 +145,7 @@ def test_predict_with_a_look_from_a_file_in_every_output(tmp_path, capsys):
     assert [row["yaw_deg"], row["pitch_deg"], row["roll_deg"]] == pytest.approx([0, 0, 0], abs=0.02)
     (same,) = csv.DictReader((tmp_path / "b.csv").read_text().splitlines())
     assert (same["relative"], float(same["yaw_deg"])) == ("1", row["yaw_deg"])
+    assert drawn == ["rel. yaw +0, pitch +0, roll +0"]
     with pytest.raises(SystemExit):
         main([*given, "--neutral", "2"])
     assert "--neutral SECONDS is for a video or camera" in capsys.readouterr().err

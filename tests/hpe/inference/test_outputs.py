@@ -221,9 +221,10 @@ def test_pipes_devices_and_claims_of_billions_of_pixels_are_refused(capsys, tmp_
 
 def test_a_frame_of_a_video_is_cropped_searched_and_drawn_as_a_copy_of_it_would_be():
     pytest.importorskip("cv2")
-    from hpe.inference.annotation import draw_faces
+    from hpe.inference.annotation import draw_seen
     from hpe.inference.detector import FaceDetector
     from hpe.inference.predictor import HeadPosePredictor
+    from hpe.inference.seen import Seen, SeenFace
 
     copy = picture((40, 60, 160))
     view = np.ascontiguousarray(copy[..., ::-1])[..., ::-1]  # as frames are
@@ -234,8 +235,9 @@ def test_a_frame_of_a_video_is_cropped_searched_and_drawn_as_a_copy_of_it_would_
     assert face.box == same.box
     np.testing.assert_array_equal(face.pose_deg, same.pose_deg)
     np.testing.assert_array_equal(predictor(view), predictor(copy))
-    drawn = draw_faces(view, [face])
-    assert np.asarray(drawn).tobytes() == np.asarray(draw_faces(copy, [face])).tobytes()
+    told = (SeenFace(face, 0, face.pose_deg, 1.0),)
+    drawn = [np.asarray(draw_seen(Seen("a", 0, 0.0, pixels, told, 1.0))).tobytes() for pixels in (view, copy)]
+    assert drawn[0] == drawn[1]
     assert (view == copy).all()
 
 
