@@ -11,7 +11,7 @@ import numpy as np
 from hpe.pose.crop import Box
 
 LOST_AFTER_S = 1.0
-"""A face not seen for this long starts again when it comes back."""
+"""A face that was missed and not seen for this long starts again when it comes back."""
 SAME_FACE = 0.2
 """Boxes that share this much of their union, or more, may be the same face."""
 LEFT_AND_CAME = 0.2
@@ -72,6 +72,7 @@ class Tracks:
     def __init__(self) -> None:
         self._tracks: list[Track] = []
         self._count = 0
+        self._before_s = 0.0
 
     def near(self, box: Box) -> Track | None:
         """The face that was last seen where `box` (left, top, right, bottom in pixels) is."""
@@ -88,7 +89,9 @@ class Tracks:
         self, time_s: float, boxes: Sequence[Box], poses_deg: Sequence[np.ndarray]
     ) -> list[tuple[int, np.ndarray]]:
         """The number of each face and its filtered pose (3,) in degrees."""
-        self._tracks = [track for track in self._tracks if time_s - track.seen_s <= LOST_AFTER_S]
+        since_s = min(time_s - LOST_AFTER_S, self._before_s)  # frames may be further apart
+        self._tracks = [track for track in self._tracks if track.seen_s >= since_s]
+        self._before_s = time_s
         known = dict(enumerate(self._tracks))
         shares = {(face, place): overlap(box, known[place].box) for face, box in enumerate(boxes) for place in known}
         matches = match({pair: share for pair, share in shares.items() if share >= SAME_FACE})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from hpe.inference.tracking import LEFT_AND_CAME, OneEuro, Tracks, match, overlap
+from hpe.inference.tracking import LEFT_AND_CAME, LOST_AFTER_S, OneEuro, Tracks, match, overlap
 
 
 def paper(times, values, min_cutoff, beta, speed_cutoff):
@@ -73,7 +73,19 @@ def test_two_faces_keep_their_numbers_and_come_back_anew():
     assert [number for number, _ in tracks.update(0.1, [right, left], poses[::-1])] == [1, 0]
     assert tracks.yaw_near((5.0, 0.0, 55.0, 50.0)) == 10.0
     assert tracks.yaw_near((500.0, 0.0, 550.0, 50.0)) is None
+    assert tracks.update(1.5, [], []) == []
     assert [number for number, _ in tracks.update(3.0, [left], poses[:1])] == [2]
+
+
+@pytest.mark.parametrize("period_s", [0.1, 1.5, 60.0])
+def test_a_face_keeps_its_number_however_slow_the_frames_come(period_s):
+    """A video of a frame each minute, or a network that takes longer than a second for a camera's."""
+    tracks, box = Tracks(), (0.0, 0.0, 50.0, 50.0)
+    told = [tracks.update(i * period_s, [box], [np.zeros(3)])[0][0] for i in range(4)]
+    assert told == [0] * 4
+    assert tracks.update(4 * period_s, [], []) == []
+    ((number, _),) = tracks.update(5 * period_s, [box], [np.zeros(3)])
+    assert number == (0 if 2 * period_s < LOST_AFTER_S else 1)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
