@@ -98,8 +98,9 @@ class NeutralLooks:
         return relative_pose(face.pose_deg, look.mean), True
 
     def _left_behind(self, box: Box, present: set[int]) -> np.ndarray | None:
-        """The look (3, 3) of the nearest face that is not there any more."""
-        left = [look for number, look in self._looks.items() if number not in present and look.mean is not None]
+        """The look (3, 3) of the nearest face that is not there any more, nor under another number."""
+        there = {id(look.mean) for number, look in self._looks.items() if number in present}
+        left = [look for look in self._looks.values() if look.mean is not None and id(look.mean) not in there]
         return min(left, key=lambda look: _distance(look.box, box)).mean if left else None
 
 

@@ -87,6 +87,15 @@ def test_a_face_that_comes_back_has_the_look_of_the_nearest_that_left():
     assert looks(0.0, [(0, face([10, 0, 0]))])[0][1] is False
 
 
+def test_a_face_that_is_back_elsewhere_leaves_no_look_where_it_was():
+    looks = NeutralLooks(0.05)
+    for i in range(3):
+        looks(i / 10, [(0, face([10, 0, 0])), (1, face([-20, 0, 0], 500))])
+    looks(2.0, [(1, face([-20, 0, 0], 500)), (2, face([10, 0, 0], 300))])  # the first face, with a new number
+    told = looks(4.0, [(2, face([10, 0, 0], 300)), (3, face([-20, 0, 0], 50))])  # the second one, where the first was
+    np.testing.assert_allclose([pose for pose, _ in told], 0, atol=1e-9)
+
+
 def test_asked_for_anew():
     looks = NeutralLooks()
     assert looks(0.0, [(0, face([10, 0, 0]))])[0][1] is None
