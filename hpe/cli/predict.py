@@ -83,6 +83,8 @@ def predict(
         raise SourceError("--serve shows a video or a camera as it is looked at; give one of them")
     read = (boxes, Path(model) if model else None, Path(neutral) if neutral and Path(neutral).exists() else None)
     check_distinct({"--csv": csv, "--jsonl": jsonl, "--json": json}, [*files, *filter(None, read)])
+    places_given = (box is not None, boxes is not None, crops)
+    require(sum(places_given) <= 1, "--box, --boxes and --crops each say where the faces are: give one of them")
     places = read_boxes(boxes) if boxes is not None else None
     if box is not None:
         places = {"": [parse_box(box)]}

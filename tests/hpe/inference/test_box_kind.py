@@ -1,6 +1,7 @@
 """`hpe predict --box-kind`: the box that is given is that of the landmarks, or a detector's, which is mapped."""
 
 import json
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -44,6 +45,15 @@ def test_a_landmarks_box_is_taken_as_it_is(photo, tmp_path):
     assert [row[name] for name in "xywh"] == [60, 70, 120, 150]
     (same,) = poses(tmp_path, photo, "--box", "60,70,120,150", "--box-kind", "landmarks")
     assert same["yaw_deg"] == row["yaw_deg"]
+
+
+def test_faces_are_placed_in_one_way_only(photo, tmp_path, capsys):
+    (tmp_path / "boxes.csv").write_text("file,x,y,w,h\nphoto.png,60,70,120,150\n")
+    ways = [["--box", "60,70,120,150"], ["--boxes", tmp_path / "boxes.csv"], ["--crops"]]
+    for one, other in combinations(ways, 2):
+        with pytest.raises(SystemExit):
+            poses(tmp_path, photo, *one, *other)
+        assert "give one of them" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["landmarks", "detector"])
