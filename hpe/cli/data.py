@@ -44,7 +44,7 @@ def check(
 
 
 def preview(spec: Positional[Data], out: Path, count: int = 64, skip_bad: bool = False) -> None:
-    """Draw a sheet of the data with each label as axes: red to the subject's left, green up, blue out of the face.
+    """Draw a sheet of the data with each label as axes: red to the subject's left, green down, blue out of the face.
 
     Args:
         spec: The data (as in hpe train).

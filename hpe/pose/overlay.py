@@ -1,7 +1,7 @@
 """Poses drawn on faces as the head-pose literature draws them (numpy and Pillow only).
 
-Three axes start at the middle of the face: red to the face's own right-hand side in the picture (x), green down along
-the face (minus y), blue out of the face towards where it looks (z).
+Three axes start at the middle of the face: red to the subject's left, which is the picture's right (x), green down
+along the face (minus y), blue out of the face towards where it looks (z).
 """
 
 from __future__ import annotations
