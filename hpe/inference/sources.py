@@ -166,3 +166,5 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]
             return list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
     except UnicodeDecodeError:
         raise SourceError(f"{path}: not a text in UTF-8; save it as a CSV in UTF-8") from None
+    except csv.Error as error:
+        raise SourceError(f"{path}: cannot be read as CSV ({error}); is a double quote left open?") from None

@@ -133,6 +133,9 @@ def test_what_neutral_may_name(tmp_path):
     table.write_bytes("yaw_deg,pitch_deg,roll_deg,name\n10,5,1,Jürgen\n".encode("latin-1"))
     with pytest.raises(SourceError, match=r"rest\.csv: not a text in UTF-8"):
         read_look(table)
+    table.write_text('yaw_deg,pitch_deg,roll_deg\n"10,5,1\n' + "10,5,1\n" * 30_000)
+    with pytest.raises(SourceError, match=r"rest\.csv: cannot be read as CSV .* is a double quote left open\?"):
+        read_look(table)
     table.write_text("a,b\n")
     with pytest.raises(NeutralError, match="needs the columns"):
         read_look(table)
