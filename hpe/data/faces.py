@@ -65,11 +65,12 @@ def load_faces(
     """
     directory = Path(cache_dir) if cache_dir else default_cache_dir()
     loaded: list[Cached] = []
+    faults: list[Fault] = []
     for part in parse_spec(spec):
         whole = _whole(part)
         cached = open_or_build(directory, str(whole), list_source(whole), max_angle_deg)
+        faults += cached.faults
         loaded.append(subset(cached, part) if part.subset else cached)
-    faults = [fault for cached in loaded for fault in cached.faults]
     if faults and not skip_bad:
         raise DataError(_refusal(spec, faults))
     faces = _join(loaded)
@@ -84,7 +85,7 @@ def subset(cached: Cached, part: Part) -> Cached:
     """`part.subset` of the usable samples, in their order: those whose name has the least SHA-256.
 
     So the choice is the same on every machine, whatever the order of the files; a smaller subset lies in a larger one,
-    and most of it stays where samples are added.
+    and most of it stays where samples are added. Of what was asked for nothing was left out.
     """
     if part.subset > len(cached.ids):
         raise DataError(f"'{part}': there are {len(cached.ids)} usable samples; take as many or fewer.")
@@ -96,6 +97,7 @@ def subset(cached: Cached, part: Part) -> Cached:
         pose_deg=cached.pose_deg[rows],
         ids=[cached.ids[row] for row in rows],
         dropped=0,
+        faults=[],
         extra={name: values[rows] for name, values in cached.extra.items()},
     )
 

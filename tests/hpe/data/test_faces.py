@@ -235,6 +235,16 @@ def test_synthetic_faces_are_the_renderers():
     assert faces.ids[2] == "synthetic:easy:11:2"
 
 
+def test_of_a_count_of_faces_nothing_was_left_out(tmp_path):
+    folder = write_csv_folder(tmp_path / "faces", csv_rows(6))
+    (folder / "001.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"1 sample cannot be used"):
+        load_faces(f"csv:{folder}#3")
+    some, both = load_faces(f"csv:{folder}#3", skip_bad=True), load_faces(f"csv:{folder}#3+csv:{folder}", skip_bad=True)
+    assert (len(some), some.skipped, some.dropped) == (3, 0, 0)
+    assert (len(both), both.skipped, both.dropped) == (3 + 5, 1, 0)
+
+
 def test_a_mixture_joins_its_parts(tmp_path):
     folder = write_csv_folder(tmp_path / "csv", csv_rows(2, spread=2.0, person="p"))
     write_mat_pair(tmp_path / "mat", "a", (1.0, 2.0, 3.0))
