@@ -139,7 +139,7 @@ def predict_stream(job: Job, stream: Stream) -> None:
     with ExitStack() as stack:
         sinks = [*job.sinks, *_drawn_video(job, stream, stack)]
         try:
-            frames = paced(stream.frames) if job.options.paced else stream.frames
+            frames = paced(stream.frames) if job.options.paced and not stream.live else stream.frames
             for frame in islice(rates.waited_for(frames), job.options.frames):
                 if frame.pixels is None:
                     continue

@@ -69,9 +69,9 @@ def open_camera(camera: Camera, report: Callable[[str], object] = print) -> Iter
         yield stream
 
 
-def _stream(camera: Camera, frames: Iterator[Frame], rate: float) -> Stream:
+def _stream(camera: Camera, frames: Iterator[Frame], rate: float, live: bool = True) -> Stream:
     name = camera_name(camera)
-    return Stream(name, re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-"), frames, rate)
+    return Stream(name, re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-"), frames, rate, live)
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def _open_network(url: str, report: Callable[[str], object]) -> Iterator[Stream]
     rate = frames_per_second(capture)
     if capture.get(load_opencv().CAP_PROP_FRAME_COUNT) > 0:  # a file, which ends
         try:
-            yield _stream(url, video_frames(capture), rate)
+            yield _stream(url, video_frames(capture), rate, live=False)
         finally:
             capture.release()
         return

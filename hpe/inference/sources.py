@@ -67,6 +67,8 @@ class Stream:
     """What a file drawn from it is called."""
     frames: Iterator[Frame]
     frames_per_second: float
+    live: bool
+    """Whether its frames come in their own time; those of a file come as fast as they are read."""
 
 
 @contextmanager
@@ -79,7 +81,7 @@ def open_video(path: Path) -> Iterator[Stream]:
     try:
         if not capture.isOpened():
             raise SourceError(f"{path}: not a video that OpenCV can read; convert it to .mp4 or .avi")
-        yield Stream(str(path), path.name, video_frames(capture), frames_per_second(capture))
+        yield Stream(str(path), path.name, video_frames(capture), frames_per_second(capture), live=False)
     finally:
         capture.release()
 

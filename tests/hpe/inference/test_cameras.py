@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 
 from hpe.cli.main import main
-from hpe.inference import cameras
+from hpe.inference import app, cameras
 from hpe.inference.app import PredictOptions, run_predict
 from hpe.inference.cameras import NewestFrames, camera_name, network_frames, open_camera, parse_camera
 from hpe.inference.live.server import LivePage
 from hpe.inference.rates import FRAMES_NOW, RateCounter
-from hpe.inference.sources import Frame, SourceError, paced
+from hpe.inference.sources import Frame, SourceError, Stream, paced
 from tests.drawn_faces import MODEL, picture
 from tests.hpe.inference.frames import seen
 
@@ -180,6 +181,27 @@ def test_a_video_is_shown_no_faster_than_it_was_filmed():
         assert frame is given[index]
         now[0] += 0.25 if index == 1 else 0.03  # the second one takes long
     assert waits == pytest.approx([0.07])  # the others are late, and shown at once
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_camera_is_never_held_back_for_the_live_page(monkeypatch, live):
+    """Its times count from when it was opened, which is some time before the first frame is asked for."""
+    frames = [Frame(index, 9.0 + index, np.zeros((64, 64, 3), np.uint8)) for index in range(3)]
+    stream, rows, held_back = Stream("camera", "camera", iter(frames), 30.0, live), [], []
+    monkeypatch.setattr(app, "open_camera", lambda *given: nullcontext(stream))
+    monkeypatch.setattr(app, "paced", lambda frames: held_back.append(frames) or frames)
+    run_predict(MODEL, ["rtsp://house"], PredictOptions(crops=True, paced=True), rows.append, len)
+    assert (len(rows), len(held_back)) == (3, 0 if live else 1)
+
+
+@pytest.mark.parametrize("count", [0.0, 250.0])
+def test_an_address_with_a_number_of_frames_is_a_file(monkeypatch, count):
+    cv2 = pytest.importorskip("cv2")
+    monkeypatch.setattr(Capture, "get", lambda self, key: count if key == cv2.CAP_PROP_FRAME_COUNT else 0.0)
+    monkeypatch.setattr(Capture, "read", lambda self: (True, np.zeros((4, 4, 3), np.uint8)))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *given: Capture())
+    with open_camera("http://house/clip.mp4", len) as stream:
+        assert stream.live == (count == 0)
 
 
 def test_rates_of_camera_detector_and_network():
