@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,7 @@ from hpe.pose.metrics import PoseMetrics, pose_metrics
 def evaluate(predict: Predict, faces: Faces, batch_size: int = 256) -> PoseMetrics:
     """Run `predict` over the standard crops of `faces` and compare with their poses."""
     batches = [predict(centre_crop(faces.images[i : i + batch_size])) for i in range(0, len(faces), batch_size)]
-    metrics = pose_metrics(np.concatenate(batches), faces.pose_deg, faces.dropped)
-    return replace(metrics, skipped=faces.skipped)
+    return pose_metrics(np.concatenate(batches), faces.pose_deg, faces.dropped, faces.skipped)
 
 
 def run_evaluate(model: str | Path, data: str, skip_bad: bool = False, engine: str = "litert") -> PoseMetrics:

@@ -36,7 +36,7 @@ class PoseMetrics:
         return asdict(self)
 
 
-def pose_metrics(predicted_deg: np.ndarray, true_deg: np.ndarray, dropped: int = 0) -> PoseMetrics:
+def pose_metrics(predicted_deg: np.ndarray, true_deg: np.ndarray, dropped: int = 0, skipped: int = 0) -> PoseMetrics:
     """Errors of poses (N, 3) against the truth (N, 3); differences are wrapped by 360 degrees, never by 180."""
     if predicted_deg.shape != true_deg.shape or true_deg.ndim != 2 or true_deg.shape[1] != 3 or not len(true_deg):
         raise ValueError(
@@ -50,4 +50,4 @@ def pose_metrics(predicted_deg: np.ndarray, true_deg: np.ndarray, dropped: int =
     geodesic = geodesic_deg(
         euler_to_matrix(predicted_deg.astype(np.float64)), euler_to_matrix(true_deg.astype(np.float64))
     )
-    return PoseMetrics(mae, float(np.mean(geodesic)), len(true_deg), dropped)
+    return PoseMetrics(mae, float(np.mean(geodesic)), len(true_deg), dropped, skipped)

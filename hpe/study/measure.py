@@ -46,7 +46,7 @@ def finish(run: Path, settings: RunSettings, files: FilesSpec, study: dict[str, 
         faces = load_faces(data, skip_bad=settings.recipe.skip_bad)
         poses = {name: predict(run if name == TRAINED else run / name, faces) for name in (TRAINED, *made)}
         for name, predicted in poses.items():
-            errors = pose_metrics(predicted, faces.pose_deg, faces.dropped).to_dict()
+            errors = pose_metrics(predicted, faces.pose_deg, faces.dropped, faces.skipped).to_dict()
             facts["evaluations"][f"{name} on {data}"] = {"file": name, "data": data, **errors}
         report(f"{data}: " + ", ".join(f"{name} {_mean(facts, name, data):.2f}" for name in poses))
     facts["predictions"] = {name: {"data": settings.test, "poses_deg": rounded(p)} for name, p in poses.items()}

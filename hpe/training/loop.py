@@ -191,7 +191,7 @@ def _validate(state: TrainState, val: Faces | None) -> tuple[PoseMetrics | None,
     model.load_state_dict(state.weights())
     state.network.eval()
     predicted = predict_all(state.network, centre_crop(val.images))
-    metrics = pose_metrics(predicted, val.pose_deg, val.dropped)
+    metrics = pose_metrics(predicted, val.pose_deg, val.dropped, val.skipped)
     further = further_metrics(state.network, val)
     model.load_state_dict(live)
     return metrics, further

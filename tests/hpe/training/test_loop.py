@@ -122,7 +122,10 @@ def test_the_last_validation_is_done_once(faces, tmp_path, monkeypatch):
 
     original = loop._validate
     monkeypatch.setattr(loop, "_validate", lambda *a: calls.append(1) or original(*a))
-    fit(TrainState(build_model(SMALL), None, CONFIG, 3), Lesson(faces, faces), tmp_path, report=quiet)
+    val = replace(faces, dropped=2, skipped=1)
+    result = fit(TrainState(build_model(SMALL), None, CONFIG, 3), Lesson(faces, val), tmp_path, report=quiet)
+    assert result.val is not None
+    assert (result.val.n, result.val.dropped, result.val.skipped) == (48, 2, 1)
     assert len(calls) == CONFIG.epochs
 
 
