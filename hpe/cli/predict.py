@@ -46,7 +46,8 @@ def predict(
             default model.
         camera: Look through this camera until Ctrl-C: a number (0 is the first), an rtsp:// or http:// address, opened
             again when it fails, or pi, a Raspberry Pi's own (Picamera2).
-        box: The face in every picture, in pixels: left, top, width, height of the box around its landmarks.
+        box: The face in every picture, in pixels: left, top, width, height of the box around its landmarks. It may be
+            rough for a model that says where the face is: that corrects it, and looks twice.
         boxes: Face boxes by picture: a CSV with the columns file, x, y, w, h.
         box_kind: What these boxes are: landmarks, from the brows to the chin and as wide as the jaw, as around the 68
             landmarks; or detector, from the forehead to the chin, as face detectors give them, which is mapped to that.

@@ -135,4 +135,4 @@ def _face(
 ) -> Face:
     if isinstance(place, Found):
         return predictor.face(pixels, place, tracks.yaw_near(place.box()) if tracks is not None else None)
-    return predictor.known(pixels, None if options.crops else place)
+    return predictor.known(pixels, None) if options.crops else predictor.look(pixels, place)

@@ -129,12 +129,15 @@ def test_score_and_spread_are_in_the_rows_of_predict(locating, monkeypatch, tmp_
     assert [rows[0][f"{name}_spread_deg"] for name in ("yaw", "pitch", "roll")] == [2, 2, 2]
 
 
-def test_a_corrected_box_can_be_told_in_json(locating, monkeypatch, tmp_path):
+@pytest.mark.parametrize("kind", ["landmarks", "detector"])
+def test_a_corrected_box_can_be_told_in_json(kind, locating, monkeypatch, tmp_path):
     """As --jsonl, --json, the live page and MQTT tell it; the box that was given is rough, and so is not told."""
     monkeypatch.setattr(app, "HeadPosePredictor", lambda *given, **options: locating)
     Image.fromarray(disc(220, 170)).save(tmp_path / "a.png")
     left, top, right, bottom = true = box_of(220, 170)
     rough = Found(left + 6, top - 30, right - left, bottom - top + 20)
+    if kind == "landmarks":
+        rough = (left + 7, top - 8, right + 7, bottom - 8)
     rows, frames = [], []
     options = app.PredictOptions(boxes={"": [rough]})
     app.run_predict("any", [tmp_path / "a.png"], options, rows.append, report=len, sinks=[frames.append])
