@@ -177,7 +177,7 @@ def _pairwise(graph: g.Graph, op: g.Add | g.Multiply, tag: str) -> Step:
     a, b = (graph.tensors[i] for i in op.inputs)
     target = graph.tensors[op.output]
     slack = {i: 0 for i in op.inputs if graph.tensors[i].size == target.size}
-    if a.size == b.size:
+    if a.size == b.size == target.size:
         call = f"{name}_images(&{tag}, {{0}}, {{1}}, {{out}}, {target.size})"
         pieces = {add_piece(graph, op)} if isinstance(op, g.Add) else set()
         more: dict[str, Any] = {"structs": [struct], "slack": slack, "work": {"added": target.size}}

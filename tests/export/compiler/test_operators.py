@@ -10,7 +10,7 @@ from export.compiler.graph import Multiply
 from export.compiler.numbers import quantize_multiplier, rescale, table_of
 from export.compiler.passes.tables import pairwise
 from export.compiler.read import read_graph
-from tests.export.compiler.host import build, needs, random_inputs, reference
+from tests.export.compiler.host import build, needs, random_inputs, reference, run_sanitized
 from tests.export.compiler.nets import Net
 
 ALL = np.arange(-128, 128, dtype=np.int8).reshape(1, 256)
@@ -92,6 +92,19 @@ def test_fully_connected_rounds_once(per_channel, tmp_path):
         compiled = compile_model(tmp_path / "m.tflite", tmp_path, name=f"m{seed}_{per_channel}")
         inputs = random_inputs(compiled, model, 200)
         np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
+
+
+@needs("gcc")
+@pytest.mark.parametrize("name", ["ADD", "MUL"])
+def test_a_row_and_a_column_of_equal_sizes_make_an_image(name, tmp_path):
+    net = Net(0)
+    x = net.tensor([1, 4, 4, 2], 0.05, 3)
+    y = net.pairwise(name, net.average(x, [1], (1.0, 3)), net.average(x, [2], (1.0, 5)), (1.0, 0))
+    model = net.finish(x, y)
+    (tmp_path / "m.tflite").write_bytes(model)
+    compiled = compile_model(tmp_path / "m.tflite", tmp_path)
+    inputs = random_inputs(compiled, model, 4)
+    np.testing.assert_array_equal(run_sanitized(compiled, tmp_path, inputs), reference(model)(inputs))
 
 
 @needs("gcc")
