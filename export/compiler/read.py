@@ -12,7 +12,7 @@ import numpy as np
 from export.compiler import graph as g
 from export.compiler.graph import Graph
 from export.compiler.numbers import UNARY, product_factor, quantize_multiplier, softmax_exponentials, table_of
-from export.compiler.reading import Reading
+from export.compiler.reading import Reading, signed_zero_point
 from export.micro import flatbuffer as fb
 
 
@@ -88,12 +88,12 @@ def _unary(r: Reading, op: fb.Op) -> g.Op:
     alpha = op.options.get("alpha", 0.0)
     if not fixed and not max(abs(alpha), 1.0) * source.scale < target.scale * (1 << 23):  # alpha may be no number
         raise r.refuse(op, "scales its output up by more than 2^23")
-    ends = [(t.scale, t.zero_point - (128 if t.type == "UINT8" else 0)) for t in (source, target)]
+    ends = [(t.scale, signed_zero_point(t)) for t in (source, target)]
     table = table_of(op.name, ends[0], ends[1], alpha)
-    for tensor, index in ((source, op.inputs[0]), (target, op.outputs[0])):
-        if tensor.type == "UINT8":  # an unsigned byte, seen as a signed one, is 128 away from its int8 twin
-            table = np.roll(table, 128) if tensor is source else (table.view(np.uint8) ^ 128).view(np.int8)
-            r.tensors[index].zero_point -= 128
+    if source.type == "UINT8":  # an unsigned byte, seen as a signed one, is 128 away from its int8 twin
+        table = np.roll(table, 128)
+    if target.type == "UINT8":
+        table = (table.view(np.uint8) ^ 128).view(np.int8)
     return g.Lookup(inputs=(op.inputs[0],), table=table, **_label(op))
 
 

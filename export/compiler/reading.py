@@ -16,13 +16,18 @@ _MOST_VALUES = 1 << 24  # of a tensor: no microcontroller holds more
 _SCALES = 2.0**-40, 2.0**40  # least and greatest: ratios and products of them stay within float32
 
 
+def signed_zero_point(tensor: fb.Tensor) -> int:
+    """That of its int8 twin, where a tensor is uint8."""
+    return tensor.zero_point - (128 if tensor.type == "UINT8" else 0)
+
+
 class Reading:
     """One file while it is read: tensors as they are met, ops in order."""
 
     def __init__(self, model: fb.Model, readers: Mapping[str, Callable[[Reading, fb.Op], g.Op]]):
         self.model, self.readers = model, readers
         self.ops: list[g.Op] = []
-        self.tensors = [g.Tensor(t.shape, t.zero_point, t.scale) for t in model.tensors]
+        self.tensors = [g.Tensor(t.shape, signed_zero_point(t), t.scale) for t in model.tensors]
         self.written: set[int] = set()
 
     def graph(self) -> Graph:

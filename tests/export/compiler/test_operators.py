@@ -123,6 +123,15 @@ def test_uint8_ends(tmp_path):
     np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
 
 
+def test_a_uint8_input_that_two_operators_read(tmp_path):
+    net = Net(0)
+    x = net.tensor([1, 4], 0.05, 130, "UINT8")
+    parts = [net.op("QUANTIZE", [x], net.tensor([1, 4], 0.05 * n, 2), version=2) for n in (1, 2)]
+    (tmp_path / "m.tflite").write_bytes(net.finish(x, net.pairwise("ADD", *parts, (1.0, 0))))
+    compile_model(tmp_path / "m.tflite", tmp_path)
+    assert "M_INPUT_ZERO_POINT (130)" in (tmp_path / "m.h").read_text()
+
+
 @given(st.floats(1e-12, 1e6))
 def test_quantised_multipliers_are_close_and_normalised(factor):
     multiplier, shift = quantize_multiplier(factor)
