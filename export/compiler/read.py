@@ -188,8 +188,10 @@ def _reshape(r: Reading, op: fb.Op) -> g.Op:
 
 def _softmax(r: Reading, op: fb.Op) -> g.Op:
     source, target = r.ends(op)
-    if source.shape != target.shape or source.shape[-1] > 4096:
+    if source.shape != target.shape:
         raise r.refuse(op, f"makes {list(target.shape)} of {list(source.shape)}")
+    if source.shape[-1] >= 4096:  # as many exponentials of 1 in Q12.19
+        raise r.refuse(op, f"can overflow its 32-bit sum of {source.shape[-1]} exponentials")
     if (target.scale, target.zero_point) != (1 / 256, -128):
         raise r.refuse(op, f"has an output of scale {target.scale:g} and zero point {target.zero_point}")
     beta = op.options["beta"]

@@ -87,6 +87,16 @@ def test_sums_that_overflow_when_they_are_shifted_left(depthwise, tmp_path):
     refused(tmp_path / "m.tflite", tmp_path, "overflow")
 
 
+def test_a_softmax_whose_sum_overflows_where_all_inputs_are_equal(tmp_path):
+    for depth in (4095, 4096):
+        net = Net(0)
+        x = net.tensor([1, depth], 0.05)
+        (tmp_path / "m.tflite").write_bytes(net.finish(x, net.softmax(x)))
+        if depth == 4095:
+            compile_model(tmp_path / "m.tflite", tmp_path)
+    refused(tmp_path / "m.tflite", tmp_path, "(SOFTMAX)", "overflow")
+
+
 @pytest.mark.parametrize(
     "name",
     ["TANH", "LOGISTIC", "HARD_SWISH", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "QUANTIZE", "SQUEEZE",
