@@ -9,8 +9,7 @@ import math
 
 import numpy as np
 
-from export.micro.fixed_point import ONE, exp_of_negative, high_mul, one_minus_over_one_plus, rounding_shift
-from export.micro.logistic import logistic_table
+from export.micro.fixed_point import ONE, exp_of_negative, high_mul, rounding_shift
 
 LOWEST, HIGHEST = -128, 127
 
@@ -44,10 +43,8 @@ def table_of(name: str, source: tuple[float, int], target: tuple[float, int], al
     """int8 (256,): a unary operator's output for each input -128 ... 127; source, target: scale and zero point."""
     (in_scale, in_zero), (_, out_zero) = source, target
     centred = np.arange(-128, 128, dtype=np.int64) - in_zero  # (256,)
-    if name == "LOGISTIC":
-        return logistic_table(in_scale, in_zero)
-    if name == "TANH":
-        return _tanh(centred, in_scale)
+    if name in ("LOGISTIC", "TANH"):
+        return _float_table(name, centred, in_scale)
     if name == "HARD_SWISH":
         return _hard_swish(centred, in_scale, target)
     if name == "LEAKY_RELU":  # QuantizeLeakyRelu
@@ -84,17 +81,16 @@ def softmax_exponentials(scale: float, beta: float) -> np.ndarray:
     return np.where(distance >= -radius, result, 0).astype(np.int32)
 
 
-def _tanh(centred: np.ndarray, scale: float) -> np.ndarray:
-    """reference_integer_ops::Tanh; the output's scale is 1/128, its zero point 0."""
-    fraction, exponent = math.frexp(float(np.float32(scale)) * (1 << 27))
-    multiplier = math.floor(fraction * (1 << 31) + 0.5)
-    radius = min(math.floor(15 * (1 << 27) / 2.0**exponent), 1 << 40)
-    x = rescale(np.clip(centred, -radius, radius), multiplier, -exponent)  # Q4.27
-    positive = one_minus_over_one_plus(exp_of_negative(-np.abs(x), 5))  # tanh(|x|): the exponent 2|x| is Q5.26
-    out = np.clip(rounding_shift(np.where(x < 0, -positive, positive), 24), LOWEST, HIGHEST)
-    out[x == 0] = 0
-    out[centred <= -radius], out[centred >= radius] = LOWEST, HIGHEST
-    return out.astype(np.int8)
+def _float_table(name: str, centred: np.ndarray, scale: float) -> np.ndarray:
+    """PopulateLookupTable of LiteRT, in float32. TensorFlow Lite Micro has fixed point here: see export.micro.logistic.
+
+    The output of LOGISTIC has scale 1/256 and zero point -128, that of TANH 1/128 and 0.
+    """
+    x = np.float32(scale) * centred.astype(np.float32)
+    if name == "TANH":
+        return _clip(_round_all(np.tanh(x.astype(np.float64)).astype(np.float32) * np.float32(128)))
+    exp = np.exp(np.minimum(-x, 88.0).astype(np.float64)).astype(np.float32)  # of 88 and more the rest is 0
+    return _clip(_round_all(np.float32(256) / (np.float32(1) + exp)) - 128)
 
 
 def _hard_swish(centred: np.ndarray, scale: float, target: tuple[float, int]) -> np.ndarray:
@@ -146,6 +142,12 @@ def _ratio(a: float, b: float) -> float:
     return float(np.float32(a)) / float(np.float32(b))
 
 
-def _round(x: float) -> int:
+def _round_all(x: np.ndarray) -> np.ndarray:
     """To the nearest, halves away from 0."""
+    whole = np.trunc(x)
+    return (whole + np.where(np.abs(x - whole) >= 0.5, np.sign(x), 0)).astype(np.int64)
+
+
+def _round(x: float) -> int:
+    """The same of one number."""
     return int(math.copysign(math.floor(abs(x) + 0.5), x))

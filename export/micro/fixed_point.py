@@ -1,6 +1,7 @@
 """gemmlowp's fixed-point functions on int64 arrays, bit for bit (gemmlowp/fixedpoint/fixedpoint.h).
 
-Qm.n names a format of m integer and n fraction bits. TFLite's reference LOGISTIC, TANH and SOFTMAX use them.
+Qm.n names a format of m integer and n fraction bits. TFLite's reference SOFTMAX uses them, and TensorFlow Lite Micro's
+LOGISTIC.
 """
 
 from __future__ import annotations
@@ -40,11 +41,6 @@ def exp_of_negative(x: np.ndarray, integer_bits: int) -> np.ndarray:
 def one_over_one_plus(x: np.ndarray) -> np.ndarray:
     """1 / (1 + x) for x in [0, 1]: Q0.31 -> Q0.31"""
     return np.minimum(_half_reciprocal(x) << 1, ONE)
-
-
-def one_minus_over_one_plus(x: np.ndarray) -> np.ndarray:
-    """(1 - x) / (1 + x) for x in [0, 1]: Q0.31 -> Q0.31"""
-    return np.minimum((_half_reciprocal(x) - (1 << 29)) << 2, ONE)
 
 
 def _exp_near_zero(x: np.ndarray) -> np.ndarray:

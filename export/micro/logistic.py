@@ -1,7 +1,8 @@
-"""The 256 values of an int8 LOGISTIC, computed as TensorFlow Lite's reference kernel does, bit for bit.
+"""The 256 values of an int8 LOGISTIC, computed as TensorFlow Lite Micro does, bit for bit.
 
-That kernel works in fixed point: the input in Q4.27, exp and 1/(1+x) in Q0.31 by gemmlowp's polynomials and Newton
-steps (kernels/internal/reference/integer_ops/logistic.h). All arrays are int64.
+Its kernel works in fixed point: the input in Q4.27, exp and 1/(1+x) in Q0.31 by gemmlowp's polynomials and Newton
+steps (kernels/internal/reference/integer_ops/logistic.h). All arrays are int64. LiteRT computes in float32: of 200
+tables one has a value that is a step apart, and from a scale of 2 on more.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def logistic_table(scale: float, zero_point: int) -> np.ndarray:
     in_q4 = rounding_shift(high_mul(inside << max(shift, 0), multiplier), max(-shift, 0))
     out_q23 = rounding_shift(_logistic(in_q4), 23)
     out = np.clip(out_q23 - 128, -128, 127)
-    out[centred <= -radius] = -128
     out[centred >= radius] = 127
+    out[centred <= -radius] = -128
     return out.astype(np.int8)
 
 

@@ -30,7 +30,8 @@ def load_runtime(
         path: the file; the suffix decides.
         threads: CPU threads; no more are used than there are cores.
         reference_kernels: use TensorFlow Lite's slow reference kernels. TensorFlow Lite Micro gives the same bytes, but
-            for a MUL, whose factor it computes in double and LiteRT in float32: an output at a tie may differ by one.
+            for a MUL, whose factor it computes in double and LiteRT in float32, and for LOGISTIC and TANH, which it
+            computes in fixed point and LiteRT in float32: an output near a tie may differ by one.
         xnnpack: False leaves a .tflite to TensorFlow Lite's built-in kernels.
         trusted: the file was made or verified by this program, so that it runs in this process.
 

@@ -12,6 +12,7 @@ from export.compiler.passes.tables import pairwise
 from export.compiler.read import read_graph
 from tests.export.compiler.host import build, needs, random_inputs, reference, run_sanitized
 from tests.export.compiler.nets import Net
+from tests.tiny_models import Graph
 
 ALL = np.arange(-128, 128, dtype=np.int8).reshape(1, 256)
 SCALES = st.floats(2e-3, 0.5)
@@ -33,6 +34,17 @@ def test_tables_of_unary_functions(name, scale, zero, out_scale, out_zero):
     table = table_of(name, (net.scale(x), zero), target, 0.1)
     expected = reference(net.finish(x, y))(ALL)[0]
     np.testing.assert_array_equal(table, expected)
+
+
+@pytest.mark.parametrize("name", ["LOGISTIC", "TANH"])
+def test_tables_of_sigmoids_where_fixed_point_differs(name):
+    ends = [(0.0038632041195261107, 61), (0.14429505100213666, 123), (0.017996382482253288, -80)]
+    for scale, zero in [*ends, (2.0, 0), (4.0, 5), (8.0, -128), (1000.0, 3)]:
+        net = Net(0)
+        x = Graph.tensor(net, [1, 256], scale, zero)  # not Net.tensor, which bounds the scale
+        y = net.unary(name, x, (1.0, 0))
+        table = table_of(name, (net.scale(x), zero), (net.scale(y), net.zero_point(y)))
+        np.testing.assert_array_equal(table, reference(net.finish(x, y))(ALL)[0])
 
 
 def near_ties(count: int, values: np.ndarray) -> list[tuple[np.float32, np.float32]]:
