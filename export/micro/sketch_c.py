@@ -16,6 +16,8 @@ NAME = "model"
 """Begins the names of the files and of the functions in them."""
 _OUTPUT_BYTES = 5
 """Of the sketch's own RAM for each output: a float and an int8."""
+_FINE_OUTPUT_BYTES = 8
+"""The same where the model has sums that SKETCH_FINE of src/config.h may ask for: a float and an int32."""
 
 
 def c_files(model: Model, board: Board, camera: bool = True, limits: Limits = NO_LIMITS) -> dict[str, str]:
@@ -37,7 +39,8 @@ def c_files(model: Model, board: Board, camera: bool = True, limits: Limits = NO
 
 def _check_fits(path: Path, compiled: Compiled, board: Board, frame_bytes: int) -> None:
     flash = compiled.flash_bytes + CODE_BYTES
-    sketch_ram = board.core_ram_bytes + frame_bytes + _OUTPUT_BYTES * compiled.output_bytes
+    output_bytes = _OUTPUT_BYTES if compiled.fine_scales is None else _FINE_OUTPUT_BYTES
+    sketch_ram = board.core_ram_bytes + frame_bytes + output_bytes * compiled.output_bytes
     rows = (
         ("flash", flash, board.core_flash_bytes, board.flash_bytes, "Prune the model"),
         ("ram", compiled.ram_bytes, sketch_ram, board.ram_bytes, "Take narrower layers"),

@@ -108,6 +108,17 @@ def test_outputs_that_fill_the_memory_of_the_sketch(engine: str, tmp_path: Path)
     write(tmp_path / "means.tflite", tmp_path / "out")
 
 
+def test_the_sums_of_a_last_dense_layer_count(tmp_path: Path):
+    """6 bytes an output fit, the model's own byte included, and 9 with SKETCH_FINE do not."""
+    board = BOARDS[BOARD]
+    outputs = (board.ram_bytes - board.core_ram_bytes) // 8
+    net = Net(0)
+    x = net.tensor([1, 1], 0.05)
+    (tmp_path / "many.tflite").write_bytes(net.finish(x, net.linear(x, outputs, per_channel=False)))
+    write = partial(write_model_sketch, board=BOARD, settings={})
+    refused(write, tmp_path / "many.tflite", tmp_path / "out", r"many.tflite does not fit .*RAM is [\d,]+ bytes short")
+
+
 @pytest.mark.parametrize("kind", ["head_pose", "any_model"])
 def test_what_exceeds_a_limit_or_the_board_is_told_by_layer(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     model = resolve_model("b0-nano")
