@@ -88,6 +88,8 @@ def _unary(r: Reading, op: fb.Op) -> g.Op:
     alpha = op.options.get("alpha", 0.0)
     if not fixed and not max(abs(alpha), 1.0) * source.scale < target.scale * (1 << 23):  # alpha may be no number
         raise r.refuse(op, "scales its output up by more than 2^23")
+    if op.name == "HARD_SWISH" and source.scale * 512 < target.scale:  # a shift of 16 and more, of an int16
+        raise r.refuse(op, "scales its output down by more than 2^9")
     ends = [(t.scale, signed_zero_point(t)) for t in (source, target)]
     table = table_of(op.name, ends[0], ends[1], alpha)
     if source.type == "UINT8":  # an unsigned byte, seen as a signed one, is 128 away from its int8 twin

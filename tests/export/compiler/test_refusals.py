@@ -138,9 +138,10 @@ def test_an_output_that_is_the_input(with_operator, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "scale", "word"),
-    [("RELU6", 1e-40, "of scale"), ("RELU", 1e30, "of scale"), ("QUANTIZE", 1e-9, "by more than 2^23")],
-)
-def test_scales_beyond_what_32_bits_hold(name, scale, word, tmp_path):
+    [("RELU6", 1e-40, "of scale"), ("RELU", 1e30, "of scale"), ("QUANTIZE", 1e-9, "by more than 2^23"),
+     ("HARD_SWISH", 0.05 * 513, "down by more than 2^9")],
+)  # fmt: skip
+def test_scales_beyond_what_the_kernels_hold(name, scale, word, tmp_path):
     net = Net(0)
     x = net.tensor([1, 4], 0.05)
     y = net.unary(name, x, (1.0, 0))
