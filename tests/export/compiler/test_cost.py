@@ -91,9 +91,12 @@ def test_whole_networks_against_stored_counts(name, tmp_path):
     data = MODELS[name].read_bytes()
     file.write_bytes(with_zeros(data, ZEROS[name]) if name in ZEROS else data)
     with open(COUNTED, newline="") as lines:
-        counted = {row["step"]: int(row["instructions"]) for row in csv.DictReader(lines) if row["model"] == name}
-    estimated = {row["operators"]: row["instructions"] for row in profile_model(file)}
+        stored = [row for row in csv.DictReader(lines) if row["model"] == name]
+    profile = profile_model(file)
+    counted = {row["step"]: int(row["instructions"]) for row in stored}
+    estimated = {row["operators"]: row["instructions"] for row in profile}
     assert list(estimated) == list(counted)
+    assert [row["flash_bytes"] for row in profile] == [int(row["flash_bytes"]) for row in stored]
     assert sum(estimated.values()) == pytest.approx(sum(counted.values()), rel=0.02)
     large = [step for step, count in counted.items() if count > 0.02 * sum(counted.values())]
     assert len(large) >= 5
