@@ -92,7 +92,7 @@ class Reading:
         least_rank = 0 if tensor.is_constant else 1
         if not 1 <= tensor.elements <= _MOST_VALUES or not least_rank <= len(tensor.shape) <= 4:
             raise self.refuse(op, f"has a tensor of shape {list(tensor.shape)}")
-        if len(tensor.shape) > 1 and tensor.shape[0] != 1:
+        if len(tensor.shape) > (3 if tensor.is_constant else 1) and tensor.shape[0] != 1:
             raise self.refuse(op, f"has a batch of {tensor.shape[0]}, not 1")
         if index in op.inputs and index not in self.written:
             if not tensor.is_constant:

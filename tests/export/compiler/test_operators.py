@@ -120,6 +120,19 @@ def test_a_row_and_a_column_of_equal_sizes_make_an_image(name, tmp_path):
 
 
 @needs("gcc")
+@pytest.mark.parametrize("name", ["ADD", "MUL"])
+def test_a_constant_of_rows_and_channels_has_no_batch(name, tmp_path):
+    net = Net(0)
+    x = net.tensor([1, 2, 5, 3], 0.05, 3)
+    data = net.rng.integers(-128, 128, (5, 3), dtype=np.int8)
+    model = net.finish(x, net.pairwise(name, x, net.tensor([5, 3], 0.02, 7, data=data), (1.0, 0)))
+    (tmp_path / "m.tflite").write_bytes(model)
+    compiled = compile_model(tmp_path / "m.tflite", tmp_path)
+    inputs = random_inputs(compiled, model, 4)
+    np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
+
+
+@needs("gcc")
 def test_uint8_ends(tmp_path):
     net = Net(0)
     x = net.tensor([1, 4, 4, 3], 0.05, 130, "UINT8")
