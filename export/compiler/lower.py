@@ -76,7 +76,8 @@ def _vector(graph: g.Graph, op: g.Conv, tag: str) -> Step:
     name = "vector_once" if op.once else "vector_twice"
     step = _step(op, f"{name}(&{tag}, {{0}}, {{out}})", {name}, tables=tables, structs=[struct], macs=op.weights.size)
     step.kernel, step.work = "vector", {"vector": op.weights.size, "vector output": len(op.weights)}
-    if (op.low, op.high) == (-128, 127) and op.table is None:
+    computed = graph.tensors[op.inputs[0]].constant is None
+    if computed and (op.low, op.high) == (-128, 127) and op.table is None:
         step.fine_scales = graph.tensors[op.output].scale * np.ldexp(op.multiplier / 2.0**31, -op.shift)
     return step
 

@@ -133,6 +133,18 @@ def test_a_constant_of_rows_and_channels_has_no_batch(name, tmp_path):
 
 
 @needs("gcc")
+def test_a_last_layer_of_a_constant(tmp_path):
+    net = Net(0)
+    x = net.tensor([1, 4], 0.05)
+    constant = net.tensor([1, 6], 0.05, 2, data=net.rng.integers(-99, 99, (1, 6), dtype=np.int8))
+    model = net.finish(x, net.linear(constant, 3, per_channel=False))
+    (tmp_path / "m.tflite").write_bytes(model)
+    compiled = compile_model(tmp_path / "m.tflite", tmp_path)
+    inputs = random_inputs(compiled, model, 2)
+    np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
+
+
+@needs("gcc")
 def test_uint8_ends(tmp_path):
     net = Net(0)
     x = net.tensor([1, 4, 4, 3], 0.05, 130, "UINT8")
