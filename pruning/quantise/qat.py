@@ -205,15 +205,15 @@ def _fold_norms(view: fx.GraphModule) -> None:
     for node in list(view.graph.nodes):
         if node.op != "call_module" or isinstance(modules[node.target], nn.modules.batchnorm._BatchNorm):
             continue
-        user = next(iter(node.users))
-        is_norm = user.op == "call_module" and isinstance(modules[user.target], nn.modules.batchnorm._BatchNorm)
-        norm = modules[user.target] if is_norm and len(node.users) == 1 else None
-        name = "quantised_" + str(node.target).replace(".", "_")
+        users = list(node.users)  # none where the output does not depend on it
+        after = modules.get(users[0].target) if len(users) == 1 and users[0].op == "call_module" else None
+        norm = after if isinstance(after, nn.modules.batchnorm._BatchNorm) else None
+        name = f"quantised_{node.name}"  # one a call: a layer that is called twice may have two norms
         view.add_submodule(name, QuantisedLayer(modules[node.target], norm))
         node.target = name
         if norm is not None:
-            user.replace_all_uses_with(node)
-            view.graph.erase_node(user)
+            users[0].replace_all_uses_with(node)
+            view.graph.erase_node(users[0])
     for node in view.graph.nodes:
         if node.op == "call_module" and isinstance(modules.get(node.target), nn.modules.batchnorm._BatchNorm):
             raise PruningError(f"The batch-norm {node.target!r} does not directly follow a convolution or dense layer.")

@@ -232,3 +232,33 @@ def test_the_int8_file_computes_what_quantisation_aware_training_computed(tmp_pa
 def test_a_lone_batch_norm_is_refused():
     with pytest.raises(ValueError, match="'1' does not directly follow"):
         quantisation_aware(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)), X)
+
+
+class Levels(nn.Module):
+    """A convolution that two levels share, each with its own norm; one whose name is much like it; one in no output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.ModuleDict({"b_c": nn.Conv2d(3, 3, 3, padding=1)})
+        self.a_b = nn.ModuleDict({"c": nn.Conv2d(3, 3, 1)})
+        self.norms = nn.ModuleList([nn.BatchNorm2d(3), nn.BatchNorm2d(3)])
+        self.aside = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for norm in self.norms:
+            x = norm(self.a["b_c"](x)).relu()
+        self.aside(x)
+        return self.a_b["c"](x).mean((2, 3))
+
+
+def test_each_call_of_a_layer_has_the_norm_that_follows_it():
+    torch.manual_seed(0)
+    model = Levels()
+    for norm, shift in zip(model.norms, (0.5, -0.5), strict=True):
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.constant_(norm.bias, shift)
+    view = quantisation_aware(model.eval(), X).train()
+    view(images(1, batch=64))
+    view.eval()
+    difference = (view(images()) - model(images())).abs().mean() / model(images()).std()
+    assert 0 < difference < 0.1
