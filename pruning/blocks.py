@@ -46,7 +46,7 @@ def drop_blocks(
         images: (B, C, H, W) representative inputs.
         count: drop N, those that add least to their input; or give
         names: names or patterns of the blocks to drop.
-        optimizer: where given, forgets the dropped parameters.
+        optimizer: where given, forgets the dropped parameters, but those that other layers share.
 
     Returns:
         The names of the dropped blocks; `widths` records them and `apply_widths` drops them again.
@@ -68,8 +68,10 @@ def drop_blocks(
                 raise PruningError(f"{pattern!r} is no residual block that can be dropped; those are {available}.")
         dropped = [name for name in shares if any(name_matches(name, pattern) for pattern in names)]
     for name in dropped:
-        _forget(optimizer, model.get_submodule(name))
+        block = model.get_submodule(name)
         model.set_submodule(name, DroppedBlock())
+        if optimizer is not None:
+            _forget(optimizer, set(block.parameters()) - set(model.parameters()))
     return dropped
 
 
@@ -96,17 +98,18 @@ def _calls(model: nn.Module, images: Tensor) -> dict[str, tuple[nn.Module, Tenso
 
 @torch.no_grad()
 def _is_identity_without_weights(module: nn.Module, given: Tensor) -> bool:
-    nothing = {name: torch.zeros_like(tensor) for name, tensor in module.named_parameters()}
-    nothing |= {name: torch.zeros_like(tensor) for name, tensor in module.named_buffers()}
-    returned = torch.func.functional_call(module, nothing, (given.clone(),))
+    # Each part once: of one with two names, functional_call would put back what it was given.
+    nothing = {
+        f"{name}.{key}".removeprefix("."): torch.zeros_like(tensor)
+        for name, part in module.named_modules()
+        for key, tensor in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False))
+    }
+    returned = torch.func.functional_call(module, nothing, (given.clone(),), tie_weights=False)
     return isinstance(returned, Tensor) and torch.equal(returned, given)
 
 
-def _forget(optimizer: torch.optim.Optimizer | None, module: nn.Module) -> None:
-    if optimizer is None:
-        return
-    gone = {id(parameter) for parameter in module.parameters()}
+def _forget(optimizer: torch.optim.Optimizer, gone: set[nn.Parameter]) -> None:
     for group in optimizer.param_groups:
-        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in gone]
-    for parameter in module.parameters():
+        group["params"] = [parameter for parameter in group["params"] if parameter not in gone]
+    for parameter in gone:
         optimizer.state.pop(parameter, None)

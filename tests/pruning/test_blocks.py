@@ -35,6 +35,18 @@ def test_the_block_that_adds_least_goes_and_leaves_its_input():
     torch.testing.assert_close(model(images()), before, rtol=1e-2, atol=1e-1)
 
 
+def test_blocks_that_share_layers():
+    model = small_net()
+    model.blocks[1].expand = model.blocks[0].expand  # one part with two names
+    model.blocks[1].project[0].weight = model.blocks[0].project[0].weight
+    before = model(images())
+    optimizer = torch.optim.Adam(model.parameters())
+    assert list(residual_blocks(model, images())) == ["blocks.0", "blocks.1"]
+    assert torch.equal(model(images()), before)
+    drop_blocks(model, images(), names=["blocks.0"], optimizer=optimizer)
+    assert {id(p) for p in optimizer.param_groups[0]["params"]} == {id(p) for p in model.parameters()}
+
+
 def test_blocks_and_channels_together_load_into_a_plain_build():
     model = small_net()
     drop_blocks(model, images(), names=["blocks.0"])
