@@ -6,6 +6,7 @@ its inputs; here it is solved for all rows at once under their masks, by conjuga
 that each makes up for those before it as well. No labels and no training: two forward passes over some hundred images.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -42,17 +43,24 @@ class Reconstruction:
     def __init__(self, model: nn.Module, images: Tensor):
         self._images = images.to(next(model.parameters()).device)
         self._targets: dict[str, Tensor] = {}
+        owners = Counter(parameter for _, parameter in model.named_parameters(remove_duplicate=False))
+        uses: Counter[str] = Counter()
 
         def keep(name: str, layer: Any, inputs: Tensor, output: Tensor) -> None:
             self._targets[name] = _columns(layer, output)
+            uses[name] += owners[layer.weight]
 
         self._run(model, after=keep)
+        for name, count in uses.items():
+            if count > 1:  # what suits one use would spoil the other
+                del self._targets[name]
 
     @torch.no_grad()
     def fit(self, model: nn.Module, kept: Kept | None = None) -> None:
         """Fit every 1x1 convolution and dense layer, in place and in the order in which they run; zeros stay zero.
 
-        A layer's bias is fitted too; where it has none, the running mean of the batch-norm that reads it is.
+        Weights that are used twice stay as they are. A layer's bias is fitted too; where it has none, the running mean
+        of the batch-norm that reads it is.
 
         Args:
             model: pruned; in whatever mode, which stays.

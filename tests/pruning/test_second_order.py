@@ -100,3 +100,29 @@ def test_cut_channels_without_what_was_kept_are_refused():
     prune_channels(model, images[:1], Target(ratio=0.4), Criteria(min_channels=2))
     with pytest.raises(PruningError, match="kept"):
         dense.fit(model)
+
+
+class Shared(nn.Module):
+    """A convolution on two levels of different size, and two dense layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.level = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1)
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x).relu()
+        levels = self.level(x).mean((2, 3)) + self.level(nn.functional.avg_pool2d(x, 2)).mean((2, 3))
+        return self.second(self.first(levels).relu())
+
+
+def test_weights_that_are_used_twice_stay():
+    torch.manual_seed(0)
+    model, images = Shared(), torch.randn(64, 3, 8, 8)
+    dense = Reconstruction(model, images)
+    with torch.no_grad():
+        model.stem.weight[::2] = 0.0
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    dense.fit(model)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
