@@ -29,7 +29,7 @@ class ParameterCheck:
         self._calls += 1
         if not due and self._calls % CHECK_EVERY != 1:
             return
-        now = dict(self._model.named_parameters())
+        now = dict(self._model.named_parameters(remove_duplicate=False))  # a shared one under each of its names
         gone = [name for name, weight in self._weights.items() if now.get(name) is not weight]
         if gone:
             raise PruningError(

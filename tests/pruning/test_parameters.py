@@ -1,5 +1,7 @@
 """A pruner says when its model's parameters are no longer the optimiser's, or its own."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -49,6 +51,16 @@ def test_it_is_told_in_the_middle_of_training_too():
         pruner.step(optimizer)
     with pytest.raises(PruningError, match=r"stem.0.weight was replaced after this pruner was made"):
         pruner.step(optimizer)
+
+
+@pytest.mark.parametrize("name", ["magnitude", "zeros", "clusters"])
+def test_a_shared_weight_may_be_named_by_its_second_layer(name):
+    first, second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+    second.weight = first.weight
+    torch.nn.init.zeros_(second.weight[0])
+    model = torch.nn.Sequential(first, second)
+    kinds = {"magnitude": partial(MagnitudePruner, schedule=NEVER), "zeros": ZeroKeeper, "clusters": WeightClusterer}
+    kinds[name](model, include=("1",)).step(torch.optim.Adam(model.parameters()))
 
 
 def test_honest_optimizers_pass():
