@@ -49,8 +49,8 @@ class Call:
 def zeros_for(engine: str, model: nn.Module, example_input: Tensor) -> dict[str, float]:
     """The weights whose zeros an engine skips, by name, and for each the least share of zeros from which that pays.
 
-    It is a `policy` for `prunable_weights` and `MagnitudePruner`. The model is run once on the example, (B, C, H, W),
-    in evaluation mode.
+    It is a `policy` for `prunable_weights` and `MagnitudePruner`. The model is run once on the example, (B, C, H, W)
+    on any device, in evaluation mode.
 
     Raises:
         PruningError: for an unknown engine, or where the model has nothing that it could skip.
@@ -110,7 +110,7 @@ def layer_calls(model: nn.Module, example_input: Tensor) -> list[Call]:
     handles = [_watch(name, module, calls) for name, module in layers]
     try:
         with evaluating(model), torch.no_grad():
-            model(example_input)
+            model(example_input.to(next(model.parameters()).device))
     finally:
         for handle in handles:
             handle.remove()

@@ -40,6 +40,20 @@ def test_a_policy_names_what_the_engine_skips():
         zeros_for("pi", nn.Sequential(nn.Conv2d(3, 4, 3)), X)
 
 
+class Here(nn.Conv2d):
+    """Takes images on its own device alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.device == self.weight.device
+        return super().forward(x)
+
+
+def test_the_example_goes_to_the_device_of_the_model():
+    model = nn.Sequential(Here(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 8, 1)).to("meta")
+    assert list(zeros_for("mcu", model, X)) == ["1.weight"]
+    assert closed_doors(model, X) == []
+
+
 def test_the_model_stays_as_it_was():
     model = mobile().train()
     model[2].eval()
