@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpe.io.files import read_json
+from hpe.model.checkpoint import checkpoint_folder
 from hpe.training.runs import RANGES
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def known_ranges(run: Path, crops: np.ndarray) -> list[KnownRange] | None:
     from pruning.quantise.qat import quantisation_aware
     from pruning.quantise.ranges import learnt_activations, set_ranges
 
-    if not (run / RANGES).is_file():
+    learnt = checkpoint_folder(run) / RANGES  # of a released model, whatever folder has its name here
+    if not learnt.is_file():
         return None
     view = quantisation_aware(load_model(run), example_input()).eval()
-    set_ranges(view, read_json(run / RANGES))
+    set_ranges(view, read_json(learnt))
     return learnt_activations(view, preprocess_torch(torch.from_numpy(crops[:KNOWN_BY])))

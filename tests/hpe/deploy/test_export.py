@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from export.run.parity import Deviation, ParityError
 from hpe.data.faces import load_faces
 from hpe.deploy import export
 from hpe.deploy.export import ExportJob, export_all, run_export
+from hpe.deploy.learnt import known_ranges
 from hpe.io.errors import ConfigError
-from hpe.io.files import merge_result, read_json
+from hpe.io.files import merge_result, read_json, write_json
+from hpe.training.runs import RANGES
 from tests.conftest import TINY_DATA
 from tests.sketches import RELU6
 
@@ -76,6 +79,12 @@ def test_the_int8_output_holds_labels_and_outputs_with_some_room():
     assert export._output_range((-80.0, 70.0), np.array([[-10.0, 5.0, 20.0]])) == pytest.approx((-83.0, 73.0))
     assert export._output_range((-10.0, 10.0), np.array([[-90.0, 5.0, 30.0]])) == pytest.approx((-92.4, 32.4))
     assert export._output_range((0.0, 0.0), np.zeros((2, 3))) is None
+
+
+def test_a_released_model_takes_no_ranges_of_a_folder_of_its_name(tmp_path, monkeypatch):
+    write_json(tmp_path / "b0-nano" / RANGES, {"round_images": [-1.0, 1.0]})
+    monkeypatch.chdir(tmp_path)
+    assert known_ranges(Path("b0-nano"), np.zeros((2, 64, 64, 3), np.uint8)) is None
 
 
 def test_sizes_are_recorded_after_the_checks_and_only_of_what_passed(run, seen):
