@@ -19,7 +19,7 @@ from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result, read_json, write_json
 from hpe.io.records import read_record
 from hpe.model.lineage import RunConfig
-from hpe.model.outputs import POSE, output_names
+from hpe.model.outputs import POSE, output_names, output_parts
 from hpe.model.preprocess import MEAN, STD, preprocess
 from hpe.model.zoo import released_card
 from hpe.pose.crop import IMAGE_SIZE
@@ -34,6 +34,9 @@ EXACT_TOLERANCE_DEG = 0.05
 """Mean deviation from torch that is allowed where nothing is quantised: ONNX, fp32, sparse."""
 OUTPUT_ROOM = 0.02
 """The int8 output reaches beyond all labels and outputs that were seen by this share of their range, on both sides."""
+PLACE_ROOM = 90.0
+"""Where the network locates, the int8 output holds at least this much on both sides (a shift of 0.3 of the crop, a size
+of 1.35): the faces that calibrate lie where they should, those of a rough box do not."""
 EXACT_FORMATS = ("onnx", "fp32", "sparse")
 
 
@@ -160,9 +163,11 @@ def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
 
 
 def _output_range(pose_range_deg: tuple[float, float], outputs: np.ndarray) -> tuple[float, float] | None:
-    """What the int8 output holds: the angles of all labels, so that rare poses do not saturate, and torch's outputs
-    (N, K) of the faces that calibrate, with some room. None where there is nothing between."""
+    """What the int8 output holds: the angles of all labels, so that rare poses do not saturate, torch's outputs (N, K)
+    of the faces that calibrate, and places, with some room. None where there is nothing between."""
     low, high = min(pose_range_deg[0], float(outputs.min())), max(pose_range_deg[1], float(outputs.max()))
+    if output_parts(outputs.shape[1])[0]:
+        low, high = min(low, -PLACE_ROOM), max(high, PLACE_ROOM)
     room = OUTPUT_ROOM * (high - low)
     return (low - room, high + room) if high > low else None
 

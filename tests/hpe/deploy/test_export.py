@@ -17,6 +17,7 @@ from hpe.deploy.export import ExportJob, export_all, run_export
 from hpe.deploy.learnt import known_ranges
 from hpe.io.errors import ConfigError
 from hpe.io.files import merge_result, read_json, write_json
+from hpe.model.outputs import PLACE_UNIT, read_outputs
 from hpe.training.runs import RANGES
 from tests.conftest import TINY_DATA
 from tests.sketches import RELU6
@@ -79,6 +80,15 @@ def test_the_int8_output_holds_labels_and_outputs_with_some_room():
     assert export._output_range((-80.0, 70.0), np.array([[-10.0, 5.0, 20.0]])) == pytest.approx((-83.0, 73.0))
     assert export._output_range((-10.0, 10.0), np.array([[-90.0, 5.0, 30.0]])) == pytest.approx((-92.4, 32.4))
     assert export._output_range((0.0, 0.0), np.zeros((2, 3))) is None
+
+
+@pytest.mark.parametrize("outputs", [7, 10])
+def test_the_int8_output_holds_places_that_no_calibrating_face_shows(outputs):
+    far = np.zeros((1, outputs))
+    far[0, 3:6] = PLACE_UNIT * np.array([0.25, -0.25, -0.25])
+    low, high = export._output_range((-20.0, 20.0), np.zeros((2, outputs)))
+    np.testing.assert_array_equal(read_outputs(far.clip(low, high)).place, read_outputs(far).place)
+    assert export._output_range((-99.0, 99.0), np.zeros((2, outputs))) == pytest.approx((-102.96, 102.96))
 
 
 def test_a_released_model_takes_no_ranges_of_a_folder_of_its_name(tmp_path, monkeypatch):
