@@ -24,7 +24,7 @@ from hpe.model.outputs import (
 )
 from hpe.pose.rotation import flip_pose
 from hpe.training.config import DistillConfig
-from hpe.training.parallel import average
+from hpe.training.parallel import average, of_all
 
 Objective = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(network, images (B, 3, 64, 64), targets) -> the loss to minimise, and the poses (B, 3) that it answered.
@@ -117,6 +117,7 @@ def distilled(teacher: HeadPoseNet, student: HeadPoseNet, config: DistillConfig)
         loss = (1 - share) * pose_loss(pose, targets[:, :POSE], counts) + share * pose_loss(pose, wanted_deg, counts)
         loss = loss + further_loss(outputs, targets)
         if features is not None:
+            features, wanted = of_all(features), of_all(wanted)  # pairs of the whole batch
             loss = loss + config.feature_weight * smooth_l1_loss(distances(features), distances(wanted))
         return loss, pose
 

@@ -80,6 +80,16 @@ def average(value: Tensor) -> Tensor:
     return value
 
 
+def of_all(rows: Tensor) -> Tensor:
+    """The rows (B, ...) of every process, as they lie in the whole batch; their gradients go back to each."""
+    mine = share()
+    if mine.count == 1:
+        return rows
+    whole = rows.new_zeros(len(rows) * mine.count, *rows.shape[1:])
+    whole[mine.rank :: mine.count] = rows
+    return _SumOfAll.apply(whole)  # pyright: ignore[reportReturnType]
+
+
 def check_alike(model: nn.Module) -> None:
     """Stop where the processes' networks have drifted apart; what was saved an epoch ago stays."""
     if share().count == 1:

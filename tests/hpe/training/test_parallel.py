@@ -19,8 +19,8 @@ from hpe.io.tensors import read_tensors, write_tensors
 from hpe.model.config import ModelConfig
 from hpe.model.net import build_model, load_model
 from hpe.training.augment import AugmentConfig, TrainAugment
-from hpe.training.losses import further_loss, pose_counts, pose_loss
-from hpe.training.parallel import average_gradients, share, shared_batch_norm, together
+from hpe.training.losses import distances, further_loss, pose_counts, pose_loss
+from hpe.training.parallel import average_gradients, of_all, share, shared_batch_norm, together
 
 DATA = ("--data", "synthetic:easy:32:5", "--batch-size", "16")
 TRAIN = ("train", *DATA, "--width", "0.25", "--act", "relu6", "--ema", "0.9")
@@ -44,9 +44,10 @@ def one_step():
     vary = TrainAugment(AugmentConfig(no_face=0.4, far=0.3), locate=True)
     x, targets = vary(mine.of(images), mine.of(poses), generator, mine)
     with shared_batch_norm(model):
-        outputs = model(x.double())
+        features = model.backbone(x.double())
+        outputs = model.pose(features)
         pose = pose_loss(outputs[:, :3], targets[:, :3], pose_counts(targets))
-        (pose + further_loss(outputs, targets)).backward()
+        (pose + further_loss(outputs, targets) + distances(of_all(features)).square().mean()).backward()
     average_gradients(model.parameters())
     found = {f"gradient {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
     return found | {name: buffer for name, buffer in model.named_buffers() if "running" in name}
