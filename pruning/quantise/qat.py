@@ -108,7 +108,8 @@ def quantisation_aware(model: nn.Module, example_input: Tensor) -> nn.Module:
         example_input: (B, C, H, W), on the model's device.
 
     Raises:
-        PruningError: if a batch-norm does not directly follow a convolution or dense layer.
+        PruningError: if a batch-norm does not directly follow a convolution or dense layer, or follows one that makes
+            its weights of others (weight standardisation, parametrisations).
     """
     from torch.fx.passes.shape_prop import ShapeProp
 
@@ -208,6 +209,11 @@ def _fold_norms(view: fx.GraphModule) -> None:
         users = list(node.users)  # none where the output does not depend on it
         after = modules.get(users[0].target) if len(users) == 1 and users[0].op == "call_module" else None
         norm = after if isinstance(after, nn.modules.batchnorm._BatchNorm) else None
+        if norm is not None and not _is_linear(modules[node.target], node.args[0]):
+            raise PruningError(
+                f"The layer {node.target!r} makes its weights of others, so no batch-norm can be folded into them: "
+                "make it a plain convolution that holds what it made."
+            )
         name = f"quantised_{node.name}"  # one a call: a layer that is called twice may have two norms
         view.add_submodule(name, QuantisedLayer(modules[node.target], norm))
         node.target = name
@@ -217,6 +223,18 @@ def _fold_norms(view: fx.GraphModule) -> None:
     for node in view.graph.nodes:
         if node.op == "call_module" and isinstance(modules.get(node.target), nn.modules.batchnorm._BatchNorm):
             raise PruningError(f"The batch-norm {node.target!r} does not directly follow a convolution or dense layer.")
+
+
+@torch.no_grad()
+def _is_linear(layer: Any, given: Any) -> bool:
+    """Whether what a layer gives for the tensor of node `given` doubles, its bias aside, where its weights do."""
+    if nn.utils.parametrize.is_parametrized(layer):
+        return False
+    shape = given.meta["tensor_meta"].shape
+    x = torch.linspace(-1, 1, shape.numel(), dtype=layer.weight.dtype, device=layer.weight.device).view(shape)
+    calls = ({"weight": factor * layer.weight} for factor in (0, 1, 2))
+    none, once, twice = (torch.func.functional_call(layer, weights, (x,)) for weights in calls)
+    return torch.allclose(twice - none, 2 * (once - none), rtol=1e-3, atol=1e-4)
 
 
 def _spell_out_silu(graph: fx.Graph) -> None:

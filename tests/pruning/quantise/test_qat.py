@@ -262,3 +262,19 @@ def test_each_call_of_a_layer_has_the_norm_that_follows_it():
     view.eval()
     difference = (view(images()) - model(images())).abs().mean() / model(images()).std()
     assert 0 < difference < 0.1
+
+
+class Standardised(nn.Conv2d):
+    """As timm's StdConv2d: its weights are standardised in each call."""
+
+    def forward(self, input):
+        weight = (self.weight - self.weight.mean((1, 2, 3), keepdim=True)) / self.weight.std((1, 2, 3), keepdim=True)
+        return self._conv_forward(input, weight, self.bias)
+
+
+@pytest.mark.parametrize(
+    "layer", [Standardised(3, 4, 3), nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))], ids=["own", "torch's"]
+)
+def test_a_layer_that_makes_its_weights_of_others_is_refused_before_a_norm(layer):
+    with pytest.raises(PruningError, match="'0' makes its weights of others"):
+        quantisation_aware(nn.Sequential(layer, nn.BatchNorm2d(4)), X)
