@@ -207,8 +207,15 @@ function mark(name) {
   });
 }
 
+// The first place where one of the models runs: there the page opens.
+function opening(models) {
+  const any = { error: Infinity, flash: Infinity, ram: Infinity, ms: Infinity };
+  return Math.max(0, places.findIndex((place) => candidates(models, place, any).left.length));
+}
+
+const opened = opening(sets[0].models);
 sets.forEach((set, index) => at("data").append(new Option(set.spec, index)));
-places.forEach((place, index) => at("place").append(new Option(place.title, index)));
+places.forEach((place, index) => at("place").append(new Option(place.title, index, index === opened, index === opened)));
 at("data-field").hidden = sets.length < 2;
 at("limits").addEventListener("input", show);
 at("limits").addEventListener("submit", (event) => event.preventDefault());

@@ -193,6 +193,14 @@ def test_the_filter_says_when_nothing_passes_and_knows_the_place(browser, report
     assert browser.value("document.getElementById('ms').value") == ""
 
 
+def test_the_page_opens_where_a_model_runs(browser, report):
+    browser.show(report[0] / "report.html", 1280, False)
+    assert browser.value("document.getElementById('place').value") == "0"
+    small, large = ({"error": 1, "boards": {"nano33ble": {"c": {"fits": fits}}}} for fits in (True, False))
+    assert browser.value(f"opening({json.dumps([large, small])})") == 0
+    assert browser.value(f"places[opening({json.dumps([large])})].board") is None
+
+
 @pytest.mark.parametrize(
     ("models", "pick"),
     [
