@@ -33,6 +33,10 @@ class Seen:
     outputs: np.ndarray
     """(samples, K)"""
 
+    def of(self, samples: np.ndarray) -> Seen:
+        """The same on some of the samples; `samples` is a mask (samples,)."""
+        return Seen(self.tensors, self.lows[samples], self.highs[samples], self.outputs[samples])
+
 
 def quantize(model: bytes, ranges: dict[int, tuple[float, float]]) -> bytes:
     """The full int8 file of a float model, its activations in these ranges."""
@@ -48,21 +52,24 @@ def quantize(model: bytes, ranges: dict[int, tuple[float, float]]) -> bytes:
     )
 
 
-def deviation_by_quantile(
-    model: bytes, samples: np.ndarray, seen: Seen, output: dict[int, tuple[float, float]]
-) -> dict[str, float]:
-    """Quantile -> how far the int8 output is from the float one, in the mean over samples that set no range.
+def held_out(samples: np.ndarray) -> np.ndarray:
+    """The samples that measure rules and set no range: a mask (samples,)."""
+    return np.arange(len(samples)) % HELD_OUT == HELD_OUT - 1
 
-    One sample in HELD_OUT is kept for that, so that the rule is chosen by what it has not seen; the ranges of the file
-    are then taken from all samples.
+
+def deviation_by_quantile(
+    model: bytes, samples: np.ndarray, seen: Seen, apart: np.ndarray, output: dict[int, tuple[float, float]]
+) -> dict[str, float]:
+    """Quantile -> how far the int8 output is from the float one, in the mean over the samples `apart`, a mask.
+
+    The others set the ranges, so that a rule is chosen by what it has not seen. They must set those of the file as
+    well: a single sample with values far beyond all others makes another file of the same rule.
     """
     import tensorflow as tf
 
-    apart = np.arange(len(samples)) % HELD_OUT == HELD_OUT - 1
-    others = Seen(seen.tensors, seen.lows[~apart], seen.highs[~apart], seen.outputs[~apart])
     found = {}
     for quantile in QUANTILES:
-        content = quantize(model, activation_ranges(others, quantile) | output)
+        content = quantize(model, activation_ranges(seen.of(~apart), quantile) | output)
         interpreter = tf.lite.Interpreter(  # XNNPACK refuses some scales, in a net that hardly answers
             model_content=content,
             experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,

@@ -31,7 +31,14 @@ import numpy as np
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 
-from export.convert.int8_ranges import activation_ranges, deviation_by_quantile, known_ranges, look, quantize
+from export.convert.int8_ranges import (
+    activation_ranges,
+    deviation_by_quantile,
+    held_out,
+    known_ranges,
+    look,
+    quantize,
+)
 
 ONNX2TF_SAMPLE = "calibration_image_sample_data_20x128x128x3_float32.npy"
 QUANTILE = 0.99
@@ -136,10 +143,12 @@ def convert_int8(saved_model: str, request: dict[str, Any]) -> tuple[bytes, dict
     if quantile is None and (known or len(samples) < FEWEST_TO_CHOOSE):
         quantile = QUANTILE
     elif quantile is None:
-        facts["deviation"] = deviation_by_quantile(model, samples, seen, output)
+        apart = held_out(samples)
+        facts["deviation"] = deviation_by_quantile(model, samples, seen, apart, output)
         quantile = float(min(facts["deviation"], key=facts["deviation"].__getitem__))
+        seen = seen.of(~apart)  # what was measured is what is written
     ranges = activation_ranges(seen, quantile) | known | output
-    facts |= {"samples": len(samples), "range_quantile": quantile, "output_range": ranges[seen.tensors[1]]}
+    facts |= {"samples": len(seen.outputs), "range_quantile": quantile, "output_range": ranges[seen.tensors[1]]}
     if known:
         facts |= {"known": len(known), "unknown": len(ranges) - len(known)}
     return quantize(model, ranges), facts

@@ -126,7 +126,8 @@ def test_dense_weights_are_per_tensor_and_convolutions_per_channel():
 
 def test_ranges_are_quantiles_of_each_samples_extremes():
     """By hand, from the float file: the branch before the sum has its own range, not the sum's; some samples may
-    saturate, by the rule that was chosen, but not at the network's end."""
+    saturate, by the rule that was chosen, but not at the network's end. Every fourth sample measured the rules, and sets
+    no range."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     made = exported()
@@ -139,7 +140,7 @@ def test_ranges_are_quantiles_of_each_samples_extremes():
     position = TINY_OPERATORS.index("ADD")
     branch, total, last = (plain._get_ops_details()[i]["outputs"][0] for i in (position - 1, position, -1))
     values = {index: [] for index in (branch, total, last)}
-    for sample in made.calibration:
+    for sample in made.calibration[np.arange(len(made.calibration)) % 4 != 3]:
         plain.set_tensor(plain.get_input_details()[0]["index"], sample[None])
         plain.invoke()
         for index, seen in values.items():
@@ -159,7 +160,7 @@ def test_ranges_are_quantiles_of_each_samples_extremes():
 
 def test_the_rule_for_ranges_is_the_one_that_deviates_least():
     found = noted()["calibration"]
-    assert found["samples"] == 100
+    assert found["samples"] == 75
     assert set(found["deviation"]) == {"0.95", "0.99", "0.999", "1.0"}
     assert found["deviation"][str(found["range_quantile"])] == min(found["deviation"].values())
 
