@@ -126,8 +126,8 @@ def test_dense_weights_are_per_tensor_and_convolutions_per_channel():
 
 def test_ranges_are_quantiles_of_each_samples_extremes():
     """By hand, from the float file: the branch before the sum has its own range, not the sum's; some samples may
-    saturate, by the rule that was chosen, but not at the network's end. Every fourth sample measured the rules, and sets
-    no range."""
+    saturate, by the rule that was chosen, but not at the network's end. Every fourth sample measured the rules, and
+    sets no range."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     made = exported()
