@@ -11,11 +11,11 @@ import numpy as np
 
 def strip_names(content: bytes) -> bytes:
     """A .tflite without its tensor names, which no interpreter needs: 10 to 40 kB less. The rest is unchanged."""
-    tree = _parse(content)
+    tree = parse(content)
     for graph in tree.subgraphs:
         for tensor in graph.tensors:
             tensor.name = None
-    return _pack(tree, len(content))
+    return pack(tree, len(content))
 
 
 def dense_as_convolutions(content: bytes) -> bytes:
@@ -25,7 +25,7 @@ def dense_as_convolutions(content: bytes) -> bytes:
     output in a thousand is a step apart; their CONV_2D agree to the byte. Layers that share their weights stay as they
     are. What reads a result still finds it in its old shape.
     """
-    tree = _parse(content)
+    tree = parse(content)
     graph = _Graph(tree)
     operators = graph.take_operators()
     dense = [operator for operator in operators if graph.is_plain_dense(operator)]
@@ -35,7 +35,7 @@ def dense_as_convolutions(content: bytes) -> bytes:
         else:
             graph.operators.append(operator)
     graph.drop_unused_codes()
-    return _pack(tree, len(content))
+    return pack(tree, len(content))
 
 
 class _Graph:
@@ -185,13 +185,15 @@ def _set_shape(tensor: Any, shape: list[int]) -> None:
     tensor.shape, tensor.shapeSignature = np.array(shape, np.int32), None
 
 
-def _parse(content: bytes) -> Any:
+def parse(content: bytes) -> Any:
+    """A .tflite as a tree that can be changed."""
     from ai_edge_litert import schema_py_generated as schema
 
     return schema.ModelT.InitFromPackedBuf(content)
 
 
-def _pack(tree: Any, size_hint: int) -> bytes:
+def pack(tree: Any, size_hint: int) -> bytes:
+    """A tree as a .tflite; `size_hint` is about how many bytes it will have."""
     import flatbuffers
 
     class AlignedBuilder(flatbuffers.Builder):

@@ -31,6 +31,7 @@ import numpy as np
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 
+from export.convert.dead_channels import settle_dead_channels
 from export.convert.int8_ranges import (
     activation_ranges,
     deviation_by_quantile,
@@ -138,6 +139,10 @@ def convert_int8(saved_model: str, request: dict[str, Any]) -> tuple[bytes, dict
     model = converter.convert()
     seen = look(model, samples)
     known = known_ranges(model, samples, request["ranges"]) if request["ranges"] else {}
+    if not known:  # learnt ranges are of the channels as they were
+        model = settle_dead_channels(
+            model, dict(zip(seen.tensors, np.median(seen.highs, axis=0).tolist(), strict=True))
+        )
     output = {} if request["output_range"] is None else {seen.tensors[1]: tuple(request["output_range"])}
     quantile, facts = request["range_quantile"], {}
     if quantile is None and (known or len(samples) < FEWEST_TO_CHOOSE):
