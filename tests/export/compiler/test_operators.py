@@ -1,5 +1,7 @@
 """Single operators against LiteRT's reference kernels, every int8 input at once, over random scales and zero points."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -106,17 +108,22 @@ def test_fully_connected_rounds_once(per_channel, tmp_path):
         np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
 
 
+def computes_as_litert(model: bytes, folder: Path, count: int, sanitized: bool = False) -> None:
+    """The compiled C, built on this machine, gives the bytes of LiteRT's reference kernels for random inputs."""
+    (folder / "m.tflite").write_bytes(model)
+    compiled = compile_model(folder / "m.tflite", folder)
+    inputs = random_inputs(compiled, model, count)
+    outputs = run_sanitized(compiled, folder, inputs) if sanitized else build(compiled, folder)(inputs)
+    np.testing.assert_array_equal(outputs, reference(model)(inputs))
+
+
 @needs("gcc")
 @pytest.mark.parametrize("name", ["ADD", "MUL"])
 def test_a_row_and_a_column_of_equal_sizes_make_an_image(name, tmp_path):
     net = Net(0)
     x = net.tensor([1, 4, 4, 2], 0.05, 3)
     y = net.pairwise(name, net.average(x, [1], (1.0, 3)), net.average(x, [2], (1.0, 5)), (1.0, 0))
-    model = net.finish(x, y)
-    (tmp_path / "m.tflite").write_bytes(model)
-    compiled = compile_model(tmp_path / "m.tflite", tmp_path)
-    inputs = random_inputs(compiled, model, 4)
-    np.testing.assert_array_equal(run_sanitized(compiled, tmp_path, inputs), reference(model)(inputs))
+    computes_as_litert(net.finish(x, y), tmp_path, 4, sanitized=True)
 
 
 @needs("gcc")
@@ -125,11 +132,9 @@ def test_a_constant_of_rows_and_channels_has_no_batch(name, tmp_path):
     net = Net(0)
     x = net.tensor([1, 2, 5, 3], 0.05, 3)
     data = net.rng.integers(-128, 128, (5, 3), dtype=np.int8)
-    model = net.finish(x, net.pairwise(name, x, net.tensor([5, 3], 0.02, 7, data=data), (1.0, 0)))
-    (tmp_path / "m.tflite").write_bytes(model)
-    compiled = compile_model(tmp_path / "m.tflite", tmp_path)
-    inputs = random_inputs(compiled, model, 4)
-    np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
+    computes_as_litert(
+        net.finish(x, net.pairwise(name, x, net.tensor([5, 3], 0.02, 7, data=data), (1.0, 0))), tmp_path, 4
+    )
 
 
 @needs("gcc")
@@ -137,11 +142,7 @@ def test_a_last_layer_of_a_constant(tmp_path):
     net = Net(0)
     x = net.tensor([1, 4], 0.05)
     constant = net.tensor([1, 6], 0.05, 2, data=net.rng.integers(-99, 99, (1, 6), dtype=np.int8))
-    model = net.finish(x, net.linear(constant, 3, per_channel=False))
-    (tmp_path / "m.tflite").write_bytes(model)
-    compiled = compile_model(tmp_path / "m.tflite", tmp_path)
-    inputs = random_inputs(compiled, model, 2)
-    np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
+    computes_as_litert(net.finish(x, net.linear(constant, 3, per_channel=False)), tmp_path, 2)
 
 
 @needs("gcc")
@@ -151,13 +152,9 @@ def test_uint8_ends(tmp_path):
     y = net.op("QUANTIZE", [x], net.tensor([1, 4, 4, 3], 0.05, 2), version=2)
     y = net.window(y, (5, 3, 3, 3), depthwise=False, out=(1.0, 0))
     y = net.op("QUANTIZE", [y], net.tensor([1, 4, 4, 5], net.scale(y), 128, "UINT8"), version=2)
-    model = net.finish(x, y)
-    (tmp_path / "m.tflite").write_bytes(model)
-    compiled = compile_model(tmp_path / "m.tflite", tmp_path)
+    computes_as_litert(net.finish(x, y), tmp_path, 20)
     assert "int m_run(const uint8_t *input, uint8_t *output);" in (tmp_path / "m.h").read_text()
     assert "M_INPUT_ZERO_POINT (130)" in (tmp_path / "m.h").read_text()
-    inputs = random_inputs(compiled, model, 20)
-    np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
 
 
 def test_a_uint8_input_that_two_operators_read(tmp_path):
