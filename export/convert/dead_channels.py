@@ -50,8 +50,8 @@ class _Net:
         activation, read = self._activation(conv)
         depthwise = self._depthwise(read)
         constants = [] if depthwise is None else [conv.inputs[1], conv.inputs[2], depthwise.inputs[1]]
-        values = [self._values(int(index)) for index in constants]
-        if activation is None or not values or any(value is None for value in values) or highs.get(read, 0) <= 0:
+        values = [value for index in constants if (value := self._values(int(index))) is not None]
+        if activation is None or len(values) < 3 or highs.get(read, 0) <= 0:
             return False
         rows, bias, weights = values
         dead = ~rows.reshape(len(bias), -1).any(axis=1)  # (C,)
