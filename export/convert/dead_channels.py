@@ -44,7 +44,7 @@ class _Net:
         self.buffers = [tensor.buffer for tensor in self.graph.tensors]
 
     def settle(self, conv: Any, highs: Mapping[int, float]) -> bool:
-        """Settle the dead channels of an operator, if it is a convolution that has such; whether it had."""
+        """Settle the dead channels of an operator, if it is a convolution that has such; whether it changed."""
         if not self._is(conv, "CONV_2D") or len(conv.inputs) < 3:
             return False
         activation, read = self._activation(conv)
@@ -63,7 +63,7 @@ class _Net:
         small = dead & (level > np.abs(constant)) & (constant != 0)
         bias[small] = _inverse(activation, level[small])
         weights[..., small] *= (constant[small] / activation(bias[small].astype(np.float64))).astype(np.float32)
-        for index, value in zip(constants, values, strict=True):
+        for index, value in zip(constants[1:], (bias, weights), strict=True):
             self.tree.buffers[self.graph.tensors[index].buffer].data = np.frombuffer(value.tobytes(), np.uint8)
         return bool(small.any())
 
