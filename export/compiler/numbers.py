@@ -6,6 +6,7 @@ Each function names the one of TensorFlow Lite that it follows, bit for bit.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def rescale(x: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
 def activation_range(activation: str, scale: float, zero_point: int) -> tuple[int, int]:
     """CalculateActivationRangeQuantized: the least and the greatest output of a fused activation."""
     limits = {"NONE": (None, None), "RELU": (0.0, None), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}[activation]
-    low, high = (None if limit is None else zero_point + _round(_divide(limit, scale)) for limit in limits)
+    low, high = (None if limit is None else zero_point + int(_round(_divide(limit, scale))) for limit in limits)
     return max(LOWEST, low if low is not None else LOWEST), min(HIGHEST, high if high is not None else HIGHEST)
 
 
@@ -88,9 +89,9 @@ def _float_table(name: str, centred: np.ndarray, scale: float) -> np.ndarray:
     """
     x = np.float32(scale) * centred.astype(np.float32)
     if name == "TANH":
-        return _clip(_round_all(np.tanh(x.astype(np.float64)).astype(np.float32) * np.float32(128)))
+        return _clip(_round(np.tanh(x.astype(np.float64)).astype(np.float32) * np.float32(128)))
     exp = np.exp(np.minimum(-x, 88.0).astype(np.float64)).astype(np.float32)  # of 88 and more the rest is 0
-    return _clip(_round_all(np.float32(256) / (np.float32(1) + exp)) - 128)
+    return _clip(_round(np.float32(256) / (np.float32(1) + exp)) - 128)
 
 
 def _hard_swish(centred: np.ndarray, scale: float, target: tuple[float, int]) -> np.ndarray:
@@ -142,12 +143,7 @@ def _ratio(a: float, b: float) -> float:
     return float(np.float32(a)) / float(np.float32(b))
 
 
-def _round_all(x: np.ndarray) -> np.ndarray:
-    """To the nearest, halves away from 0."""
+def _round(x: Any) -> np.ndarray:
+    """int64, to the nearest, halves away from 0; TfLiteRound."""
     whole = np.trunc(x)
     return (whole + np.where(np.abs(x - whole) >= 0.5, np.sign(x), 0)).astype(np.int64)
-
-
-def _round(x: float) -> int:
-    """The same of one number."""
-    return int(math.copysign(math.floor(abs(x) + 0.5), x))

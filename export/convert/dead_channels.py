@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from export.convert.rewrite import pack, parse
+from export.convert.rewrite import builtin_of, pack, parse
 
 Activation = Callable[[np.ndarray], np.ndarray]
 
@@ -100,9 +100,7 @@ class _Net:
         return np.frombuffer(bytes(data), np.float32).reshape(tensor.shape).copy()
 
     def _is(self, operator: Any, name: str) -> bool:
-        code = self.tree.operatorCodes[operator.opcodeIndex]
-        builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-        return builtin == getattr(self.schema.BuiltinOperator, name)
+        return builtin_of(self.tree, operator) == getattr(self.schema.BuiltinOperator, name)
 
 
 def _inverse(activation: Activation, values: np.ndarray) -> np.ndarray:

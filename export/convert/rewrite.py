@@ -58,7 +58,7 @@ class _Graph:
 
     def is_plain_dense(self, operator: Any) -> bool:
         """Whether it is an int8 FULLY_CONNECTED of one sample, with constant weights of its own."""
-        if self._builtin(operator) != self.schema.BuiltinOperator.FULLY_CONNECTED:
+        if builtin_of(self.tree, operator) != self.schema.BuiltinOperator.FULLY_CONNECTED:
             return False
         source, weights = (self.tensors[i] for i in operator.inputs[:2])
         constant = self.tree.buffers[weights.buffer].data is not None and self.readers[operator.inputs[1]] == 1
@@ -106,7 +106,7 @@ class _Graph:
         makers = [operator for operator in self.operators if source in operator.outputs]
         if makers and self.readers[source] == 1:  # nobody else minds the shape
             maker, before = makers[0], self.tensors[makers[0].inputs[0]]
-            kind = self._builtin(maker)
+            kind = builtin_of(self.tree, maker)
             if kind == self.schema.BuiltinOperator.RESHAPE:
                 self._set_reshape(maker, shape)
                 return source
@@ -165,9 +165,6 @@ class _Graph:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
-    def _builtin(self, operator: Any) -> int:
-        return self.tree.operatorCodes[operator.opcodeIndex].builtinCode
-
     def _code(self, builtin: int, version: int) -> int:
         """Index of the operator code, which is appended where there is none."""
         codes = self.tree.operatorCodes
@@ -179,6 +176,12 @@ class _Graph:
         code.version = version
         codes.append(code)
         return len(codes) - 1
+
+
+def builtin_of(tree: Any, operator: Any) -> int:
+    """Which of BuiltinOperator an operator is; files of older converters hold the code in its old field alone."""
+    code = tree.operatorCodes[operator.opcodeIndex]
+    return max(code.builtinCode, code.deprecatedBuiltinCode)
 
 
 def _set_shape(tensor: Any, shape: list[int]) -> None:

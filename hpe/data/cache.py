@@ -25,7 +25,7 @@ from hpe.data.spec import DataError, Fault
 from hpe.io.files import locked
 from hpe.pose.crop import STORED_SIZE
 
-VERSION = 3
+VERSION = 4
 """Goes up when what is stored changes, so that older caches are built again."""
 STALE_S = 7 * 24 * 3600.0
 """An unfinished build that nothing was added to for so long is given up; until then it is gone on with."""

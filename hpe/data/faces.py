@@ -49,7 +49,7 @@ class Faces:
     skipped: int = 0
     """Samples left out because they cannot be used (only with skip_bad)."""
     extra: dict[str, np.ndarray] = field(default_factory=dict)
-    """Further columns where known: spread (degrees that a label may be off), person."""
+    """Further columns where known: spread (degrees that a label may be off), person, split."""
 
     def __len__(self) -> int:
         return len(self.images)

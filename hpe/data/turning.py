@@ -115,7 +115,8 @@ def _turned_faces(
             if not turn.any() or np.abs(true[i, 0]) > MOST_YAW_DEG:
                 continue
             picture = turned(np.asarray(faces.images[i]), true[i], turn, IMAGE_SIZE)
-            row = {"file": f"{i // 1000:03}/{i:06}_{copy}.jpg", "split": "train", "source": faces.ids[i]}
+            row = {"file": f"{i // 1000:03}/{i:06}_{copy}.jpg", "source": faces.ids[i]}
+            row |= {"split": _of(faces, "split", i) or "train"}
             row |= {"person": _of(faces, "person", i), "spread": _of(faces, "spread", i)}
             angles = [f"{angle:.2f}" for angle in (*pose, *turn)]
             row |= dict(zip(("yaw", "pitch", "roll", "yaw_turn", "pitch_turn"), angles, strict=True))

@@ -28,6 +28,8 @@ ENLARGED_PX = 320
 """Side in pixels to which a face crop is enlarged before it is drawn on."""
 KEPT_FREE_BYTES = 16 << 20
 """A video ends while this much of the disk is free: its index, without which nothing plays it, is written last."""
+STILL_S = 10.0
+"""No frame stands longer in a video: a camera that was away for an hour costs no hour of writing."""
 FORMATS = ((".mp4", "avc1"), (".webm", "VP80"), (".mp4", "mp4v"))
 """Kinds of video, the one that plays in most places first: H.264 and VP8 play in browsers. OpenCV's wheels write no
 H.264 (the builds of Linux distributions do)."""
@@ -101,15 +103,20 @@ def write_picture(seen: Seen, target: Path, crop: bool) -> None:
 
 
 class VideoFile:
-    """A context manager and sink that writes frames with their faces drawn.
+    """A context manager and sink that writes frames with their faces drawn, each at its time.
 
-    The file has its name, and can be played, once it is closed, also when the writing was interrupted.
+    A frame stays until the next one's time, so that a camera that gives, or is asked for, less than its nominal rate
+    does not play too fast; one that comes before there is a place for it is left out. The file has its name, and can
+    be played, once it is closed, also when the writing was interrupted.
     """
 
     def __init__(self, path: Path, frames_per_second: float) -> None:
         self._path, self._rate = path, frames_per_second
         self._writer: Any = None
         self._size = (0, 0)
+        self._start_s = 0.0
+        self._written = 0
+        self._last: np.ndarray | None = None
         self._whole = ExitStack()
 
     def __enter__(self) -> VideoFile:
@@ -119,7 +126,7 @@ class VideoFile:
         """Add a frame; the first one sets the size. OutputError where the disk is nearly full."""
         drawn = draw_seen(seen)
         if self._writer is None:
-            self._size = drawn.size
+            self._size, self._start_s = drawn.size, seen.time_s
             self._writer = self._open()
         if shutil.disk_usage(self._path.parent).free < KEPT_FREE_BYTES:
             raise OutputError(f"{self._path}: the disk is nearly full; the video ends here, free some space")
@@ -128,7 +135,19 @@ class VideoFile:
         bgr = np.frombuffer(drawn.tobytes("raw", "BGR"), np.uint8).reshape(drawn.height, drawn.width, 3)
         if drawn.width % 2 or drawn.height % 2:
             bgr = np.pad(bgr, ((0, drawn.height % 2), (0, drawn.width % 2), (0, 0)), "edge")
-        self._writer.write(bgr)
+        self._write_at(seen.time_s, bgr)
+
+    def _write_at(self, time_s: float, bgr: np.ndarray) -> None:
+        """Add a frame in its place, the one before it in the places between; a longer pause than STILL_S is cut."""
+        missing = round((time_s - self._start_s) * self._rate) - self._written
+        most = max(0, round(STILL_S * self._rate) - 1)
+        if missing > most:
+            self._start_s += (missing - most) / self._rate
+            missing = most
+        for frame in [self._last] * missing + [bgr] * (missing >= 0):
+            self._writer.write(frame)
+            self._written += 1
+        self._last = bgr
 
     def _open(self) -> Any:
         width, height = self._size

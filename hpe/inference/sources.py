@@ -107,7 +107,10 @@ def frames_per_second(capture: Any) -> float:
 
 
 def video_frames(capture: Any) -> Iterator[Frame]:
-    """Every frame of a video file; one that cannot be read has no pixels, and the video goes on after it."""
+    """Every frame of a video file; one that cannot be read has no pixels, and the video goes on after it.
+
+    It ends early, with those frames, where more than PATIENCE in a row cannot be read.
+    """
     rate = frames_per_second(capture)
     count = int(capture.get(load_opencv().CAP_PROP_FRAME_COUNT))
     failed: list[Frame] = []
@@ -121,6 +124,8 @@ def video_frames(capture: Any) -> Iterator[Frame]:
             failed = []
             yield Frame(index, index / rate, pixels)
         index += 1
+    if index < count:
+        yield from failed
 
 
 def read_frame(capture: Any) -> np.ndarray | None:

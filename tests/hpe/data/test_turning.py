@@ -50,6 +50,20 @@ def test_the_folder_is_a_data_set_with_the_turned_labels_persons_and_spreads(tmp
         main(["data", "turn", f"csv:{own}", "--out", str(out)])
 
 
+def test_a_turned_face_stays_in_its_split(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    rows = ["file,yaw,pitch,roll,split"]
+    for i in range(4):
+        Image.fromarray(np.full((80, 80, 3), 40 * i, np.uint8)).save(own / f"{i}.png")
+        rows.append(f"{i}.png,{10 * i},5,3,{'test' if i % 2 else ''}")
+    (own / "labels.csv").write_text("\n".join(rows))
+    main(["data", "turn", f"csv:{own}", "--out", str(tmp_path / "turned"), "--pitch-deg", "0"])
+    table = list(csv.DictReader((tmp_path / "turned" / "labels.csv").read_text().splitlines()))
+    assert {row["source"] for row in table if row["split"] == "test"} == {row["source"] for row in table} & {"1.png", "3.png"}
+    assert {row["split"] for row in table} == {"train", "test"}
+
+
 @pytest.mark.parametrize("wrong", [{"yaw_deg": 90}, {"yaw_deg": 1, "pitch_deg": 1}, {"copies": 0}, {"pitch_deg": -1}])
 def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(ConfigError, match="--"):

@@ -11,7 +11,7 @@ from PIL import Image
 from hpe.cli.main import main
 from hpe.inference import detector
 from hpe.inference.app import PredictOptions, run_predict
-from hpe.inference.sources import SourceError, parse_box, read_boxes, video_frames
+from hpe.inference.sources import PATIENCE, SourceError, parse_box, read_boxes, video_frames
 from hpe.io.errors import ConfigError
 from tests.drawn_faces import MODEL, drawn_name, frames_of, picture, video
 
@@ -147,6 +147,14 @@ def test_a_video_goes_on_after_a_bad_frame():
     assert [frame.pixels is None for frame in frames] == [False, True, True, False]  # the last is just the end
     assert [frame.time_s for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3])
     np.testing.assert_array_equal(frames[0].pixels, whole[..., ::-1])
+
+
+def test_a_video_that_cannot_be_read_on_says_so_and_one_that_ends_does_not():
+    pytest.importorskip("cv2")
+    whole = picture((40, 60, 160))
+    broken = [frame.pixels is None for frame in video_frames(Capture([whole] + [None] * 200 + [whole]))]
+    assert broken == [False] + [True] * (PATIENCE + 1)
+    assert len(list(video_frames(Capture([whole, whole])))) == 2
 
 
 def test_a_broken_video_and_one_without_a_face(capsys, tmp_path):

@@ -75,6 +75,28 @@ def test_a_video_of_odd_size_loses_no_row_and_no_column(tmp_path):
     np.testing.assert_allclose(frame[:61, :83], shades, atol=12)
 
 
+@pytest.mark.parametrize(
+    ("times_s", "shown"),
+    [
+        ([5.0, 5.1, 5.2], [0, 1, 2]),
+        ([5.0, 5.32, 5.4], [0, 0, 0, 1, 2]),  # slower than the rate: each stays until the next
+        ([5.0, 5.04, 5.05, 5.1, 5.2], [0, 3, 4]),  # faster
+        ([5.0, 3605.0], [0] * 10 + [1]),  # an hour's pause
+    ],
+)
+def test_frames_stand_in_a_drawn_video_at_their_time(tmp_path, monkeypatch, times_s, shown):
+    cv2 = pytest.importorskip("cv2")
+    monkeypatch.setattr(annotation, "STILL_S", 1.0)
+    path = tmp_path / drawn_name("clip")
+    with annotation.VideoFile(path, 10.0) as sink:
+        for i, time_s in enumerate(times_s):
+            sink(Seen("clip", i, time_s, np.full((64, 64, 3), 40 + 40 * i, np.uint8), (), 0.0))
+    capture = cv2.VideoCapture(str(path))
+    levels = [frame.mean() for whole, frame in iter(capture.read, (False, None)) if whole]
+    capture.release()
+    assert [round((level - 40) / 40) for level in levels] == shown
+
+
 def test_a_video_that_opencv_cannot_open_leaves_no_file(tmp_path, monkeypatch):
     cv2 = pytest.importorskip("cv2")
     annotation.video_format()
