@@ -29,6 +29,10 @@ SECTIONS: dict[str, Any] = {
 train.epochs it had when it was ended by hand."""
 
 
+PATHS = (("distill", "teacher"), ("finetune", "rewind_to"), ("prune", "latency_table"))
+"""The settings that are files or folders: a card tells their names alone."""
+
+
 def recipe(run: Path) -> list[dict[str, Any]]:
     """What was asked for in each stage of a run, the first one first; folders by their names only.
 
@@ -60,9 +64,9 @@ def _find(ancestor: Ancestor, child: Path) -> Path:
 def stage(config: dict[str, Any]) -> dict[str, Any]:
     """What of a run's config.json goes into a card."""
     kept = {key: config[key] for key in ("command", *SECTIONS) if key in config}
-    teacher = kept.get("distill", {}).get("teacher")
-    if teacher is not None:
-        kept["distill"] = {**kept["distill"], "teacher": Path(teacher).name}
+    for section, key in PATHS:
+        if kept.get(section, {}).get(key) is not None:
+            kept[section] = {**kept[section], key: Path(kept[section][key]).name}
     return kept
 
 

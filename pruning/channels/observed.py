@@ -89,15 +89,19 @@ class SensitivityImportance(_Observed):
         found: dict[str, list[Tensor]] = {}
         generator = torch.Generator().manual_seed(0)
         for batch in self.images.split(64):
-            outputs: dict[str, Tensor] = {}
-            with torch.enable_grad(), _watched(self.model, outputs.__setitem__):
+            outputs: list[tuple[str, Tensor]] = []  # one for each call of a layer
+            with torch.enable_grad(), _watched(self.model, lambda name, output: outputs.append((name, output))):
                 answer = self.model(batch.to(device).requires_grad_())
             direction = torch.randn(answer.shape, generator=generator).to(answer)
-            gradients = torch.autograd.grad(answer, list(outputs.values()), direction, allow_unused=True)
-            for (name, output), gradient in zip(outputs.items(), gradients, strict=True):
+            gradients = torch.autograd.grad(answer, [output for _, output in outputs], direction, allow_unused=True)
+            changes: dict[str, Tensor] = {}
+            for (name, output), gradient in zip(outputs, gradients, strict=True):
                 if gradient is not None:
                     change = _channels_second(self.model, name, output.detach() * gradient)
-                    found.setdefault(name, []).append(change.flatten(2).sum(2) if change.dim() > 2 else change)
+                    change = change.flatten(2).sum(2) if change.dim() > 2 else change
+                    changes[name] = changes[name] + change if name in changes else change
+            for name, change in changes.items():
+                found.setdefault(name, []).append(change)
         self._costs = self._count()
         return {name: torch.cat(changes) for name, changes in found.items()}
 

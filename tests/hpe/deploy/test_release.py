@@ -20,7 +20,8 @@ from hpe.model.config import ModelConfig
 from hpe.model.lineage import Ancestor, Lineage
 from hpe.model.net import build_model, load_model, save_checkpoint
 from hpe.model.zoo import ModelNameError, resolve_model, resolve_run
-from hpe.training.config import DistillConfig
+from hpe.training.config import DistillConfig, FinetuneConfig
+from hpe.training.pruning_config import PruneConfig
 from pruning.channels.pruner import prune_channels
 from pruning.channels.target import Target
 from tests.drawn_faces import MODEL
@@ -38,6 +39,8 @@ def run(tmp_path_factory):
     shutil.copyfile(MODEL, folder / "small" / "model_int8.tflite")
     config = {"command": "prune", "parent": "elsewhere/dense", "model": to_dict(network.config), "data": DATA}
     config["distill"] = to_dict(DistillConfig(Path("/home/me/runs/teacher")))
+    config["finetune"] = to_dict(FinetuneConfig(rewind_to=Path("/home/me/runs/first")))
+    config["prune"] = to_dict(PruneConfig(method="channel", target_ms=1.0, latency_table=Path("/home/me/pi.json")))
     config["lineage"] = to_dict(Lineage("channel", 0.8, ancestors=(Ancestor("old", "train", "dense"),)))
     write_json(folder / "small" / "config.json", config)
     dense = {"command": "train", "distill": to_dict(DistillConfig()), "lineage": to_dict(Lineage())}
@@ -82,7 +85,8 @@ def test_the_card_holds_what_was_measured(run, releases):
     assert {"nano33ble", "pi4"} <= set(card["boards"])
     assert {"protocol", "trained_on", "limits", "provenance", "geodesic_deg", "environment"} <= card.keys()
     assert [card["config"]["command"], card["parents"][0]["command"]] == ["prune", "train"]
-    assert card["config"]["distill"]["teacher"] == "teacher"
+    named = (("distill", "teacher"), ("finetune", "rewind_to"), ("prune", "latency_table"))
+    assert [card["config"][section][key] for section, key in named] == ["teacher", "first", "pi.json"]
     assert card["data"] == card["float_data"] == "24 faces of AFLW2000-3D (80x80 pixels, exact labels)"
     assert card["lineage"] == read_json(run / "config.json")["lineage"]
     assert "/home" not in (releases / "b0.json").read_text()

@@ -122,6 +122,28 @@ def test_sensitivity_by_hand():
     torch.testing.assert_close(both, change / (kilomacs + 2 / 10))
 
 
+class Twice(nn.Module):
+    """The same layers on an image and on its double."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x):
+        return self.layers(x) + self.layers(2 * x)
+
+
+def test_sensitivity_sums_over_the_calls_of_a_layer():
+    model, _ = conv_group([1.0, -2.0, 3.0])
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([2.0, 0.5, 1.0]).view(1, 3, 1, 1))
+    x = torch.rand(7, 1, 4, 4)
+    scores = []
+    for net, given in ((Twice(model), x), (model, 3 * x)):  # alike, since the layers are linear
+        scores.append(SensitivityImportance(net, given)(trace(net, torch.zeros(1, 1, 4, 4)).groups[0]))
+    torch.testing.assert_close(*scores)
+
+
 def test_sensitivity_judges_a_channel_once_and_leaves_the_model_as_it_was():
     model = small_net().train()
     importance = SensitivityImportance(model, images())

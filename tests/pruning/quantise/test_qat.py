@@ -94,20 +94,31 @@ def test_weights_are_symmetric_per_channel_and_dense_ones_per_tensor(layer, axis
     assert quantise_weight(layer, torch.zeros_like(weight)).eq(0).all()
 
 
+def test_a_grouped_transposed_convolution_is_rounded_as_its_groups_are():
+    torch.manual_seed(0)
+    layer = nn.ConvTranspose2d(6, 4, 3, groups=2, bias=False)
+    groups = layer.weight.detach().chunk(2)  # each (3, 2, 3, 3)
+    alone = [quantise_weight(nn.ConvTranspose2d(3, 2, 3), weight) for weight in groups]
+    torch.testing.assert_close(quantise_weight(layer, layer.weight), torch.cat(alone))
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("affine", [False, True])
-def test_folding_equals_convolution_then_norm(bias, affine):
+@pytest.mark.parametrize("kind", ["plain", "grouped", "transposed", "grouped transposed"])
+def test_folding_equals_convolution_then_norm(kind, bias, affine):
     torch.manual_seed(0)
-    conv, norm = nn.Conv2d(3, 5, 3, bias=bias), nn.BatchNorm2d(5, affine=affine).eval()
+    make = nn.ConvTranspose2d if "transposed" in kind else nn.Conv2d
+    conv = make(3, 6, 3, groups=3 if "grouped" in kind else 1, bias=bias)
+    norm = nn.BatchNorm2d(6, affine=affine).eval()
     nn.init.uniform_(norm.running_var, 0.5, 2.0)
     nn.init.normal_(norm.running_mean)
     if affine:
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)
     weight, shift = folded(conv, norm)
-    torch.testing.assert_close(
-        nn.functional.conv2d(images(), weight, shift), norm(conv(images())), rtol=1e-4, atol=1e-5
-    )
+    apply = nn.functional.conv_transpose2d if conv.transposed else nn.functional.conv2d
+    given = apply(images(), weight, shift, groups=conv.groups)
+    torch.testing.assert_close(given, norm(conv(images())), rtol=1e-4, atol=1e-5)
 
 
 def test_the_view_rounds_where_tflite_does():
