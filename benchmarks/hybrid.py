@@ -80,6 +80,15 @@ class Bench:
         self.dense.fit(network, kept)
         return network, kept
 
+    def channels(self, flash: int) -> HeadPoseNet:
+        """Channels alone, aimed at some bytes of flash."""
+        return self.cut(int8_bytes=flash - CODE_BYTES // 2)[0]
+
+    def hybrid(self, flash: int, share: float) -> HeadPoseNet:
+        """Channels and then a share of zeros, aimed at some bytes of flash."""
+        kept_bytes = 1 - POINT_SHARE + POINT_SHARE * (1 - share) * ENTRY_BYTES
+        return self.zeroed(*self.cut(int8_bytes=round((flash - CODE_BYTES) / kept_bytes)), share)
+
     def zeroed(self, network: HeadPoseNet, kept: Kept, share: float) -> HeadPoseNet:
         """The cut network with a share of its 1x1 convolutions' weights zero, fitted, in place."""
         policy = zeros_for("mcu", network, example_input())
@@ -95,19 +104,18 @@ def main(options: Pruned) -> None:
     bench = Bench(load_model(options.run), some_crops(faces, IMAGES), load_faces(options.val))
     rows, networks = [], []
     for flash in FLASH:
-        networks.append(bench.cut(int8_bytes=flash - CODE_BYTES // 2)[0])
+        networks.append(bench.channels(flash))
         rows.append({"family": "channels", "aim": flash, "zeros": 0.0})
         for share in ZEROS:
-            kept_bytes = 1 - POINT_SHARE + POINT_SHARE * (1 - share) * ENTRY_BYTES
-            network, kept = bench.cut(int8_bytes=round((flash - CODE_BYTES) / kept_bytes))
-            networks.append(bench.zeroed(network, kept, share))
+            networks.append(bench.hybrid(flash, share))
             rows.append({"family": "hybrid", "aim": flash, "zeros": share})
     for row, size in zip(rows, compiled_sizes(networks, bench.looked_at), strict=True):
         row.update(size)
     for row, network in zip(rows, networks, strict=True):
         row |= {"macs": stats(network, example_input()).macs, "val_deg": error(network, bench.val)}
         print(row, flush=True)
-    flash_of = bytes_to_flash(rows, networks)
+    plain = [(network, row["flash_bytes"]) for network, row in zip(networks, rows, strict=True) if not row["zeros"]]
+    flash_of = bytes_to_flash(*map(list, zip(*plain, strict=True)))
     for row in rows:
         if row["family"] == "hybrid":
             row |= rivals(bench, row, flash_of)
@@ -132,17 +140,20 @@ def compiled_sizes(networks: list[HeadPoseNet], images: Tensor) -> list[dict[str
     return [{"flash_bytes": size.flash_bytes, "cycles": round(size.cycles)} for size in sizes]
 
 
-def bytes_to_flash(rows: list[dict[str, Any]], networks: list[HeadPoseNet]) -> np.poly1d:
-    """The predicted bytes of a .tflite file -> flash of the C, a line through the networks without zeros."""
-    plain = [(row, network) for row, network in zip(rows, networks, strict=True) if row["family"] == "channels"]
-    file_bytes = [stats(network, example_input()).int8_bytes for _, network in plain]
-    return np.poly1d(np.polyfit(file_bytes, [row["flash_bytes"] for row, _ in plain], 1))
+def bytes_to_flash(networks: list[HeadPoseNet], flash_bytes: list[int]) -> np.poly1d:
+    """The predicted bytes of a .tflite file -> flash of the C, a line through networks without zeros."""
+    return np.poly1d(np.polyfit([stats(network, example_input()).int8_bytes for network in networks], flash_bytes, 1))
+
+
+def limits_of(row: dict[str, Any], flash_of: np.poly1d) -> dict[str, dict[str, int]]:
+    """What channels alone are cut to, to equal the flash and the cycles of `row`."""
+    (file_bytes,) = (flash_of - row["flash_bytes"]).roots
+    return {"flash": {"int8_bytes": round(file_bytes)}, "cycles": {"latency": row["cycles"]}}
 
 
 def rivals(bench: Bench, row: dict[str, Any], flash_of: np.poly1d) -> dict[str, Any]:
     """Channels alone at a hybrid's flash, at its cycles, and at both."""
-    (file_bytes,) = (flash_of - row["flash_bytes"]).roots
-    limits = {"flash": {"int8_bytes": round(file_bytes)}, "cycles": {"latency": row["cycles"]}}
+    limits = limits_of(row, flash_of)
     limits["both"] = limits["flash"] | limits["cycles"]
     found = {}
     for name, limit in limits.items():
