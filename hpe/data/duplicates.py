@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 
 from hpe.data.faces import load_faces
+from hpe.io.images import LUMA
 from hpe.io.progress import progress_bar
 from hpe.pose.crop import IMAGE_SIZE, STORED_SIZE
 
@@ -24,7 +25,6 @@ MAX_DISTANCE = 40
 """Crops that differ in no more bits than this count as copies."""
 SHIFTS = (-3, -1, 0, 1, 3)
 SIZES = (60, 64, 68)
-GREY = np.array([0.299, 0.587, 0.114], np.float32)
 BLOCK = 2048
 """Faces whose distances are in memory at a time."""
 
@@ -78,7 +78,8 @@ def hashes(images: np.ndarray, x: int, y: int, side: int, mirror: bool = False) 
     mean = _cell_means(side)
     parts = [np.zeros((0, BITS), np.float32)]
     for start in range(0, len(images), BLOCK):
-        grey = images[start : start + BLOCK, rows, columns].astype(np.float32) @ GREY  # (n, side, side)
+        block = images[start : start + BLOCK, rows, columns].astype(np.float32)
+        grey = block @ np.array(LUMA, np.float32)  # (n, side, side)
         cells = mean @ (grey[:, :, ::-1] if mirror else grey) @ mean.T  # (n, 13, 13)
         across = cells[:, :CELLS, 1:] > cells[:, :CELLS, :-1]
         down = cells[:, 1:, :CELLS] > cells[:, :-1, :CELLS]

@@ -21,6 +21,8 @@ MAX_PIXELS = 100_000_000
 SHRINK = f"shrink it to {MAX_PIXELS // 10**6} million pixels or fewer"
 MAX_PIXELS_A_BYTE = 10_000
 """More pixels for each byte of the file cannot be: PNG reaches 8,256, with one bit a pixel and all of them equal."""
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green, blue in grey (ITU-R BT.601)."""
 ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held."""
 TURNS = {

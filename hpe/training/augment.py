@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from hpe.io.errors import require
+from hpe.io.images import LUMA
 from hpe.io.processes import WHOLE, Share
 from hpe.model.preprocess import constants, normalise
 from hpe.pose.crop import BASE_K, IMAGE_SIZE, STORED_SIZE
@@ -18,9 +19,6 @@ from hpe.training.place import NoFace, place_in, spans
 
 if TYPE_CHECKING:
     import torch
-
-GRAY_WEIGHTS = (0.299, 0.587, 0.114)
-"""Luma of red, green, blue (ITU-R BT.601)."""
 
 FAR_SHIFT, FAR_ZOOM = 0.2, 1.25
 """Of `AugmentConfig.far`. The nearest crop of the sketch's scan is off by up to 0.17 of its side and 1.22 in size."""
@@ -223,7 +221,7 @@ def _colour(x: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, g
     """Contrast about the image's mean, brightness and gray, then clipped to 0..1; parameters are (B,)."""
     import torch
 
-    luma = constants(GRAY_WEIGHTS, x).expand(3, 3)
+    luma = constants(LUMA, x).expand(3, 3)
     mix = torch.where(gray[:, None, None], luma, torch.eye(3, device=x.device)) * contrast[:, None, None]  # (B, 3, 3)
     mean = x.mean((1, 2, 3))
     offset = (mean * (1 - contrast) + brightness)[:, None, None].expand(-1, 3, 1)

@@ -1,7 +1,7 @@
 """Scores of channels by what they do to the output of the net, as some images show it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,9 +13,6 @@ from pruning.channels.groups import ChannelGroup, Slot, is_plain_depthwise
 from pruning.channels.surgery import Widths, out_dims, widths
 from pruning.modes import evaluating
 from pruning.second_order import diagonal_hessian, obd_scores
-
-Hook = Callable[[str, Tensor], None]
-"""What is done with a layer's name and output."""
 
 NORM = nn.modules.batchnorm._BatchNorm
 SEEN = (nn.modules.conv._ConvNd, nn.Linear, NORM)
@@ -89,8 +86,7 @@ class SensitivityImportance(_Observed):
         found: dict[str, list[Tensor]] = {}
         generator = torch.Generator().manual_seed(0)
         for batch in self.images.split(64):
-            outputs: list[tuple[str, Tensor]] = []  # one for each call of a layer
-            with torch.enable_grad(), _watched(self.model, lambda name, output: outputs.append((name, output))):
+            with torch.enable_grad(), _watched(self.model) as outputs:
                 answer = self.model(batch.to(device).requires_grad_())
             direction = torch.randn(answer.shape, generator=generator).to(answer)
             gradients = torch.autograd.grad(answer, [output for _, output in outputs], direction, allow_unused=True)
@@ -159,19 +155,19 @@ def _contents(model: nn.Module) -> tuple[Widths, list[float]]:
 
 
 @contextmanager
-def _watched(model: nn.Module, hook: Hook) -> Iterator[None]:
-    """Evaluation mode, and `hook` called with each layer's name and output."""
-    handles = []
+def _watched(model: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
+    """Evaluation mode, and a list that takes the layer's name and output at each call of a layer."""
+    handles, outputs = [], []
     for name, module in model.named_modules():
         if isinstance(module, SEEN):
 
             def call(_: nn.Module, __: tuple, output: Tensor, name: str = name) -> None:
-                hook(name, output)
+                outputs.append((name, output))
 
             handles.append(module.register_forward_hook(call))
     try:
         with evaluating(model):
-            yield
+            yield outputs
     finally:
         for handle in handles:
             handle.remove()
