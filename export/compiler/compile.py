@@ -30,7 +30,7 @@ class Compiled:
     files: list[Path]
     ram_bytes: int
     flash_bytes: int
-    """Tables and structs; the kernels' code comes on top: 8 to 20 KB on a Cortex-M4."""
+    """Tables and structs; the kernels' code comes on top: some 4 to 14 KB on a Cortex-M4."""
     macs: int
     """Multiply-accumulates of the network as it is in the file."""
     live_macs: int

@@ -12,13 +12,10 @@ from export.compiler import emulator
 from export.compiler.arrange import arrange
 from export.compiler.cost import CYCLES_PER_INSTRUCTION, step_instructions
 from export.compiler.emit import emit
+from export.compiler.limits import code_bytes
 from export.compiler.read import read_graph
-from export.compiler.source import needed_functions
 from export.errors import ExportError
 
-CODE_BYTES, FUNCTION_BYTES, PIECE_BYTES = 780, 230, 490
-"""Code of a compiled model (Cortex-M4, gcc -O2), its kernel functions and the pieces of them that it needs: a fit to 13
-models of 4,754 to 12,993 bytes, of which it is 15 % off at most."""
 COUNTED_UP_TO = 2_500_000
 """Bytes of constants beyond which the cross compiler is not asked: it would take long, and hardly a board has them."""
 
@@ -60,10 +57,7 @@ def _size(path: Path, _changed: int, _bytes: int, count_code: bool) -> CompiledS
     counted = None
     if count_code and constants <= COUNTED_UP_TO and shutil.which(emulator.COMPILER):
         counted = _compiled_flash(emit(graph, steps, buffers, plan, "model"))
-    functions = needed_functions({name for step in steps for name in step.functions})
-    pieces = {piece for step in steps for piece in step.pieces}
-    code = CODE_BYTES + FUNCTION_BYTES * len(functions) + PIECE_BYTES * len(pieces)
-    code = code if counted is None else counted - constants
+    code = code_bytes(steps) if counted is None else counted - constants
     return CompiledSize(constants + code, code, counted is not None, plan.size, cycles)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from export.compiler.compile import Compiled, compile_model
-from export.compiler.limits import CODE_BYTES, NO_LIMITS, Limits, largest
+from export.compiler.limits import NO_LIMITS, Limits, largest, most_flash
 from export.errors import ExportError
 from export.micro.boards import Board
 from export.micro.flatbuffer import Model
@@ -38,11 +38,10 @@ def c_files(model: Model, board: Board, camera: bool = True, limits: Limits = NO
 
 
 def _check_fits(path: Path, compiled: Compiled, board: Board, frame_bytes: int) -> None:
-    flash = compiled.flash_bytes + CODE_BYTES
     output_bytes = _OUTPUT_BYTES if compiled.fine_scales is None else _FINE_OUTPUT_BYTES
     sketch_ram = board.core_ram_bytes + frame_bytes + output_bytes * compiled.output_bytes
     rows = (
-        ("flash", flash, board.core_flash_bytes, board.flash_bytes, "Prune the model"),
+        ("flash", most_flash(compiled.steps), board.core_flash_bytes, board.flash_bytes, "Prune the model"),
         ("ram", compiled.ram_bytes, sketch_ram, board.ram_bytes, "Take narrower layers"),
     )
     for memory, needed, others, limit, remedy in rows:
