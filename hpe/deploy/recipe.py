@@ -27,8 +27,6 @@ SECTIONS: dict[str, Any] = {
 }
 """The sections of a stage, and the dataclass of each. A stage may also have `stopped_after_epochs`: how many of
 train.epochs it had when it was ended by hand."""
-
-
 PATHS = (("distill", "teacher"), ("finetune", "rewind_to"), ("prune", "latency_table"))
 """The settings that are files or folders: a card tells their names alone."""
 

@@ -54,8 +54,9 @@ def list_csv(part: Part) -> Source:
     extra = {}
     if "spread" in header:
         extra["spread"] = np.array([_optional_number(row.cells.get("spread")) for row in kept], np.float32)
-    for name in {"person", "split"} & set(header):
-        extra[name] = np.array([row.cells.get(name, "") for row in kept], dtype=str)
+    for name in ("person", "split"):
+        if name in header:
+            extra[name] = np.array([row.cells.get(name, "") for row in kept], dtype=str)
     return Source(items, read_csv_items, [item.id for item in items], fingerprint(files), faults, extra)
 
 
