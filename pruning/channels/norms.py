@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pruning.errors import PruningError
 from pruning.modes import evaluating
@@ -48,28 +49,31 @@ def _measure(model: nn.Module, batches: Iterable[Tensor]) -> dict[Any, Moments] 
     """The moments of what each norm is given; None where there is no batch.
 
     Everything runs as in evaluation, but norms take the statistics of their batch, so that those after them are given
-    what they will be.
+    what they will be; these stay in their buffers for a moment, where they are read.
     """
     moments: dict[Any, Moments] = {}
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    norms: list[Any] = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    before = [(norm.momentum, {name: buffer.clone() for name, buffer in norm.named_buffers()}) for norm in norms]
 
-    def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].double().transpose(0, 1).flatten(1)  # (C, B * positions)
-        variance, mean = torch.var_mean(x, 1, correction=0)
-        moments.setdefault(norm, []).append((x.shape[1], mean, variance))
+    def note(norm: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        count = inputs[0].numel() // inputs[0].shape[1]
+        variance = norm.running_var.double() * ((count - 1) / count)
+        moments.setdefault(norm, []).append((count, norm.running_mean.double(), variance))
 
-    handles = [norm.register_forward_pre_hook(note) for norm in norms]
+    handles = [norm.register_forward_hook(note) for norm in norms]
     device = next(model.parameters()).device
     seen = False
     try:
         with evaluating(model):
             for norm in norms:
-                norm.training, norm.track_running_stats = True, False
+                norm.training, norm.momentum = True, 1.0
             for batch in batches:
                 model(batch.to(device))
                 seen = True
     finally:
-        for norm, handle in zip(norms, handles, strict=True):
-            norm.track_running_stats = True
+        for norm, handle, (momentum, buffers) in zip(norms, handles, before, strict=True):
             handle.remove()
+            norm.momentum = momentum
+            for name, buffer in buffers.items():
+                getattr(norm, name).copy_(buffer)
     return moments if seen else None
