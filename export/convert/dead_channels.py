@@ -1,8 +1,9 @@
-"""Channels without inputs, in a float .tflite that is to be quantised: masks may leave such; what it computes stays.
+"""Channels without inputs, in a .tflite of float activations: masks may leave such; what the file computes stays.
 
 Such a channel is one number for every image. A depthwise convolution that pads it with zeros gives another number at
 the border, and the batch-norm after it divides by that little variance: its folded weights can be hundreds of times
-those of other channels, and multiply what int8 rounds off the number.
+those of other channels, and multiply what int8 rounds off the number: in a full-int8 file made of this one, and in a
+dynamic-range file at run time.
 """
 
 from __future__ import annotations
@@ -62,9 +63,10 @@ class _Net:
         level = np.minimum(highs[read], np.abs(constant) * largest / np.median(largest[~dead]))
         small = dead & (level > np.abs(constant)) & (constant != 0)
         bias[small] = _inverse(activation, level[small])
-        weights[..., small] *= (constant[small] / activation(bias[small].astype(np.float64))).astype(np.float32)
-        for index, value in zip(constants[1:], (bias, weights), strict=True):
-            self.tree.buffers[self.graph.tensors[index].buffer].data = np.frombuffer(value.tobytes(), np.uint8)
+        factors = np.ones(len(bias), np.float32)
+        factors[small] = constant[small] / activation(bias[small].astype(np.float64))
+        self._set_floats(conv.inputs[2], bias)
+        self._scale_channels(depthwise.inputs[1], weights, factors)
         return bool(small.any())
 
     def _activation(self, conv: Any) -> tuple[Activation | None, int]:
@@ -91,13 +93,31 @@ class _Net:
         return users[0] if len(users) == 1 and self._is(users[0], "DEPTHWISE_CONV_2D") else None
 
     def _values(self, index: int) -> np.ndarray | None:
-        """The float32 constants of a tensor that nobody shares, to be changed; None for another."""
-        tensor = self.graph.tensors[index]
+        """The constants of a tensor that nobody shares, float32 or int8 with a scale for each channel; else None."""
+        tensor, types = self.graph.tensors[index], self.schema.TensorType
         data = self.tree.buffers[tensor.buffer].data
         alone = len(self.readers[index]) == 1 and self.buffers.count(tensor.buffer) == 1
-        if data is None or not alone or tensor.type != self.schema.TensorType.FLOAT32:
+        if data is None or not alone or tensor.type not in (types.FLOAT32, types.INT8):
             return None
-        return np.frombuffer(bytes(data), np.float32).reshape(tensor.shape).copy()
+        if tensor.type == types.FLOAT32:
+            return np.frombuffer(bytes(data), np.float32).reshape(tensor.shape).copy()
+        scale = np.asarray(tensor.quantization.scale, np.float32)
+        if len(scale) != tensor.shape[axis := tensor.quantization.quantizedDimension]:
+            return None
+        shape = [-1 if i == axis else 1 for i in range(len(tensor.shape))]
+        return np.frombuffer(bytes(data), np.int8).reshape(tensor.shape) * scale.reshape(shape)
+
+    def _set_floats(self, index: int, values: np.ndarray) -> None:
+        buffer = self.tree.buffers[self.graph.tensors[index].buffer]
+        buffer.data = np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)
+
+    def _scale_channels(self, index: int, weights: np.ndarray, factors: np.ndarray) -> None:
+        """Multiply depthwise weights (1, H, W, C) by a factor (C,) for each channel; int8 ones by their scales."""
+        tensor = self.graph.tensors[index]
+        if tensor.type == self.schema.TensorType.FLOAT32:
+            self._set_floats(index, weights * factors)
+        else:
+            tensor.quantization.scale = np.asarray(tensor.quantization.scale, np.float32) * factors
 
     def _is(self, operator: Any, name: str) -> bool:
         return builtin_of(self.tree, operator) == getattr(self.schema.BuiltinOperator, name)

@@ -47,7 +47,8 @@ class Conversion:
     formats: tuple[str, ...] = ("fp32", "int8")
     """Some of FORMATS."""
     calibration: np.ndarray | None = None
-    """float32 (N, H, W, C), normalised as in training; needed for int8. 100 or more samples."""
+    """float32 (N, H, W, C), normalised as in training; needed for int8, 100 or more samples. A dynamic-range
+    file where masks have left channels without inputs is more exact with some."""
     range_quantile: float | None = None
     """int8 ranges reach to this quantile, over the samples, of each sample's lowest and highest value; those of input
     and output to all. 1.0 is min-max, which a few odd samples can spoil. None: the one of four whose int8 output is

@@ -33,6 +33,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 
 from export.convert.dead_channels import settle_dead_channels
 from export.convert.int8_ranges import (
+    Seen,
     activation_ranges,
     deviation_by_quantile,
     held_out,
@@ -46,6 +47,8 @@ QUANTILE = 0.99
 """Where nothing can be measured: close to the best rule with SiLU and with ReLU6."""
 FEWEST_TO_CHOOSE = 16
 """With fewer samples the choice would be a throw of dice."""
+USUAL_SAMPLES = 32
+"""Enough for the median of what an activation reaches."""
 DENSE_BASE = {"sparse": "fp32", "dynamic_sparse": "dynamic", "int8_sparse": "int8"}
 
 
@@ -140,9 +143,7 @@ def convert_int8(saved_model: str, request: dict[str, Any]) -> tuple[bytes, dict
     seen = look(model, samples)
     known = known_ranges(model, samples, request["ranges"]) if request["ranges"] else {}
     if not known:  # learnt ranges are of the channels as they were
-        model = settle_dead_channels(
-            model, dict(zip(seen.tensors, np.median(seen.highs, axis=0).tolist(), strict=True))
-        )
+        model = settled(model, seen)
     output = {} if request["output_range"] is None else {seen.tensors[1]: tuple(request["output_range"])}
     quantile, facts = request["range_quantile"], {}
     if quantile is None and (known or len(samples) < FEWEST_TO_CHOOSE):
@@ -157,6 +158,11 @@ def convert_int8(saved_model: str, request: dict[str, Any]) -> tuple[bytes, dict
     if known:
         facts |= {"known": len(known), "unknown": len(ranges) - len(known)}
     return quantize(model, ranges), facts
+
+
+def settled(model: bytes, seen: Seen) -> bytes:
+    """The file with its dead channels settled, within what its activations reach in the median sample."""
+    return settle_dead_channels(model, dict(zip(seen.tensors, np.median(seen.highs, axis=0).tolist(), strict=True)))
 
 
 def convert_formats(saved_model: str, request: dict[str, Any], lap: Any) -> dict[str, Any]:
@@ -174,6 +180,8 @@ def convert_formats(saved_model: str, request: dict[str, Any], lap: Any) -> dict
                 dense[base], origins = convert_int8(saved_model, request)
             else:
                 dense[base] = float_converter(saved_model, base).convert()
+            if base == "dynamic" and request["calibration"]:
+                dense[base] = settled(dense[base], look(dense[base], np.load(request["calibration"])[:USUAL_SAMPLES]))
         content = dense[base] if fmt == base else mlir_sparsify(dense[base])
         Path(request["out_dir"], f"{fmt}.tflite").write_bytes(content)  # pyright: ignore[reportArgumentType]
         lap(fmt)

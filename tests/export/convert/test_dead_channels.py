@@ -5,26 +5,26 @@ import pytest
 import torch
 from torch import nn
 
-from export import convert, export_onnx, load_runtime
+from export import Conversion, convert, convert_all, export_onnx, load_runtime
 from export.convert.dead_channels import settle_dead_channels
 from export.convert.rewrite import parse
 
-SIZE, CHANNELS = 16, 8
+SIZE = 16
 DEAD = [1, 4, 5]
 
 
-def net(activation: nn.Module) -> nn.Module:
+def net(activation: nn.Module, channels: int = 8) -> nn.Module:
     """1x1, activation, padded depthwise, pool, dense; what reads the dead channels multiplies by hundreds."""
     torch.manual_seed(0)
-    pointwise, depthwise = nn.Conv2d(3, CHANNELS, 1), nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, groups=CHANNELS)
+    pointwise, depthwise = nn.Conv2d(3, channels, 1), nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
     with torch.no_grad():
         pointwise.weight[DEAD] = 0
         pointwise.bias[DEAD] = torch.tensor([0.01, 0.03, 0.02])
         depthwise.weight[DEAD] *= 300
         inside = activation(pointwise.bias[DEAD]) * depthwise.weight[DEAD].sum((1, 2, 3))
         depthwise.bias[DEAD] = 0.3 - inside  # as after a batch-norm: small where nothing is padded
-    layers = (pointwise, activation, depthwise, activation, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
-    return nn.Sequential(*layers).eval()
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 3)
+    return nn.Sequential(pointwise, activation, depthwise, activation, *head).eval()
 
 
 @pytest.mark.parametrize("activation", [nn.SiLU(), nn.ReLU6(), nn.Hardswish()], ids=["silu", "relu6", "hardswish"])
@@ -44,6 +44,23 @@ def test_a_dead_channel_costs_no_precision_in_int8(activation, tmp_path):
     weights = [w for w in constants(settled) if w.ndim == 4 and w.shape[0] == 1]
     largest = np.abs(weights[0]).max((0, 1, 2))
     assert largest.max() < 5 * np.median(largest)  # they were hundreds
+
+
+def test_a_dead_channel_costs_no_precision_in_a_dynamic_range_file(tmp_path):
+    """With the 1,024 weights or more that the converter makes int8; of smaller tensors it leaves float32."""
+    model, rng = net(nn.SiLU(), channels=128), np.random.default_rng(0)
+    samples = rng.normal(0, 1, (40, SIZE, SIZE, 3)).astype(np.float32)
+    export_onnx(model, torch.zeros(1, 3, SIZE, SIZE), onnx := tmp_path / "net.onnx")
+    without = Conversion(onnx, tmp_path / "without", ("fp32", "dynamic"))
+    given = Conversion(onnx, tmp_path / "given", ("dynamic", "dynamic_sparse"), samples[:20])
+    unsettled, settled = convert_all([without, given])
+    expected = load_runtime(unsettled["fp32"])(samples[20:])
+
+    def loss(path):
+        return np.abs(load_runtime(path)(samples[20:]) - expected).max()
+
+    assert loss(unsettled["dynamic"]) > 0.02
+    assert max(loss(settled["dynamic"]), loss(settled["dynamic_sparse"])) < 0.001
 
 
 def constants(content: bytes) -> list[np.ndarray]:
