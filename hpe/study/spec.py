@@ -127,7 +127,7 @@ class StudySpec:
     schedule_epochs: int | None = None
     """begin_epoch and end_epoch of rows count in a training of N epochs; left out: in train.epochs."""
     reference: str | None = None
-    """A CSV of published rows to stand beside, from the folder of the TOML: schedule, initial_sparsity, ..."""
+    """A CSV of published rows to stand beside, from the folder of the TOML that says so: schedule, ..."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network of every row."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -179,5 +179,7 @@ def _values(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(other, str) or path in above:
         raise StudyError(f"{path}: extends is {other!r}; it must name another study's file")
     base = _values(path.parent / other, (*above, path))
+    if "reference" in base:
+        base["reference"] = str(Path(other).parent / base["reference"])
     added = {name: base.get(name, []) + values.get(name, []) for name in LISTS}
     return base | values | added | {"extends": [base.get("name", ""), *base.get("extends", [])]}

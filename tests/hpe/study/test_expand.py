@@ -183,6 +183,16 @@ def test_a_study_holds_all_that_it_extends_and_goes_on_in_its_folder():
     assert read_study(STUDIES / "controls.toml").extends == ["structured", "tencon2022-seeds", "tencon2022"]
 
 
+def test_a_study_in_another_folder_finds_the_published_rows_of_the_one_that_it_extends(tmp_path):
+    (tmp_path / "mine.toml").write_text(f'name = "mine"\nextends = "{STUDIES / "tencon2022.toml"}"\n')
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "more.toml").write_text('name = "more"\nextends = "../mine.toml"\n')
+    there = expand(read_study(STUDIES / "tencon2022.toml"), STUDIES)
+    here = expand(read_study(tmp_path / "more" / "more.toml"), tmp_path / "more")
+    assert [run.reference for run in here] == [run.reference for run in there]
+    assert any(run.reference for run in here)
+
+
 def test_a_study_that_extends_itself_is_refused(tmp_path):
     path = write_study(tmp_path, DENSE)
     path.write_text('extends = "tiny.toml"\n' + path.read_text())
