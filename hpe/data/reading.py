@@ -14,6 +14,7 @@ from typing import Any
 from export.process import end_with_parent
 from hpe.data.sources.items import Chunk, Source
 from hpe.data.spec import DataError, Fault
+from hpe.io.environment import usable_cores
 from hpe.io.progress import progress_bar
 
 POOL_FROM = 5
@@ -68,7 +69,7 @@ def _read_parallel(
     """Chunks in the order they are finished, with only a few waiting at a time, so that memory stays small."""
     running: dict[Future[Chunk], int] = {}
     queue = iter(tasks)
-    most = 2 * _processes()
+    most = 2 * usable_cores()
     while True:
         for start, items in queue:
             running[pool.submit(read, items)] = start
@@ -78,10 +79,6 @@ def _read_parallel(
             return
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             yield running.pop(future), future.result()
-
-
-def _processes() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _start_reader(parent: int) -> None:
@@ -96,7 +93,7 @@ def _pool() -> Iterator[ProcessPoolExecutor]:
     threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     os.environ.update(dict.fromkeys(threads, "1"))
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(_processes(), context, initializer=_start_reader, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(usable_cores(), context, initializer=_start_reader, initargs=(os.getpid(),))
     try:
         yield pool
     except BrokenProcessPool:

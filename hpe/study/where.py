@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from hpe.io.environment import usable_cores
 from hpe.io.errors import require
 
 
@@ -31,9 +32,6 @@ class Where:
 
 
 def threads_of(processes: int) -> int:
-    """Threads of each process, where `processes` of them share this machine."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        cores = os.cpu_count() or 1
-    return max(1, cores // processes)
+    """Threads of each process, where `processes` of them share this machine; OMP_NUM_THREADS if that is fewer."""
+    threads, limit = max(1, usable_cores() // processes), os.environ.get("OMP_NUM_THREADS", "")
+    return min(threads, int(limit)) if limit.isdecimal() and int(limit) else threads
