@@ -65,8 +65,8 @@ class _Net:
         bias[small] = _inverse(activation, level[small])
         factors = np.ones(len(bias), np.float32)
         factors[small] = constant[small] / activation(bias[small].astype(np.float64))
-        self._set_floats(conv.inputs[2], bias)
-        self._scale_channels(depthwise.inputs[1], weights, factors)
+        self._set_floats(constants[1], bias)
+        self._scale_channels(constants[2], weights, factors)
         return bool(small.any())
 
     def _activation(self, conv: Any) -> tuple[Activation | None, int]:
