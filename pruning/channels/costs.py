@@ -90,8 +90,8 @@ class Layer:
             return Cost(params, 0, params)
         if self.kind == "parameter":
             return Cost(out * self.kernel, 0, out * self.kernel)
-        groups = out if self.groups == self.inputs > 1 else self.groups
-        weights = out * (out if groups == out > 1 else inputs) // groups * self.kernel
+        depthwise = self.groups == self.inputs > 1
+        weights = (out if depthwise else out * inputs // self.groups) * self.kernel
         scales = out if self.kind == "conv" else 1  # the dense layers of an int8 file are quantised per tensor
         int8_bytes = weights + BIAS_BYTES * out + 2 * QUANTISATION_BYTES * scales + 2 * TENSOR_BYTES
         int8_bytes += self.pads * ACTIVATION_BYTES

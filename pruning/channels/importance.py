@@ -73,7 +73,7 @@ def make_importance(name: str, seed: int = 0) -> Importance:
         found = group.depgraph_group
         try:
             scores: Any = scorers[name](found)
-        except RuntimeError as error:  # of some of Torch-Pruning's scores, on grouped convolutions
+        except (RuntimeError, IndexError) as error:  # of some of Torch-Pruning's scores, on grouped convolutions
             raise PruningError(
                 f"The importance {name!r} cannot score the channels of {group.name} ({error}): take another one."
             ) from error

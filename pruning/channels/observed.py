@@ -127,13 +127,20 @@ class HessianImportance(_Observed):
             for parameter, dim in out_dims(self.model, slot.layer):
                 scores = measured[names[parameter]]
                 if slot.axis == "out":
-                    sums = scores.movedim(dim, 0).flatten(1).sum(1) if scores.dim() > 1 else scores
+                    sums = self._by_output(slot.layer, scores, dim) if scores.dim() > 1 else scores
                 elif scores.dim() > 1:
                     sums = self._by_input(slot.layer, scores, dim)
                 else:
                     continue  # a bias goes with outputs
                 total.index_add_(0, slot.root, sums.cpu()[slot.index])
         return total
+
+    def _by_output(self, layer: str, scores: Tensor, dim: int) -> Tensor:
+        """Scores of a layer's weight, outputs along `dim`, -> (outputs,)."""
+        if dim:  # a transposed convolution has the outputs of one group along it
+            groups = self.model.get_submodule(layer).groups
+            scores = scores.reshape(groups, -1, *scores.shape[1:]).transpose(1, 2).flatten(0, 1)
+        return scores.flatten(1).sum(1)
 
     def _by_input(self, layer: str, scores: Tensor, dim: int) -> Tensor:
         """Scores of a layer's weight, outputs along `dim`, -> (inputs,): of a grouped convolution group after group."""

@@ -157,7 +157,7 @@ def _along(module: Any, key: str, out: Tensor | None, inputs: Tensor | None) -> 
     if key != "weight" or is_norm(module) or is_depthwise(module):
         dims = (out, None)
     elif isinstance(module, nn.modules.conv._ConvNd) and module.transposed:
-        dims = (inputs, out)
+        dims = (inputs, out if out is None else out[out < module.out_channels // module.groups])
     elif is_grouped(module) and inputs is not None:  # the same places of every group
         dims = (out, inputs[inputs < module.in_channels // module.groups])
     else:

@@ -1,12 +1,17 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from pruning.channels.graph import trace
+from pruning.channels.groups import kept_positions
 from pruning.channels.importance import make_importance
 from pruning.channels.observed import HessianImportance, SensitivityImportance
 from pruning.channels.pruner import prune_channels
+from pruning.channels.surgery import apply_widths, keep_channels, widths
 from pruning.channels.target import Criteria, Target
+from pruning.errors import PruningError
 from pruning.second_order import diagonal_hessian
 from tests.small_nets import X, images, small_net
 
@@ -76,6 +81,51 @@ def test_hessian_by_hand():
     torch.testing.assert_close(scores, by_hand)
     assert scores[2] == 0
     assert scores[1] > 0
+
+
+def transposed_net(groups):
+    torch.manual_seed(0)
+    layers = (
+        nn.Conv2d(3, 8, 3),
+        nn.ReLU(),
+        nn.ConvTranspose2d(8, 16, 3, groups=groups),
+        nn.ReLU(),
+        nn.Conv2d(16, 4, 1),
+    )
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_hessian_scores_of_transposed_convolutions_sum_what_goes_with_a_channel(groups):
+    model, x = transposed_net(groups), images(batch=6)
+    importance = HessianImportance(model, x)
+    graph = trace(model, x[:1])
+    scored = copy.deepcopy(model)  # with the scores of its weights for weights
+    scored.load_state_dict(importance.scores())
+    for group in graph.groups:
+        for unit, score in enumerate(importance(group)):
+            cut = copy.deepcopy(scored)
+            keep_channels(cut, kept_positions([group], [torch.arange(group.size) == unit], graph.layers))
+            gone = sum(p.sum() for p in scored.parameters()) - sum(p.sum() for p in cut.parameters())
+            torch.testing.assert_close(score, gone.detach(), rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [SensitivityImportance, HessianImportance])
+@pytest.mark.parametrize("groups", [2, 4])
+def test_transposed_convolutions_in_groups_are_cut_in_all_groups_alike(kind, groups):
+    model, x = transposed_net(groups), images(batch=6)
+    report = prune_channels(model, x[:1], Target(ratio=0.5), Criteria(importance=kind(model, x), ranking="global"))
+    assert model[2].out_channels == model[2].weight.shape[1] * groups < 16
+    assert report.after.params == sum(p.numel() for p in model.parameters())
+    again = transposed_net(groups)
+    apply_widths(again, widths(model))
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(again(x), model(x), rtol=0, atol=0)
+
+
+def test_a_score_that_cannot_judge_transposed_groups_says_so():
+    with pytest.raises(PruningError, match="take another one"):
+        prune_channels(transposed_net(2), images()[:1], Target(ratio=0.5))
 
 
 def test_hessian_scores_follow_pruning_and_training():
