@@ -95,3 +95,25 @@ def test_no_batches_are_an_error_and_change_nothing():
         reestimate_norms(model, [])
     assert torch.equal(model.stem[1].running_mean, before)
     reestimate_norms(nn.Linear(3, 2), [torch.zeros(2, 3)])  # no norms: nothing to do
+
+
+def test_a_batch_that_fails_changes_nothing():
+    model = small_net().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def batches():
+        yield images()
+        raise OSError("no such picture")
+
+    with pytest.raises(OSError, match="no such picture"):
+        reestimate_norms(model, batches())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.stem[1].momentum == 0.1
+
+
+def test_a_norm_that_does_not_run_stays():
+    model = small_net()
+    model.spare = nn.BatchNorm2d(4)
+    model.spare.running_mean.fill_(3.0)
+    reestimate_norms(model, [images()])
+    assert torch.equal(model.spare.running_mean, torch.full((4,), 3.0))
