@@ -27,7 +27,8 @@ def reestimate_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         model: left in the mode it was in; frozen norms are measured, too.
-        batches: inputs of the model, (B, C, H, W), B of 2 or more and all alike, drawn and augmented as in training; on any device.
+        batches: inputs of the model, (B, C, H, W), all of one B, 2 or more, drawn and augmented as in training; on any
+            device.
 
     Raises:
         PruningError: if there are no batches.

@@ -138,7 +138,7 @@ class HessianImportance(_Observed):
     def _by_output(self, layer: str, scores: Tensor, dim: int) -> Tensor:
         """Scores of a layer's weight, outputs along `dim`, -> (outputs,)."""
         if dim:  # a transposed convolution has the outputs of one group along it
-            groups = self.model.get_submodule(layer).groups
+            groups = getattr(self.model.get_submodule(layer), "groups", 1)
             scores = scores.reshape(groups, -1, *scores.shape[1:]).transpose(1, 2).flatten(0, 1)
         return scores.flatten(1).sum(1)
 
