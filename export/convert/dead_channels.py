@@ -116,8 +116,11 @@ class _Net:
         tensor = self.graph.tensors[index]
         if tensor.type == self.schema.TensorType.FLOAT32:
             self._set_floats(index, weights * factors)
-        else:
-            tensor.quantization.scale = np.asarray(tensor.quantization.scale, np.float32) * factors
+            return
+        tensor.quantization.scale = np.asarray(tensor.quantization.scale, np.float32) * np.abs(factors)
+        buffer = self.tree.buffers[tensor.buffer]  # symmetric: no -128
+        steps = np.frombuffer(bytes(buffer.data), np.int8).reshape(tensor.shape) * np.sign(factors).astype(np.int8)
+        buffer.data = np.frombuffer(steps.tobytes(), np.uint8)
 
     def _is(self, operator: Any, name: str) -> bool:
         return builtin_of(self.tree, operator) == getattr(self.schema.BuiltinOperator, name)

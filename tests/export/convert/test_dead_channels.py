@@ -13,13 +13,13 @@ SIZE = 16
 DEAD = [1, 4, 5]
 
 
-def net(activation: nn.Module, channels: int = 8) -> nn.Module:
+def net(activation: nn.Module, channels: int = 8, biases: tuple[float, ...] = (0.01, 0.03, 0.02)) -> nn.Module:
     """1x1, activation, padded depthwise, pool, dense; what reads the dead channels multiplies by hundreds."""
     torch.manual_seed(0)
     pointwise, depthwise = nn.Conv2d(3, channels, 1), nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
     with torch.no_grad():
         pointwise.weight[DEAD] = 0
-        pointwise.bias[DEAD] = torch.tensor([0.01, 0.03, 0.02])
+        pointwise.bias[DEAD] = torch.tensor(biases)
         depthwise.weight[DEAD] *= 300
         inside = activation(pointwise.bias[DEAD]) * depthwise.weight[DEAD].sum((1, 2, 3))
         depthwise.bias[DEAD] = 0.3 - inside  # as after a batch-norm: small where nothing is padded
@@ -46,9 +46,10 @@ def test_a_dead_channel_costs_no_precision_in_int8(activation, tmp_path):
     assert largest.max() < 5 * np.median(largest)  # they were hundreds
 
 
-def test_a_dead_channel_costs_no_precision_in_a_dynamic_range_file(tmp_path):
+@pytest.mark.parametrize("biases", [(0.01, 0.03, 0.02), (-0.01, 0.03, -0.04)], ids=["positive", "negative"])
+def test_a_dead_channel_costs_no_precision_in_a_dynamic_range_file(biases, tmp_path):
     """With the 1,024 weights or more that the converter makes int8; of smaller tensors it leaves float32."""
-    model, rng = net(nn.SiLU(), channels=128), np.random.default_rng(0)
+    model, rng = net(nn.SiLU(), channels=128, biases=biases), np.random.default_rng(0)
     samples = rng.normal(0, 1, (40, SIZE, SIZE, 3)).astype(np.float32)
     export_onnx(model, torch.zeros(1, 3, SIZE, SIZE), onnx := tmp_path / "net.onnx")
     without = Conversion(onnx, tmp_path / "without", ("fp32", "dynamic"))
@@ -59,8 +60,9 @@ def test_a_dead_channel_costs_no_precision_in_a_dynamic_range_file(tmp_path):
     def loss(path):
         return np.abs(load_runtime(path)(samples[20:]) - expected).max()
 
-    assert loss(unsettled["dynamic"]) > 0.02
-    assert max(loss(settled["dynamic"]), loss(settled["dynamic_sparse"])) < 0.001
+    before = loss(unsettled["dynamic"])
+    assert before > 0.02
+    assert max(loss(settled["dynamic"]), loss(settled["dynamic_sparse"])) < before / 10
 
 
 def constants(content: bytes) -> list[np.ndarray]:
