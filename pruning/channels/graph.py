@@ -5,6 +5,7 @@ choice of channels (allocation.py) and the surgery (surgery.py) are done here, s
 and what it says is tried on a copy (trial.py) before it is believed.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -82,10 +83,12 @@ def trace(
 
     with evaluating(model), all_gradients(model):  # DepGraph follows gradients, and would miss frozen layers
         try:
-            depgraph = tp.DependencyGraph().build_dependency(
-                model, (example_input,), output_transform=remember_outputs, verbose=False
-            )
-        except UNFOLLOWED as error:
+            with warnings.catch_warnings():  # it would go on, and fill the memory
+                warnings.filterwarnings("error", message="Maximum recursive depth")
+                depgraph = tp.DependencyGraph().build_dependency(
+                    model, (example_input,), output_transform=remember_outputs, verbose=False
+                )
+        except (*UNFOLLOWED, UserWarning) as error:
             reason = f"{type(error).__name__}: {error}"
             raise PruningError(
                 f"Torch-Pruning cannot follow this model ({reason}); mask its weights instead."

@@ -1,5 +1,7 @@
 """Layers that other people's networks have: layer norms, gains of convolutions, what cannot be followed."""
 
+import warnings
+
 import pytest
 import torch
 import torch_pruning as tp
@@ -69,9 +71,15 @@ def test_what_torch_pruning_cannot_follow_is_left_out_or_explained(monkeypatch):
     def fails(*args, **named):
         raise IndexError("list index out of range")
 
-    monkeypatch.setattr(tp.DependencyGraph, "build_dependency", fails)
-    with pytest.raises(PruningError, match="cannot follow this model"):
-        prune_channels(model, x, Target(ratio=0.5))
+    def recurses(*args, **named):
+        warnings.warn("Maximum recursive depth reached!", stacklevel=1)
+        raise AssertionError("went on")
+
+    for broken in (fails, recurses):
+        monkeypatch.setattr(tp.DependencyGraph, "build_dependency", broken)
+        with warnings.catch_warnings(), pytest.raises(PruningError, match="cannot follow this model"):
+            warnings.simplefilter("default")
+            prune_channels(model, x, Target(ratio=0.5))
 
 
 def build(name):
