@@ -136,11 +136,11 @@ class HessianImportance(_Observed):
         return total
 
     def _by_output(self, layer: str, scores: Tensor, dim: int) -> Tensor:
-        """Scores of a layer's weight, outputs along `dim`, -> (outputs,)."""
-        if dim:  # a transposed convolution has the outputs of one group along it
-            groups = getattr(self.model.get_submodule(layer), "groups", 1)
-            scores = scores.reshape(groups, -1, *scores.shape[1:]).transpose(1, 2).flatten(0, 1)
-        return scores.flatten(1).sum(1)
+        """Scores of a layer's weight or a bare parameter, outputs along `dim`, -> (outputs,)."""
+        groups = getattr(dict(self.model.named_modules()).get(layer), "groups", 1)
+        if dim and groups > 1:  # a transposed convolution has the outputs of one group along it
+            scores, dim = scores.reshape(groups, -1, *scores.shape[1:]).transpose(1, 2).flatten(0, 1), 0
+        return scores.movedim(dim, 0).flatten(1).sum(1)
 
     def _by_input(self, layer: str, scores: Tensor, dim: int) -> Tensor:
         """Scores of a layer's weight, outputs along `dim`, -> (inputs,): of a grouped convolution group after group."""
