@@ -11,6 +11,8 @@ from hpe.study.report_rows import Row
 
 Cost = Callable[[Row], float | None]
 ERROR = "int8_mae_deg"
+ALIKE = 1.03
+"""Costs within this ratio are one on a plot: of such points on a front only the best is named."""
 WIDE = 12
 """A logarithmic axis from this ratio of the largest to the smallest on."""
 
@@ -55,6 +57,11 @@ def pareto(points: Sequence[tuple[float, float, str]]) -> list[tuple[float, floa
     return front
 
 
+def worth_naming(front: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+    """The points of a front but those that a hardly dearer one beats."""
+    return [a for a, b in pairwise(front) if b[0] > a[0] * ALIKE] + list(front[-1:])
+
+
 def plot_pareto(rows: Sequence[Row], path: Path, label: str, cost: Cost) -> str:
     """PATH.png and PATH.svg of the error over one cost; returns the SVG for a page. Controls are hollow."""
     known = [row for row in rows if cost(row) is not None and row[ERROR] is not None]
@@ -64,14 +71,14 @@ def plot_pareto(rows: Sequence[Row], path: Path, label: str, cost: Cost) -> str:
     _scale(axis, [x for x, _, _ in points])
     axis.set_xlabel(label, color=INK, fontsize=9)
     axis.set_ylabel("mean error, int8 (degrees)", color=INK, fontsize=9)
-    named, taken, entries = pareto(points), [point[:2] for point in points], []
+    named, taken, entries = worth_naming(pareto(points)), [point[:2] for point in points], []
     taken += [(p[0], p[1] - sd, p[0], p[1] + sd) for row, p in zip(known, points, strict=True)
               if (sd := row[f"{ERROR}_sd"])]  # fmt: skip
     for name, style in FAMILIES.items():
         mine = [(row, p) for row, p in zip(known, points, strict=True) if family(row["family"]) == name]
         front = pareto([p for row, p in mine if row["role"] != "control"])
         taken += _step(axis, front, color=style.colour, linestyle=style.dashes, linewidth=1.2, alpha=0.75, zorder=2)
-        named += front
+        named += worth_naming(front)
         bars = [(x, y, sd) for row, (x, y, _) in mine if (sd := row[f"{ERROR}_sd"]) is not None]
         if bars:
             x, y, sd = zip(*bars, strict=True)

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 from hpe.study.plots import FAMILIES, VARIABLES, family, for_page, label_points, new_figure, write_figure
-from hpe.study.plots_pareto import _step, best_engine, costs, pareto
+from hpe.study.plots_pareto import _step, best_engine, costs, pareto, worth_naming
 
 
 def test_pareto_front_by_hand():
     points = [(1, 9, "a"), (2, 5, "b"), (3, 6, "c"), (4, 5, "d"), (1, 9.5, "e")]
     assert [name for _, _, name in pareto(points)] == ["a", "b"]
+
+
+def test_of_points_that_cost_alike_the_best_is_named():
+    front = [(1.0, 9.0, "a"), (1.02, 8.0, "b"), (1.04, 7.0, "c"), (2.0, 6.0, "d")]
+    assert [name for _, _, name in worth_naming(front)] == ["c", "d"]
+    assert worth_naming([]) == []
 
 
 def test_pareto_front_is_what_no_other_point_beats():
