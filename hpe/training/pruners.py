@@ -199,7 +199,7 @@ def _importance(
 
 
 def training_batches(faces: Faces, recipe: Recipe) -> Iterator[Tensor]:
-    """Some batches of inputs float32 (B, 3, 64, 64), drawn and augmented as in training; the same at each call."""
+    """Whole batches of inputs float32 (B, 3, 64, 64), drawn and augmented as in training; at each call the same."""
     import numpy as np
     import torch
 
@@ -210,9 +210,9 @@ def training_batches(faces: Faces, recipe: Recipe) -> Iterator[Tensor]:
     poses = torch.from_numpy(np.asarray(faces.pose_deg, dtype=np.float32))  # (N, 3) degrees
     vary = TrainAugment(recipe.augment, locate=True)  # whether it does or not, the images are the same
     order = epoch_order(poses, recipe.train.pose_balance, generator)
-    for batch in order.split(recipe.train.batch_size)[:NORM_BATCHES]:
-        if len(batch) > 1:
-            yield vary(torch.from_numpy(np.asarray(faces.images[batch.numpy()])), poses[batch], generator)[0]
+    size = min(recipe.train.batch_size, len(order))
+    for batch in order.split(size)[: min(NORM_BATCHES, len(order) // size)]:
+        yield vary(torch.from_numpy(np.asarray(faces.images[batch.numpy()])), poses[batch], generator)[0]
 
 
 def check_network(network: HeadPoseNet, prune: PruneConfig) -> None:

@@ -97,6 +97,8 @@ def test_norms_are_re_estimated_on_batches_as_in_training():
     first, again = (list(training_batches(faces, RECIPE)) for _ in range(2))
     assert [tuple(batch.shape) for batch in first] == [(16, 3, 64, 64)] * 3
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    larger = replace(RECIPE, train=replace(RECIPE.train, batch_size=20))
+    assert [len(batch) for batch in training_batches(faces, larger)] == [20, 20]  # the rest of 8 would weigh as much
     plain = torch.from_numpy(preprocess(centre_crop(faces.images))).permute(0, 3, 1, 2)
     assert abs(torch.cat(first).mean() - plain.mean()) < 0.3
     assert (torch.cat(first)[:, None] - plain[None]).abs().amax((2, 3, 4)).min() > 0.01  # augmented
