@@ -11,6 +11,7 @@ from pruning.channels.costs import Price
 from pruning.channels.graph import trace
 from pruning.channels.groups import ChannelGroup, Slot, is_plain_depthwise
 from pruning.channels.surgery import Widths, out_dims, widths
+from pruning.layout import by_output
 from pruning.modes import evaluating
 from pruning.second_order import diagonal_hessian, obd_scores
 
@@ -122,25 +123,21 @@ class HessianImportance(_Observed):
     def __call__(self, group: ChannelGroup) -> Tensor:
         """(size,) scores of a group: squared units of the output."""
         names = {parameter: name for name, parameter in self.model.named_parameters()}
-        measured, total = self.scores(), torch.zeros(group.size)
+        modules, measured, total = dict(self.model.named_modules()), self.scores(), torch.zeros(group.size)
         for slot in group.slots:
             for parameter, dim in out_dims(self.model, slot.layer):
                 scores = measured[names[parameter]]
                 if slot.axis == "out":
-                    sums = self._by_output(slot.layer, scores, dim) if scores.dim() > 1 else scores
+                    layer = modules.get(slot.layer)  # None: a bare parameter
+                    is_weight = layer is not None and scores.dim() > 1
+                    rows = by_output(layer, scores) if is_weight else scores.movedim(dim, 0)
+                    sums = rows.flatten(1).sum(1) if rows.dim() > 1 else rows
                 elif scores.dim() > 1:
                     sums = self._by_input(slot.layer, scores, dim)
                 else:
                     continue  # a bias goes with outputs
                 total.index_add_(0, slot.root, sums.cpu()[slot.index])
         return total
-
-    def _by_output(self, layer: str, scores: Tensor, dim: int) -> Tensor:
-        """Scores of a layer's weight or a bare parameter, outputs along `dim`, -> (outputs,)."""
-        groups = getattr(dict(self.model.named_modules()).get(layer), "groups", 1)
-        if dim and groups > 1:  # a transposed convolution has the outputs of one group along it
-            scores, dim = scores.reshape(groups, -1, *scores.shape[1:]).transpose(1, 2).flatten(0, 1), 0
-        return scores.movedim(dim, 0).flatten(1).sum(1)
 
     def _by_input(self, layer: str, scores: Tensor, dim: int) -> Tensor:
         """Scores of a layer's weight, outputs along `dim`, -> (inputs,): of a grouped convolution group after group."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from pruning.errors import PruningError
+from pruning.layout import by_output
 
 ACTIVATION_MIN, ACTIVATION_MAX = -128, 127
 WEIGHT_MAX = 127
@@ -140,8 +141,8 @@ def folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor | None]:
     factor = factor * norm.weight if norm.affine else factor
     shift = norm.bias if norm.affine else torch.zeros_like(factor)
     before = layer.bias if layer.bias is not None else torch.zeros_like(factor)
-    rows = _by_output(layer, layer.weight)
-    weight = _by_output(layer, rows * factor.view(-1, *[1] * (rows.dim() - 1)))
+    rows = by_output(layer, layer.weight)
+    weight = by_output(layer, rows * factor.view(-1, *[1] * (rows.dim() - 1)))
     return weight, shift + (before - norm.running_mean) * factor
 
 
@@ -151,11 +152,11 @@ def quantise_weight(layer: nn.Module, weight: Tensor) -> Tensor:
         scale = _weight_scale(weight.detach().abs().amax())
         zero = torch.zeros((), dtype=torch.int32, device=weight.device)
         return torch.fake_quantize_per_tensor_affine(weight, scale, zero, -WEIGHT_MAX, WEIGHT_MAX)
-    rows = _by_output(layer, weight)
+    rows = by_output(layer, weight)
     scale = _weight_scale(rows.detach().abs().flatten(1).amax(1))  # (C',)
     zeros = torch.zeros_like(scale, dtype=torch.int32)
     rounded = torch.fake_quantize_per_channel_affine(rows, scale, zeros, 0, -WEIGHT_MAX, WEIGHT_MAX)
-    return _by_output(layer, rounded)
+    return by_output(layer, rounded)
 
 
 def activation_grid(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,14 +174,6 @@ def round_sigmoid(x: Tensor) -> Tensor:
 
 def _weight_scale(largest: Tensor) -> Tensor:
     return (largest / WEIGHT_MAX).clamp_min(torch.finfo(torch.float32).tiny)
-
-
-def _by_output(layer: Any, weight: Tensor) -> Tensor:
-    """Weights with the output channels first, and such weights as the layer holds them: a transposed convolution has
-    (C, C'/groups, ...)."""
-    if not getattr(layer, "transposed", False):
-        return weight
-    return weight.unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
 
 
 class _Tracer(fx.Tracer):
