@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, even where it is killed and cannot tell them.
+"""Child processes that end with their parent, even where it is killed and cannot tell them, and how many may run.
 
 `end_with_parent` is called inside the child. A program that imports nothing of this package is started through this
 file instead: `python -P export/process.py PARENT_PID SCRIPT ARGUMENTS`, which `command` writes.
@@ -19,6 +19,11 @@ PR_SET_PDEATHSIG = 1
 """Of linux/prctl.h: the signal that the kernel sends when the parent ends."""
 POLL_S = 1.0
 """How often the parent is looked for where the kernel does not tell (macOS)."""
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def end_with_parent(parent: int) -> None:

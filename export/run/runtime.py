@@ -5,7 +5,6 @@ Needs numpy and ai-edge-litert (or onnxruntime, for ONNX), so that it works on a
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.micro.flatbuffer import read_model
+from export.process import usable_cores
 from export.run.check import check_sizes, doubt
 from export.run.child import ChildRuntime
 from export.run.engines import OnnxRuntime, Runtime, TFLiteRuntime
@@ -59,8 +59,7 @@ def usable_threads(threads: int) -> int:
     """`threads`, but no more than the cores that this process may use."""
     if threads < 1:
         raise ExportError(f"{threads} threads cannot compute anything; give 1 or more.")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(threads, cores)
+    return min(threads, usable_cores())
 
 
 def measure_latency(runtime: Runtime, runs: int = 50, seconds: float = 1.0, warmup_runs: int = 10) -> dict[str, float]:

@@ -11,10 +11,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from export.process import end_with_parent
+from export.process import end_with_parent, usable_cores
 from hpe.data.sources.items import Chunk, Source
 from hpe.data.spec import DataError, Fault
-from hpe.io.environment import usable_cores
 from hpe.io.progress import progress_bar
 
 POOL_FROM = 5

@@ -33,11 +33,6 @@ def environment() -> dict[str, str | int]:
     return facts
 
 
-def usable_cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def processor() -> str:
     """The processor's or board's name as Linux tells it, else as Python does."""
     board = Path("/proc/device-tree/model")  # a Raspberry Pi says here what it is

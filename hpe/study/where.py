@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from hpe.io.environment import usable_cores
+from export.process import usable_cores
 from hpe.io.errors import require
 
 
