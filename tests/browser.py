@@ -82,12 +82,12 @@ class Browser:
 
 
 @contextmanager
-def open_browser(profile: Path) -> Iterator[Browser]:
-    """Chromium with a profile folder of its own; it ends with the block."""
+def open_browser(profile: Path, *flags: str) -> Iterator[Browser]:
+    """Chromium with a profile folder of its own, and further flags; it ends with the block."""
     from websockets.sync.client import connect
 
     assert CHROMIUM is not None
-    process = subprocess.Popen([CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+    process = subprocess.Popen([CHROMIUM, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     try:
         with connect(_address(profile / "DevToolsActivePort"), max_size=None, open_timeout=START_S) as socket:

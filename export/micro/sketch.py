@@ -113,7 +113,7 @@ def _write(
     settings_of: Callable[[Model, int | None, Mapping[str, Any]], str],
     readme_of: Callable[[Path, Job, Mapping[str, Any], str], str],
 ) -> list[Path]:
-    model, board, folder, camera = job.model, job.board, _sketches_folder(), job.kind == "head_pose"
+    model, board, folder, camera = job.model, job.board, sketches_folder(), job.kind == "head_pose"
     files = _fixed_files(folder, job.kind, job.engine)
     if job.engine == "c" or board.target is None:
         files["model_settings.h"] = settings_of(model, None, settings)
@@ -193,7 +193,7 @@ def _is_the_users(out: Path, name: str) -> bool:
     return name == "src/config.h" and path.is_file()
 
 
-def _sketches_folder() -> Path:
+def sketches_folder() -> Path:
     """Where the fixed sources are: inside the installed package, or beside it in a checkout."""
     here = Path(__file__).resolve().parent
     for folder in (here.parent / "_arduino", here.parents[1] / "arduino"):

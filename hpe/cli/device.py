@@ -127,6 +127,23 @@ def compile_c(
     write_result(json, compiled.to_json())
 
 
+def web(model: Positional[Model], out: Path) -> None:
+    """Write an HTML file in which a model follows a face before the camera. Example: hpe web b0-pi --out face.html
+
+    It needs no server and no network, and sends nothing: the sketch of `hpe deploy`, the model in it, is compiled to
+    WebAssembly by clang, and says in the browser what it says on a board.
+
+    Args:
+        model: A full-int8 .tflite file that locates the face (`--locate`), or the name of a released one.
+        out: The HTML file.
+    """
+    from hpe.deploy.web.build import write_web_page
+
+    page = write_web_page(model, out)
+    say(f"{page}: {page.stat().st_size:,} bytes")
+    say(f"next: open {page} in a browser and start the camera")
+
+
 def profile(
     model: Positional[Model],
     explorer: Annotated[Path | None, arg(metavar="FILE")] = None,
@@ -198,6 +215,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "footprint": footprint,
     "deploy": deploy,
     "compile": compile_c,
+    "web": web,
     "profile": profile,
     "serial": serial,
 }

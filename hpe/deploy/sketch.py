@@ -45,22 +45,34 @@ def run_deploy(
     from export.micro.sketch import write_arduino, write_model_sketch
 
     limits = limits or Limits()
-    card, model = released_card(model), resolve_model(model)
-    metadata = {} if card is not None else read_metadata(model)
-    if card is None and not _names_angles(metadata):
-        settings = _plain_settings(model, metadata) | ({} if labels is None else {"labels": labels})
+    settings, model = pose_net_settings(model), resolve_model(model)
+    if settings is None:
+        settings = _plain_settings(model, read_metadata(model)) | ({} if labels is None else {"labels": labels})
         note = f"{_metadata_name(model)} names no yaw, pitch and roll as outputs: the sketch is none for head poses"
         return Deployed(write_model_sketch(model, out, board, settings, engine, limits), [note])
     if labels is not None:
         raise ConfigError(f"--labels {labels}: {model} is a head-pose net, whose sketch prints angles; leave it out")
-    settings = _released_settings(model) if card is not None else _settings_of(model, metadata)
-    result = model.parent / "result.json"
-    evaluations = read_json(result).get("evaluations", {}) if result.exists() else {}
-    measured = [e for e in evaluations.values() if e["file"] == model.name] + ([] if card is None else [card])
-    notes = [f"{e['mae_deg']['mean']:.2f} deg on {e['data']}" for e in measured]
-    if notes:
-        settings["note"] = "Mean absolute error: " + "; ".join(notes)
     return Deployed(write_arduino(model, out, board, settings, engine, limits), [])
+
+
+def pose_net_settings(model: str | Path) -> dict[str, Any] | None:
+    """How a head-pose net, a file or the name of a released one, is fed and read; None for a net of another kind.
+
+    With "place" where it also says where the face is, and with its measured errors as "note". ConfigError for metadata
+    that say too little.
+    """
+    from export.convert.tflite import read_metadata
+
+    card, file = released_card(model), resolve_model(model)
+    metadata = {} if card is not None else read_metadata(file)
+    if card is None and not _names_angles(metadata):
+        return None
+    settings = _released_settings(file) if card is not None else _settings_of(file, metadata)
+    result = file.parent / "result.json"
+    evaluations = read_json(result).get("evaluations", {}) if result.exists() else {}
+    measured = [e for e in evaluations.values() if e["file"] == file.name] + ([] if card is None else [card])
+    notes = [f"{e['mae_deg']['mean']:.2f} deg on {e['data']}" for e in measured]
+    return settings | ({"note": "Mean absolute error: " + "; ".join(notes)} if notes else {})
 
 
 def _names_angles(metadata: Mapping[str, Any]) -> bool:

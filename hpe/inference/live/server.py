@@ -23,7 +23,7 @@ from hpe.io.errors import HpeError
 
 FOLDER = Path(__file__).parent / "page"
 FILES = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"),
-         "/page.js": ("page.js", "text/javascript")}  # fmt: skip
+         "/page.js": ("page.js", "text/javascript"), "/stream.js": ("stream.js", "text/javascript")}  # fmt: skip
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
     "Cache-Control": "no-store",

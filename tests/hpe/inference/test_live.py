@@ -75,7 +75,8 @@ def test_a_port_that_is_taken_and_an_address_that_is_not_ours(page):
 
 def test_the_page_needs_nothing_from_elsewhere(page):
     whole = b""
-    for path, kind in (("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")):
+    scripts = (("/page.js", "text/javascript"), ("/stream.js", "text/javascript"))
+    for path, kind in (("/", "text/html"), ("/page.css", "text/css"), *scripts):
         answer = ask(page, path)
         assert (answer.status, answer.headers.get_content_type()) == (200, kind)
         assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
