@@ -82,11 +82,12 @@ def result(entry: dict[str, Any], truth: np.ndarray) -> dict[str, Any]:
         angles = dict(zip(("yaw", "pitch", "roll"), np.abs(predicted - truth).mean(axis=0).tolist(), strict=True))
         mae = angles | {"mean": float(np.abs(predicted - truth).mean())}
         evaluations[f"{name} on {SPEC}"] = {"file": name, "data": SPEC, "mae_deg": mae, "n": FACES}
-        evaluations[f"{name} on csv:faces@val"] = {"file": name, "data": "csv:faces@val", "mae_deg": mae, "n": 99}
+        easier = {angle: 0.8 * deg + 0.02 * generator.normal() for angle, deg in mae.items()}
+        evaluations[f"{name} on csv:faces@val"] = {"file": name, "data": "csv:faces@val", "mae_deg": easier, "n": 99}
     lineage = Lineage(family, None if channel or family == "dense" else 1 - share)
     return {
         "id": entry["id"],
-        "config": {"command": "prune", "data": "csv:faces@train", "lineage": to_dict(lineage)},
+        "config": {"command": "prune", "data": "csv:faces@train", "val": "csv:faces@val", "lineage": to_dict(lineage)},
         "params": round(4_011_391 * (share if channel else 1)),
         "nonzeros": round(4_011_391 * share),
         "macs": macs,

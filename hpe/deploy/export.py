@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.files import work_folder
+from hpe.deploy.footprint import INT8
 from hpe.deploy.learnt import known_ranges
 from hpe.deploy.samples import Samples, export_samples
 from hpe.deploy.target import report_target
 from hpe.io.errors import ConfigError
-from hpe.io.files import merge_result, read_json, write_json
+from hpe.io.files import locked, merge_result, read_json, write_json
 from hpe.io.records import read_record
 from hpe.model.lineage import RunConfig
 from hpe.model.outputs import POSE, output_names, output_parts
 from hpe.model.preprocess import MEAN, STD, preprocess
-from hpe.model.zoo import released_card
+from hpe.model.zoo import digest, released_card
 from hpe.pose.crop import IMAGE_SIZE
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ OUTPUT_ROOM = 0.02
 PLACE_ROOM = 90.0
 """Where the network locates, the int8 output holds at least this much on both sides (a shift of 0.3 of the crop, a size
 of 1.35): the faces that calibrate lie where they should, those of a rough box do not."""
+MEASURED: dict[str, Callable[[str, Any], str]] = {
+    "evaluations": lambda _, entry: entry["file"],
+    "latency": lambda name, _: name,
+    "predictions": lambda name, _: name,
+    "footprint": lambda *_: INT8,
+}
+"""Sections of result.json that hold what was measured of files, and of which file an entry is."""
 EXACT_FORMATS = ("onnx", "fp32", "sparse")
 
 
@@ -230,12 +238,29 @@ def _keep(made: Mapping[str, Path], one: _Traced) -> dict[str, Path]:
     from export.convert.tflite import file_sizes, write_metadata
 
     files = {name: one.target / path.name for name, path in made.items()}
+    facts = {path.name: {"format": name, "sha256": digest(path), **file_sizes(path)} for name, path in made.items()}
+    _forget_others(one.target, facts)
     for name, path in files.items():
         os.replace(made[name], path)
         write_metadata(path, model_metadata(one.spec, one.expected.shape[1]))
-    sizes = {path.name: {"format": name, **file_sizes(path)} for name, path in files.items()}
-    merge_result(one.target, "files", sizes)
+    merge_result(one.target, "files", facts)
     return files
+
+
+def _forget_others(target: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Take out of result.json what was measured of files of these names that held something else."""
+    path = target / "result.json"
+    if not path.exists():
+        return
+    with locked(target):
+        result = read_json(path)
+        known = {name: entry.get("sha256") for name, entry in result.get("files", {}).items()}
+        others = {name for name, fact in facts.items() if known.get(name) != fact["sha256"]}
+        for section, file_of in MEASURED.items():
+            if section in result:
+                entries = result[section].items()
+                result[section] = {name: entry for name, entry in entries if file_of(name, entry) not in others}
+        write_json(path, result)
 
 
 def _advice(refused: Any, act: str) -> str:

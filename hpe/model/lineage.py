@@ -48,6 +48,8 @@ class RunConfig:
     """What the run descends from."""
     data: str | None = None
     """SPEC of the training data; None where a released model was exported."""
+    val: str | None = None
+    """SPEC of the validation data; None where there were none."""
 
 
 @dataclass(frozen=True)

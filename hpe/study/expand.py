@@ -40,8 +40,6 @@ def expand(study: StudySpec, folder: Path) -> list[PlannedRun]:
             raise StudyError(f"{study.name}: more_seeds for '{name}', but there is no such row")
     published = _published(study, folder)
     for row in rows:
-        if any(run.row == row.name for run in runs):
-            raise StudyError(f"{study.name}: two rows are called '{row.name}'; tell them apart in `name`")
         try:
             runs += [_run(study, row, seed, published) for seed in seeds_of(study, row)]
         except ConfigError as error:
@@ -49,6 +47,7 @@ def expand(study: StudySpec, folder: Path) -> list[PlannedRun]:
     rows = list(runs)
     for twin in study.twins:
         runs += list(_twins(study, twin, rows))
+    _check_names(study, runs)
     _check_ids(study, runs)
     return runs
 
@@ -227,6 +226,27 @@ def _twin(study: StudySpec, twin: TwinSpec, other: PlannedRun, runs: list[Planne
     name = _name(twin.name, {"twin": what, "channels": twin.channels})
     family = "dense" if own is None else "channel"
     return PlannedRun(name, family, twin.role, other.seed, settings, {"of": other.row, "equal": twin.equal}, labels)
+
+
+def _check_names(study: StudySpec, runs: list[PlannedRun]) -> None:
+    """The runs of one name must be one network in several seeds: reports take their mean."""
+    seen: dict[str, PlannedRun] = {}
+    seeds: set[tuple[str, int]] = set()
+    for run in runs:
+        if (run.row, run.seed) in seeds or _but_seed(run) != _but_seed(seen.setdefault(run.row, run)):
+            raise StudyError(
+                f"{study.name}: two rows are called '{run.row}'; tell them apart in the `name` of [[rows]] or [[twins]]"
+            )
+        seeds.add((run.row, run.seed))
+
+
+def _but_seed(run: PlannedRun) -> tuple[Any, ...]:
+    """What the runs of one row have in common; the ids in a twin's target are those of one seed."""
+    settings, target = run.settings, run.settings.twin
+    train = replace(settings.recipe.train, seed=0)
+    board = None if target is None else target.board
+    recipe = replace(settings.recipe, train=train)
+    return run.family, run.role, run.twin, settings.model, recipe, settings.prune, board
 
 
 def _check_ids(study: StudySpec, runs: list[PlannedRun]) -> None:

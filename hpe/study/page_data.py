@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
 from hpe.study.plots import family
+from hpe.study.report_chapters import Data
 from hpe.study.report_rows import Row
-from hpe.study.statistics import Draws
 
 FIRST = "nano33ble"
 """The board that the page opens with, where it was measured."""
 
 
-def page_data(tables: Mapping[str, tuple[Sequence[Row], Draws | None]], machine: str) -> str:
-    """JSON that can stand inside a <script> element; `tables`: rows and draws by data SPEC."""
-    sets = [_set(spec, rows, draws) for spec, (rows, draws) in tables.items()]
-    boards = {board for rows, _ in tables.values() for row in rows for board in row["boards"]}
+def page_data(found: Sequence[Data], machine: str) -> str:
+    """JSON that can stand inside a <script> element: what was found on each set of test faces."""
+    sets = [_set(data) for data in found]
+    boards = {board for data in found for row in data.rows for board in row["boards"]}
     text = json.dumps({"places": _places(boards, machine), "sets": sets}, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
-def _set(spec: str, rows: Sequence[Row], draws: Draws | None) -> dict[str, Any]:
-    known = [row for row in rows if row["int8_mae_deg"] is not None]
+def _set(data: Data) -> dict[str, Any]:
+    draws, known = data.draws, [row for row in data.rows if row["int8_mae_deg"] is not None]
     drawn = set() if draws is None else {row["model"] for row in known if (row["model"], "int8") in draws.drawn}
     pairs = {}
     for (i, a), (j, b) in combinations(enumerate(known), 2):
         if draws is not None and a["model"] in drawn and b["model"] in drawn:
             result = draws.compare((a["model"], "int8"), (b["model"], "int8"))
             pairs[f"{i},{j}"] = [round(result.low_deg, 4), round(result.high_deg, 4)]
-    return {"spec": spec, "models": [_model(row) for row in known], "pairs": pairs}
+    chosen_by = None if data.chosen_by == data.spec else data.chosen_by
+    return {"spec": data.spec, "chosenBy": chosen_by, "models": [_model(row) for row in known], "pairs": pairs}
 
 
 def _model(row: Row) -> dict[str, Any]:
@@ -46,9 +47,11 @@ def _model(row: Row) -> dict[str, Any]:
         "n": row["n"],
         "error": round(row["int8_mae_deg"], 4),
         "sd": None if sd is None else round(sd, 4),
+        "choice": round(row["choice_mae_deg"], 4),
         "bytes": _bytes(row["int8_mb"]),
         "gzip": _bytes(row["int8_gzip_mb"]),
         "ms": row["int8_ms"],
+        "short": bool(row["int8_ms_short"]),
         "boards": boards,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from hpe.io.files import is_temporary, read_json, write_all, write_json
 from hpe.study.expand import expand
 from hpe.study.folder import StudyFolder
 from hpe.study.planned import PlannedRun, Task
-from hpe.study.spec import FilesSpec, StudyError, read_study
+from hpe.study.spec import FilesSpec, StudyError, StudySpec, read_study
 from hpe.study.tree import planned_epochs, tasks_of
 
 
@@ -52,9 +53,7 @@ def keep_plan(toml: Path, plan: Plan, folder: StudyFolder) -> None:
     """
     study = read_study(toml)
     if folder.plan.exists():
-        known = read_json(folder.plan).get("name")
-        if known not in (plan.name, *study.extends):
-            raise StudyError(f"{folder.root}: holds the study '{known}', not '{plan.name}'; give another --out")
+        _check_is_ours(study, plan, folder)
     elif folder.root.exists() and not (folder.root.is_dir() and all(map(is_temporary, folder.root.iterdir()))):
         raise StudyError(f"{folder.root}: is no folder of a study; give another --out")
     entries = [run.entry() for run in plan.runs]
@@ -65,6 +64,31 @@ def keep_plan(toml: Path, plan: Plan, folder: StudyFolder) -> None:
         copies[folder.root / reference.name] = reference.read_bytes()
     write_json(folder.plan, facts | {"runs": entries})  # first: by it the folder is known as this study's
     write_all(copies)
+
+
+def _check_is_ours(study: StudySpec, plan: Plan, folder: StudyFolder) -> None:
+    """Whether the folder holds this study, or one that it extends and has all runs of."""
+    try:
+        held = read_json(folder.plan)
+        known, runs = held["name"], {entry["id"]: entry["row"] for entry in held["runs"]}
+    except (FileError, KeyError, TypeError):
+        known, runs = _name_beside(folder), {}
+    if known not in (plan.name, *study.extends):
+        raise StudyError(f"{folder.root}: holds the study '{known}', not '{plan.name}'; give another --out")
+    lost = sorted({row for run, row in runs.items() if run not in {mine.id for mine in plan.runs}})
+    if known != plan.name and lost:
+        raise StudyError(
+            f"{folder.root}: holds runs of '{known}' that '{plan.name}' does not have ({', '.join(lost[:3])}"
+            f"{', ...' if len(lost) > 3 else ''}); give another --out, or extend it with no setting changed"
+        )
+
+
+def _name_beside(folder: StudyFolder) -> str:
+    """The name of the study whose TOML lies beside a damaged plan.json."""
+    try:
+        return tomllib.loads((folder.root / "study.toml").read_text(encoding="utf-8"))["name"]
+    except (OSError, ValueError, KeyError):
+        raise StudyError(f"{folder.plan}: damaged, and no study.toml is beside it; give another --out") from None
 
 
 def read_plan(folder: StudyFolder) -> Plan:

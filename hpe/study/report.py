@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hpe.io.progress import standard_output
 from hpe.study.report_rows import (
     Groups,
     Row,
+    choice_spec,
     errors_by_face,
     make_rows,
     on_same_faces,
@@ -91,7 +93,7 @@ def _write(
     for table in tables(chapters):
         write_csv(out / "tables" / f"{table.name}.csv", [_named(table.headings, row) for row in table.rows])
     machine = timed_on(results) or "unknown"
-    models = page_data({data.spec: (data.rows, data.draws) for data in sets}, machine)
+    models = page_data(sets, machine)
     sections = [section(chapter, out) for chapter in chapters]
     first = "".join(f"<p>{html.escape(line)}</p>" for line in lead)
     facts = "Made by `hpe report` or `hpe study report` from result.json files alone."
@@ -109,7 +111,7 @@ def _data(groups: Groups, spec: str) -> Any:
     errors = errors_by_face(groups, spec)
     evaluated = [e for by_seed in groups.values() for r in by_seed.values() for e in r.evaluations.values()]
     faces = next((e.n for e in evaluated if e.data == spec and e.n is not None), None)
-    return Data(spec, make_rows(groups, spec), draw(errors) if errors else None, faces)
+    return Data(spec, make_rows(groups, spec), draw(errors) if errors else None, faces, choice_spec(groups))
 
 
 def flat(row: Row) -> Row:
@@ -146,9 +148,11 @@ def measured_where(results: Mapping[str, RunResult], others: Sequence[str]) -> l
     for key, values in counts.items():
         several = len(values) > 1
         remarks.append(f"{key}: " + ", ".join(f"{v} ({n} runs)" if several else v for v, n in values.items()))
-    trained = list(dict.fromkeys(r.config.data for r in results.values() if r.config.data))
+    trained = Counter((r.config.data, r.images) for r in results.values() if r.config.data)
     seeds = sorted({r.study.seed for r in results.values() if r.study})
-    remarks += [f"training data: {', '.join(trained)}"] if trained else []
+    remarks += (
+        [f"training data: {', '.join(_trained(*on, n, len(trained)) for on, n in trained.items())}"] if trained else []
+    )
     remarks += [f"seeds: {', '.join(map(str, seeds))}"] if seeds else []
     if others:
         remarks.append(
@@ -156,6 +160,13 @@ def measured_where(results: Mapping[str, RunResult], others: Sequence[str]) -> l
             "one machine alone"
         )
     return [f"{len(results)} runs.", remarks]
+
+
+def _trained(data: str, images: int | None, runs: int, kinds: int) -> str:
+    """Training data with what is known of them; how many runs had them where there were others."""
+    known = [f"{images:,} images"] if images is not None else []
+    known += [f"{runs} runs"] if kinds > 1 else []
+    return f"{data} ({', '.join(known)})" if known else data
 
 
 def others_left_out(groups: Groups, alike: Mapping[str, Groups]) -> list[str]:

@@ -50,6 +50,8 @@ class Data:
     """None where poses were not noted face by face."""
     faces: int | None
     """How many; None where it was not noted."""
+    chosen_by: str | None
+    """SPEC of the validation data by which the best rows are chosen; None: by the errors that are told."""
 
 
 def data_chapters(data: Data, groups: Groups, out: Path, suffix: str) -> list[Chapter]:
@@ -92,8 +94,14 @@ def _tested(data: Data) -> str:
         f"Errors of the int8 files. The interval holds 95 % of {DRAWS:,} draws of faces (a paired bootstrap: both rows "
         "get the same ones) and of seeds (Student's t, paired where both rows have the same seeds); where it holds 0, "
         "the difference may be chance. With n = 1 it covers the choice of faces alone: it compares two networks, not "
-        "two recipes, and another seed may turn it round."
+        f"two recipes, and another seed may turn it round. {_chosen(data)}"
     )
+
+
+def _chosen(data: Data) -> str:
+    if data.chosen_by in (None, data.spec):
+        return "The best of a family was chosen by these very errors, so that it looks a little better than it is."
+    return f"The best of a family was chosen by its error on {data.chosen_by}, not by these."
 
 
 def paper_chapters(groups: Groups, data: Data, out: Path) -> list[Chapter]:

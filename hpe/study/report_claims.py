@@ -70,7 +70,10 @@ class PaperClaim:
 
 
 def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
-    """Twins against the rows that they are twins of, and the best of each family against the best of the others."""
+    """Twins against the rows that they are twins of, and the best of each family against the best of the others.
+
+    The best are chosen by validation faces where rows know an error on them (`make_rows`).
+    """
     by_name = {row["model"]: row for row in rows}
     pairs = [
         (f"at equal {EQUAL.get(row['twin']['equal'], row['twin']['equal'])}", row["model"], row["twin"]["of"])
@@ -79,11 +82,11 @@ def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
     ]
     best: dict[str, Row] = {}
     for row in rows:
-        error = row["int8_mae_deg"]
-        if error is not None and row["role"] != "control":
+        error = row["choice_mae_deg"]
+        if row["int8_mae_deg"] is not None and row["role"] != "control":
             known = best.get(row["family"])
-            best[row["family"]] = row if known is None or error < known["int8_mae_deg"] else known
-    order = sorted(best.values(), key=lambda row: row["int8_mae_deg"])
+            best[row["family"]] = row if known is None or error < known["choice_mae_deg"] else known
+    order = sorted(best.values(), key=lambda row: row["choice_mae_deg"])
     pairs += [("the best of each family", order[0]["model"], other["model"]) for other in order[1:]]
     return [
         Claim(question, a, b, (by_name[a]["n"], by_name[b]["n"]), compared(draws, (a, "int8"), (b, "int8")))

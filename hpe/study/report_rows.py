@@ -42,13 +42,23 @@ def study_groups(study: Study) -> Groups:
 
 
 def on_same_faces(groups: Groups, spec: str) -> Groups:
-    """Without the runs for which `spec` meant other faces than for the first one that noted them."""
+    """Without the runs for which `spec` meant other faces, or more or fewer, than for the first one that noted them."""
     truth = _first_truth(groups, spec)
-    kept = {
-        name: {seed: r for seed, r in by_seed.items() if not _is(r.truth, spec) or _poses(r.truth) == _poses(truth)}
-        for name, by_seed in groups.items()
-    }
+    runs = [result for by_seed in groups.values() for result in by_seed.values()]
+    counts = next((found for run in runs if (found := _counts(run, spec))), set())
+
+    def alike(run: RunResult) -> bool:
+        same = not _is(run.truth, spec) or _poses(run.truth) == _poses(truth)
+        return same and (_counts(run, spec) or counts) == counts
+
+    kept = {name: {seed: r for seed, r in by_seed.items() if alike(r)} for name, by_seed in groups.items()}
     return {name: by_seed for name, by_seed in kept.items() if by_seed}
+
+
+def _counts(run: RunResult, spec: str) -> set[tuple[int | None, ...]]:
+    """How many faces of the data `spec` its files were tried on, and how many were left out or could not be read."""
+    tried = [e for e in run.evaluations.values() if e.data == spec]
+    return {(e.n, e.dropped, e.skipped) for e in tried if e.n is not None}
 
 
 def timed_alike(groups: Groups) -> tuple[Groups, list[str]]:
@@ -65,12 +75,24 @@ def timed_alike(groups: Groups) -> tuple[Groups, list[str]]:
     return {name: {seed: kept(run) for seed, run in by_seed.items()} for name, by_seed in groups.items()}, others
 
 
+def choice_spec(groups: Groups) -> str | None:
+    """SPEC of the validation data by which rows can be chosen: that of all runs, if all int8 files were tried on it."""
+    runs = [result for by_seed in groups.values() for result in by_seed.values()]
+    specs = {run.config.val for run in runs}
+    spec = specs.pop() if len(specs) == 1 else None
+    return spec if spec is not None and all(_values(run, spec)["int8_mae_deg"] is not None for run in runs) else None
+
+
 def make_rows(groups: Groups, spec: str) -> list[Row]:
-    """A row for each group: what its results hold for the data `spec`; what was not measured is None."""
-    return [_row(name, by_seed, spec) for name, by_seed in groups.items()]
+    """A row for each group: what its results hold for the data `spec`; what was not measured is None.
+
+    `choice_mae_deg` is the int8 error by which rows are to be chosen, on the data of `choice_spec` where it is known.
+    """
+    chosen_by = choice_spec(groups)
+    return [_row(name, by_seed, spec, chosen_by) for name, by_seed in groups.items()]
 
 
-def _row(name: str, by_seed: Mapping[int, RunResult], spec: str) -> Row:
+def _row(name: str, by_seed: Mapping[int, RunResult], spec: str, chosen_by: str | None) -> Row:
     results = list(by_seed.values())
     part, lineage = results[0].study, results[0].config.lineage
     row: Row = {"model": name, "family": part.family if part else lineage.family}
@@ -84,6 +106,8 @@ def _row(name: str, by_seed: Mapping[int, RunResult], spec: str) -> Row:
     for kind in KINDS:
         timed = [r.latency[KINDS[kind]] for r in results if KINDS[kind] in r.latency]
         row[f"{kind}_ms_short"] = any(not latency.valid for latency in timed) if timed else None
+    choices = [_values(result, chosen_by)["int8_mae_deg"] for result in results] if chosen_by else []
+    row["choice_mae_deg"] = spread(choices).mean if choices else row["int8_mae_deg"]
     row["twin"] = asdict(part.twin) if part and part.twin else None
     row["labels"] = part.labels if part else {}
     row["boards"] = _boards(results)
@@ -113,6 +137,8 @@ def _boards(results: Sequence[RunResult]) -> dict[str, dict[str, Row]]:
     for board, engines in results[0].footprint.items():
         for engine in engines:
             costs = [r.footprint[board][engine] for r in results if engine in r.footprint.get(board, {})]
+            if len(costs) < len(results):
+                continue
             cost: Row = {"fits": all(c.fits for c in costs), "source": costs[0].source}
             for key in ("flash_bytes", "ram_bytes", "cycles", "ms"):
                 found = [value for c in costs if (value := getattr(c, key)) is not None]

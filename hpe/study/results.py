@@ -38,6 +38,10 @@ class Evaluation:
     """yaw, pitch, roll and mean."""
     n: int | None = None
     """Faces; None where it was not noted."""
+    dropped: int | None = None
+    """Faces that were left out for their wide angles."""
+    skipped: int | None = None
+    """Faces that could not be read."""
     engine: str = "litert"
     """What ran the file; only litert's errors are tabled."""
 
@@ -156,6 +160,8 @@ class RunResult:
     """Those that are not zero."""
     macs: int
     """Multiply-accumulates for an image."""
+    images: int | None = None
+    """That it was trained on; None where it was not noted."""
     files: dict[str, FileSize] = field(default_factory=dict)
     """By name."""
     evaluations: dict[str, Evaluation] = field(default_factory=dict)

@@ -154,7 +154,7 @@ LISTS = ("rows", "twins")
 
 def read_study(path: Path) -> StudySpec:
     """The study of a TOML file. One that begins with `extends = "OTHER.toml"` holds all that the other does, and more:
-    its rows and twins are added, other keys take the place of the other's.
+    its rows, twins and more_seeds are added, other keys take the place of the other's, those of tables one by one.
 
     Raises:
         StudyError: the file cannot be read, or says what cannot be used; the message names file and key.
@@ -182,4 +182,25 @@ def _values(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if "reference" in base:
         base["reference"] = str(Path(other).parent / base["reference"])
     added = {name: base.get(name, []) + values.get(name, []) for name in LISTS}
-    return base | values | added | {"extends": [base.get("name", ""), *base.get("extends", [])]}
+    more = _joined(base.get("more_seeds", {}), values.get("more_seeds", {}))
+    added |= {"more_seeds": more} if more else {}
+    return _merged(base, values) | added | {"extends": [base.get("name", ""), *base.get("extends", [])]}
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `values` in its place, key by key in tables."""
+    both = {
+        key: _merged(base[key], value) for key, value in values.items() if _is_table(value) and _is_table(base.get(key))
+    }
+    return base | values | both
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _joined(base: Any, more: Any) -> Any:
+    """Lists by name, those of both; what is no such table is left for the checks that follow."""
+    if not all(_is_table(table) and all(isinstance(seeds, list) for seeds in table.values()) for table in (base, more)):
+        return more
+    return {name: list(dict.fromkeys([*base.get(name, []), *more.get(name, [])])) for name in [*base, *more]}

@@ -17,7 +17,8 @@ function costs(model, place) {
   if (place.board) {
     return Object.entries(model.boards[place.board] || {}).map(([engine, cost]) => ({ engine, ...cost }));
   }
-  return [{ engine: null, fits: true, source: "", flash: model.bytes, ram: model.gzip, ms: model.ms }];
+  const source = model.short ? "short" : "";
+  return [{ engine: null, fits: true, source, flash: model.bytes, ram: model.gzip, ms: model.ms }];
 }
 
 // The first limit that a cost breaks, in words; null where it breaks none.
@@ -63,7 +64,7 @@ function interval(set, first, second) {
 function figures(entry, place) {
   const { model, cost } = entry;
   const spread = model.sd === null ? `(n = ${model.n})` : `± ${model.sd.toFixed(2)} (n = ${model.n})`;
-  const mark = cost.source === "estimated" ? " (estimated)" : "";
+  const mark = ["estimated", "short"].includes(cost.source) ? ` (${cost.source})` : "";
   const board = cost.engine !== null;
   const rows = [["error", `${model.error.toFixed(2)}° ${spread}`]];
   if (cost.flash !== null) rows.push([board ? "flash" : "int8 file", `${number(cost.flash / 1e3, 0)} kB`]);
@@ -94,23 +95,26 @@ function card(entry, place, picked, why) {
   return made;
 }
 
+// The model with the least error by which models are chosen: on validation faces, where all were tried on some.
+const least = (entries) => entries.reduce((a, b) => (b.model.choice < a.model.choice ? b : a));
+
 // The one to ship: the smallest of those that cannot be told apart from the one with the least error. Of files of one
 // size the one that takes less RAM (after gzip, where there is no board), then the one with less error. No control,
 // unless nothing else passes.
 function choose(set, left) {
   const shippable = left.filter((entry) => entry.model.role !== "control");
   const able = shippable.length ? shippable : left;
-  const best = able.reduce((a, b) => (b.model.error < a.model.error ? b : a));
+  const best = least(able);
   const equal = able.filter((entry) => {
     const between = interval(set, entry.index, best.index);
     return entry === best || (between !== null && between[0] <= 0 && between[1] >= 0);
   });
   const order = (a, b) => {
-    const keys = [[size(a.cost), size(b.cost)], [second(a.cost), second(b.cost)], [a.model.error, b.model.error]];
+    const keys = [[size(a.cost), size(b.cost)], [second(a.cost), second(b.cost)], [a.model.choice, b.model.choice]];
     const [less, more] = keys.find(([x, y]) => x !== y) || [0, 0];
     return less - more;
   };
-  return { best, equal, pick: [...equal].sort(order)[0] };
+  return { able, best, equal, pick: [...equal].sort(order)[0] };
 }
 
 // Why a model was picked among those that cannot be told apart.
@@ -137,20 +141,26 @@ function explain(set, place, found) {
   const reasons = [...out].map(([reason, count]) => `${reason}: ${count}`).join(", ");
   const passed = `${left.length} of ${total} models pass${reasons ? `; left out: ${reasons}` : ""}.`;
   if (!left.length) return { lines: ["No model passes.", passed], pick: null };
-  const { best, equal, pick } = choose(set, left);
+  const { able, best, equal, pick } = choose(set, left);
   const lines = [null, passed];
   const what = smallness(place, pick, equal);
+  const erring = set.chosenBy ? `the least error on ${set.chosenBy}` : "the least error";
   if (pick !== best) {
-    lines.push(`${best.model.name} has the least error, ${best.model.error.toFixed(2)}°. ${equal.length - 1} other `
+    lines.push(`${best.model.name} has ${erring}${set.chosenBy ? ", here" : ","} ${best.model.error.toFixed(2)}°. ${equal.length - 1} other `
       + `model${equal.length > 2 ? "s" : ""} cannot be told apart from it on these faces; of all these, `
       + `${pick.model.name} ${what}.`);
   } else if (left.length > 1 && equal.length > 1) {
-    lines.push(`It has the least error, and ${what} of the ${equal.length} that cannot be told apart from it.`);
-  } else if (left.length > 1) {
-    const tested = left.some((entry) => interval(set, entry.index, best.index));
-    lines.push(tested ? "It has the least error, and no other comes near it."
-      : "It has the least error. Poses were not noted face by face, so nothing says how much of that is chance.");
+    lines.push(`It has ${erring}, and ${what} of the ${equal.length} that cannot be told apart from it.`);
+  } else if (able.length > 1) {
+    const untested = able.filter((entry) => entry !== best && interval(set, entry.index, best.index) === null).length;
+    if (untested === able.length - 1) {
+      lines.push(`It has ${erring}. Poses were not noted face by face, so nothing says how much of that is chance.`);
+    } else {
+      lines.push(`It has ${erring}${untested ? `. ${untested} ${untested === 1 ? "was" : "were"} not tested against it; of the others none` : ", and no other"} comes near it.`);
+    }
   }
+  if (least(left) !== best && pick === best) lines.push("A control errs less.");
+  if (!set.chosenBy) lines.push("It was chosen by the errors that are told, so that it looks a little better than it is.");
   const once = left.filter((entry) => entry.model.n === 1).length;
   if (once) lines.push(`${once === left.length ? "All" : once} of these were trained once (n = 1): another seed may turn their order round.`);
   return { lines, pick };
@@ -181,7 +191,7 @@ function show() {
   for (const family of Object.keys(TITLES)) {
     const mine = found.left.filter((entry) => entry.model.family === family);
     if (!mine.length) continue;
-    const best = mine.includes(pick) ? pick : mine.reduce((a, b) => (b.model.error < a.model.error ? b : a));
+    const best = mine.includes(pick) ? pick : least(mine);
     shown.add(best.model.name);
     families.append(card(best, place, best === pick, against(set, best, pick)));
   }

@@ -120,6 +120,29 @@ def test_sizes_are_recorded_after_the_checks_and_only_of_what_passed(run, seen):
     assert any("int8 deviates from torch by 1.7 deg" in line for line in lines)
 
 
+def test_what_was_measured_of_a_file_goes_with_it(run, seen):
+    measured = {
+        "evaluations": {f"{name} on faces": {"file": name} for name in ("model.safetensors", "model_int8.tflite")},
+        "latency": {"model_int8.tflite": {"median_ms": 1.0}, "model_fp32.tflite": {"median_ms": 2.0}},
+        "predictions": {"model_int8.tflite": {"data": "faces", "poses_deg": []}},
+        "footprint": {"nano33ble": {"c": {}}},
+    }
+    run_export(run, report=lambda line: None)
+    for section, entries in measured.items():
+        merge_result(run, section, entries)
+    run_export(run, report=lambda line: None)  # the same bytes: nothing is lost
+    assert {section: read_json(run / "result.json")[section] for section in measured} == measured
+
+    merge_result(run, "files", {"model_int8.tflite": {"size_bytes": 7, "sha256": "another file"}})
+    run_export(run, report=lambda line: None)
+    assert {section: read_json(run / "result.json")[section] for section in measured} == {
+        "evaluations": {"model.safetensors on faces": {"file": "model.safetensors"}},
+        "latency": {"model_fp32.tflite": {"median_ms": 2.0}},
+        "predictions": {},
+        "footprint": {},
+    }
+
+
 def test_a_defect_of_an_exact_format_is_not_explained_away_by_a_tolerance(run, seen):
     seen["deviation"] = {"fp32": float("nan")}
     with pytest.raises(ParityError, match="report it") as caught:

@@ -54,6 +54,17 @@ def test_twins_keep_the_schedule_and_name_what_they_depend_on(tmp_path):
     assert twins[0].family == "channel"
 
 
+@pytest.mark.parametrize("seeds", [("", ""), ("seeds = [0]\n", "seeds = [1]\n")])
+def test_two_networks_under_one_name_are_refused(tmp_path, seeds):
+    """A report would take one for the other, or both for two seeds of one."""
+    both = [DENSE, LATE.replace("prune =", "seeds = [0, 1]\nprune ="), TWIN + seeds[0]]
+    both[0] = DENSE + "seeds = [0, 1]\n"
+    control = f'{TWIN}{seeds[1]}channels = {{ importance = "random" }}\n'
+    with pytest.raises(StudyError, match=r"two rows are called 'polynomial 4-6 \| channel at equal macs'; .*`name`"):
+        runs(tmp_path, *both, control)
+    assert len(runs(tmp_path, *both, control + 'name = "{of} | random"\n')) == 2 + 8 + (8 if not seeds[0] else 4)
+
+
 def test_the_grid_of_2022_has_all_published_rows_once():
     plan = make_plan(STUDIES / "tencon2022.toml")
     rows = [run for run in plan.runs if run.role == "row"]
@@ -181,6 +192,15 @@ def test_a_study_holds_all_that_it_extends_and_goes_on_in_its_folder():
     ids = [{run.id for run in plan.runs} for plan in plans.values()]
     assert ids[0] < ids[1] < ids[2] < ids[3]
     assert read_study(STUDIES / "controls.toml").extends == ["structured", "tencon2022-seeds", "tencon2022"]
+
+
+def test_a_study_that_extends_another_changes_what_it_names_alone(tmp_path):
+    write_study(tmp_path, DENSE, LATE, "[more_seeds]\ndense = [1, 2]")
+    more = '[train]\nlr = 2e-3\n[more_seeds]\n"constant*" = [1]\ndense = [2, 3]\n'
+    (tmp_path / "more.toml").write_text(f'name = "more"\nextends = "tiny.toml"\n{more}')
+    study = read_study(tmp_path / "more.toml")
+    assert (study.train.lr, study.train.epochs, study.train.batch_size) == (2e-3, 4, 16)
+    assert study.more_seeds == {"dense": [1, 2, 3], "constant*": [1]}
 
 
 def test_a_study_in_another_folder_finds_the_published_rows_of_the_one_that_it_extends(tmp_path):

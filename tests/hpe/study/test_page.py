@@ -170,7 +170,7 @@ def test_the_filter_names_the_best_of_each_family_within_the_limits(browser, rep
     assert {name.split(" (")[0] for name in names} <= allowed.keys()
     assert picked in allowed
     for family in {row["family"] for row in allowed.values()}:
-        best = min((r for r in allowed.values() if r["family"] == family), key=lambda r: r["int8_mae_deg"])["model"]
+        best = min((r for r in allowed.values() if r["family"] == family), key=lambda r: r["choice_mae_deg"])["model"]
         assert any(name.startswith((best, picked)) for name in names)
     chosen = browser.value("[...document.querySelectorAll('tr.chosen')].map((e) => e.dataset.model)")
     assert set(chosen) == {picked}
@@ -214,7 +214,7 @@ def test_the_page_opens_where_a_model_runs(browser, report):
 def test_of_models_that_cannot_be_told_apart_the_smallest_is_picked(browser, report, models, pick):
     browser.show(report[0] / "report.html", 1280, False)
     entries = [
-        {"index": i, "model": {"name": name, "error": error, "role": role}, "cost": {"flash": flash, "ram": ram}}
+        {"index": i, "model": {"name": name, "choice": error, "role": role}, "cost": {"flash": flash, "ram": ram}}
         for i, (name, flash, ram, error, role) in enumerate(models)
     ]
     found = f"choose({{ pairs: {{ '0,1': [-1, 1] }} }}, {json.dumps(entries)})"
@@ -222,3 +222,45 @@ def test_of_models_that_cannot_be_told_apart_the_smallest_is_picked(browser, rep
     words = browser.value(f"(({{ pick, equal }}) => smallness({{ board: null }}, pick, equal))({found})")
     tied = len(models) == 2 and models[0][1] == models[1][1]
     assert ("as small as any" in words) == tied
+
+
+@pytest.mark.parametrize(
+    ("models", "pairs", "chosen_by", "says"),
+    [
+        (
+            [(4.7, "row"), (5.5, "row")],
+            {"0,1": [-1.2, -0.4]},
+            "val",
+            "It has the least error on val, and no other comes near",
+        ),
+        ([(4.7, "row"), (5.5, "row"), (4.71, "row")], {"0,1": [-1.2, -0.4]}, "val", ". 1 was not tested against it"),
+        ([(4.7, "row"), (5.5, "row")], {}, "val", "nothing says how much of that is chance"),
+        ([(4.7, "row"), (5.5, "row"), (4.6, "control")], {"0,1": [-1, -0.4]}, "val", "A control errs less."),
+        ([(4.7, "row"), (5.5, "row")], {"0,1": [-1.2, -0.4]}, None, "chosen by the errors that are told"),
+        (
+            [(4.7, "row"), (4.8, "row")],
+            {"0,1": [-1, 1]},
+            "val",
+            "model 0 has the least error on val, here 5.70°. 1 other",
+        ),
+    ],
+)
+def test_the_page_says_why(browser, report, models, pairs, chosen_by, says):
+    browser.show(report[0] / "report.html", 1280, False)
+    left = [
+        {"index": i, "model": {"name": f"model {i}", "choice": choice, "error": choice + 1, "role": role, "n": 3},
+         "cost": {"flash": 10 - i, "ram": 1}}
+        for i, (choice, role) in enumerate(models)
+    ]  # fmt: skip
+    known = {"models": models, "pairs": pairs, "chosenBy": chosen_by}
+    found = f"{{ left: {json.dumps(left)}, out: new Map() }}"
+    lines = browser.value(f"explain({json.dumps(known)}, {{ board: null }}, {found}).lines.join(' ')")
+    assert says in lines
+    assert ("looks a little better" in lines) == (chosen_by is None)
+
+
+def test_a_short_time_is_marked_on_the_page(browser, report):
+    browser.show(report[0] / "report.html", 1280, False)
+    model = {"error": 1, "sd": None, "n": 1, "bytes": 1, "gzip": 1, "ms": 1.5, "short": True}
+    told = f"figures({{ model: {json.dumps(model)}, cost: costs({json.dumps(model)}, {{ board: null }})[0] }}, {{}})"
+    assert ["time", "1.5 ms (short)"] in browser.value(told)

@@ -227,6 +227,33 @@ def test_a_folder_of_another_study_or_of_none_is_left_alone(tmp_path):
         read_plan(StudyFolder(tmp_path / "nothing"))
 
 
+def test_a_study_that_lacks_runs_of_the_one_that_it_extends_has_a_folder_of_its_own(tmp_path):
+    base, out = study(tmp_path, DENSE, LATE), tmp_path / "out"
+    run_study(base, out, launcher=Pretending(), report=lambda line: None)
+    more = tmp_path / "more.toml"
+    more.write_text(f'name = "more"\nextends = "{base.name}"\n[more_seeds]\ndense = [1]\n')
+    run_study(more, out, launcher=Pretending(), report=lambda line: None)
+    assert len(read_plan(StudyFolder(out)).runs) == 6
+    more.write_text(f'name = "third"\nextends = "{base.name}"\n[train]\nlr = 2e-3\n')
+    run_study(base, tmp_path / "again", launcher=Pretending(), report=lambda line: None)
+    with pytest.raises(StudyError, match=r"holds runs of 'tiny' that 'third' does not have \(constant 4-6, .*\.\.\.\)"):
+        run_study(more, tmp_path / "again")
+
+
+def test_a_damaged_plan_is_written_anew(tmp_path):
+    toml, out = study(tmp_path, DENSE), tmp_path / "out"
+    run_study(toml, out, launcher=Pretending(), report=lambda line: None)
+    whole = (out / "plan.json").read_bytes()
+    for content in ('{"name": "ti', "[1]", '{"name": "tiny"}'):
+        (out / "plan.json").write_text(content)
+        run_study(toml, out, launcher=Pretending(), report=lambda line: None)
+        assert (out / "plan.json").read_bytes() == whole
+    (out / "plan.json").write_text("{")
+    (out / "study.toml").unlink()
+    with pytest.raises(StudyError, match=r"plan\.json: damaged, and no study\.toml is beside it"):
+        run_study(toml, out, launcher=Pretending(), report=lambda line: None)
+
+
 @pytest.mark.slow  # torchrun and its workers: half a minute of imports
 def test_a_run_in_two_processes_ends_complete_and_leaves_what_one_leaves(unbroken, tmp_path, monkeypatch):
     monkeypatch.setattr("hpe.study.run.POLL_S", 0.3)

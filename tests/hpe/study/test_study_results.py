@@ -1,6 +1,7 @@
 """A study's folder as the report reads it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from hpe.io.errors import FileError
 from hpe.io.files import read_json, write_json
 from hpe.study.report import write_study_report
-from hpe.study.report_rows import errors_by_face, make_rows, on_same_faces, study_groups
+from hpe.study.report_claims import study_claims
+from hpe.study.report_rows import choice_spec, errors_by_face, make_rows, on_same_faces, study_groups
 from hpe.study.results import ReportError, read_study
 from tests.made_up_study import SPEC, plan, planned, result, write_study
 
@@ -111,3 +113,44 @@ def test_a_folder_without_a_plan_and_a_broken_plan(tmp_path):
 def test_the_made_up_study_is_what_json_can_hold(folder):
     for path in folder.glob("runs/*/result.json"):
         assert json.loads(json.dumps(read_json(path)))["study"]["row"]
+
+
+def test_rows_are_chosen_by_validation_where_all_runs_know_it(folder):
+    groups = study_groups(read_study(folder))
+    assert choice_spec(groups) == "csv:faces@val"
+    for row in make_rows(groups, SPEC):
+        mine = [result.evaluations["model_int8.tflite on csv:faces@val"] for result in groups[row["model"]].values()]
+        assert row["choice_mae_deg"] == pytest.approx(np.mean([e.mae_deg["mean"] for e in mine]))
+    best = {claim.a for claim in study_claims(make_rows(groups, SPEC), None) if claim.question.startswith("the best")}
+    known = [row for row in make_rows(groups, SPEC) if row["role"] != "control"]
+    assert best == {min(known, key=lambda row: row["choice_mae_deg"])["model"]}
+
+    name, by_seed = next(iter(groups.items()))
+    seed, run = next(iter(by_seed.items()))
+    other = {**groups, name: {**by_seed, seed: replace(run, config=replace(run.config, val=None))}}
+    assert choice_spec(other) is None
+    assert all(row["choice_mae_deg"] == row["int8_mae_deg"] for row in make_rows(other, SPEC))
+
+
+def test_runs_on_more_faces_or_fewer_are_left_out(small, tmp_path):
+    fewer = result(planned("one", 0, "dense"), np.zeros((3, 3)))["evaluations"]
+    fewer = {name: entry | {"n": entry["n"] - 1} for name, entry in fewer.items()}
+    groups = study_groups(read_study(small({"evaluations": fewer})))
+    assert [list(by_seed) for by_seed in on_same_faces(groups, SPEC).values()] == [[0]]
+    write_study_report(tmp_path, tmp_path / "report")
+    assert f"Left out of {SPEC}, for they were tested on other faces" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_board_that_one_seed_was_not_weighed_against_is_left_out(small):
+    (row,) = make_rows(study_groups(read_study(small())), SPEC)
+    assert row["boards"].keys() == {"nano33ble", "rp2040"}
+    one = result(planned("one", 0, "dense"), np.zeros((3, 3)))["footprint"]
+    del one["rp2040"]
+    (row,) = make_rows(study_groups(read_study(small({"footprint": one}))), SPEC)
+    assert row["boards"].keys() == {"nano33ble"}
+
+
+def test_training_images_are_told_where_they_differ(small, tmp_path):
+    write_study_report(small({"images": 1500}), tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "training data: csv:faces@train (1,500 images, 1 runs), csv:faces@train (1 runs)" in text
