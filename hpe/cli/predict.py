@@ -75,7 +75,7 @@ def predict(
     from hpe.inference.cameras import parse_camera
     from hpe.inference.found import as_detected
     from hpe.inference.neutral import NeutralLooks, parse_neutral
-    from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct
+    from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct, check_json
     from hpe.inference.sources import SourceError, expand, is_video, parse_box, read_boxes
     from hpe.io.errors import require
 
@@ -84,6 +84,7 @@ def predict(
         raise SourceError("--serve shows a video or a camera as it is looked at; give one of them")
     read = (boxes, Path(model) if model else None, Path(neutral) if neutral and Path(neutral).exists() else None)
     check_distinct({"--csv": csv, "--jsonl": jsonl, "--json": json}, [*files, *filter(None, read)])
+    check_json(json)
     places_given = (box is not None, boxes is not None, crops)
     require(sum(places_given) <= 1, "--box, --boxes and --crops each say where the faces are: give one of them")
     places = read_boxes(boxes) if boxes is not None else None

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hpe.inference.predictor import BoxError, Face, HeadPosePredictor
-from hpe.inference.tracking import SAME_FACE, overlap
+from hpe.inference.tracking import overlap
 
 LOST = 0.5
 """A face with a lower score is lost."""
+ONE_FACE = 0.4
+"""Boxes with a larger share in common are of one face; a detector tells two apart up to 0.3, one behind the other."""
 SEARCH_EVERY = 60
 """After N frames the whole frame is searched for faces that came in."""
 
@@ -59,6 +61,6 @@ def _distinct(faces: Sequence[Face]) -> list[Face]:
     """Without those that overlap an earlier one."""
     kept: list[Face] = []
     for face in faces:
-        if all(overlap(face.box, other.box) < SAME_FACE for other in kept):
+        if all(overlap(face.box, other.box) < ONE_FACE for other in kept):
             kept.append(face)
     return kept

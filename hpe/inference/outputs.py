@@ -150,6 +150,23 @@ def check_distinct(outputs: Mapping[str, Path | None], inputs: Iterable[Path]) -
         seen[place] = f"what {flag} writes"
 
 
+def check_json(path: Path | None) -> None:
+    """OutputError where --json, which is written at the end, could not be: known before the first picture."""
+    if path is None:
+        return
+    if path == STANDARD_OUTPUT:
+        raise OutputError("--json - is no file; --jsonl - writes faces to standard output, as they are found")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        reason = (
+            "it is a folder" if path.is_dir() else None if os.access(path.parent, os.W_OK) else "its folder is closed"
+        )
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise OutputError(f"--json {shown(path)}: cannot be written ({reason}); give another name")
+
+
 def shown(text: object) -> str:
     """A text on one printable line: file names may hold line breaks, terminal codes and what is no Unicode."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from export.process import command
+from hpe.deploy.footprint import INT8
 from hpe.io.configs import from_dict, to_dict
 from hpe.io.environment import commit
 from hpe.io.errors import ConfigError, FileError
 from hpe.io.files import is_temporary, read_json, write_all, write_json
 from hpe.study.expand import expand
-from hpe.study.folder import StudyFolder
+from hpe.study.folder import StudyFolder, read_result
 from hpe.study.planned import PlannedRun, Task
 from hpe.study.spec import FilesSpec, StudyError, StudySpec, read_study
 from hpe.study.tree import planned_epochs, tasks_of
@@ -190,6 +191,19 @@ def cost_lines(plan: Plan, cost: Cost, folder: StudyFolder) -> list[str]:
     if cost.disk_bytes > free:
         lines.append("warning: the disk may become full; the study would stop then, and go on when there is space")
     return lines
+
+
+def unweighed_lines(plan: Plan, folder: StudyFolder) -> list[str]:
+    """For each board that finished runs were not weighed against, since it came later: how many, and what to do."""
+    boards = plan.files.boards if "int8" in plan.files.formats else []
+    results = [result for run in plan.runs if "study" in (result := read_result(folder.run(run.id)) or {})]
+    lacking = {board: sum(board not in result.get("footprint", {}) for result in results) for board in boards}
+    return [
+        f"{count} finished runs were not weighed against {board}, which a row's seeds must all be to be filtered by it: "
+        f"`hpe footprint RUN/{INT8} --board {board}` does it"
+        for board, count in lacking.items()
+        if count
+    ]
 
 
 def measure_speed(plan: Plan, threads: int) -> dict[str, float]:

@@ -18,7 +18,7 @@ from hpe.io.files import read_json, write_json
 from hpe.study.claims import Claims
 from hpe.study.folder import StudyFolder, is_wanted
 from hpe.study.launch import Job, Launcher, LocalLauncher, gpus_here
-from hpe.study.plan import Plan, cost_lines, keep_plan, make_plan, measure_speed, plan_cost
+from hpe.study.plan import Plan, cost_lines, keep_plan, make_plan, measure_speed, plan_cost, unweighed_lines
 from hpe.study.planned import Task
 from hpe.study.progress import Counts, Display, last_line
 from hpe.study.spec import StudyError
@@ -56,6 +56,8 @@ def _run_plan(
     toml: Path, plan: Plan, folder: StudyFolder, where: Where, launcher: Launcher, report: Callable[[str], None]
 ) -> Counts:
     keep_plan(toml, plan, folder)
+    for line in unweighed_lines(plan, folder):
+        report(line)
     cost = None
     if any(not folder.is_done(task) and not folder.has_failed(task) for task in plan.tasks if task.kind == "run"):
         cost = plan_cost(plan, folder, known_speed(plan, folder, where.threads), where.jobs)

@@ -59,7 +59,9 @@ def figure(result: dict[str, Any], twin: TwinTarget) -> float:
         found = None
     if found is None:
         row = result.get("study", {}).get("row", "?")
-        raise StudyError(f"'{row}' has no {twin.equal} to be equal to; its result.json does not hold it")
+        on, board = (f" on {twin.board}", twin.board) if twin.equal in ("flash", "cycles") else ("", "")
+        remedy = f"; `hpe footprint RUN/{INT8} --board {board}` measures it" if board else ""
+        raise StudyError(f"'{row}' has no {twin.equal}{on} to be equal to: its result.json does not hold it{remedy}")
     return found
 
 

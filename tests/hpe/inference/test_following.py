@@ -112,6 +112,15 @@ def test_two_boxes_that_end_on_one_face_are_one(locating):
     assert [len(faces) for faces in left][:5] == [1] * 5
 
 
+def test_a_face_behind_another_is_followed_too(locating, monkeypatch):
+    """Boxes of a fourth in common (YuNet finds faces up to 0.3) are two faces; more than 0.4 is one."""
+    monkeypatch.setattr(locating, "look", lambda pixels, box: Face(box, np.zeros(3), 0.9))
+    for apart, count in ((0.6, 2), (0.3, 1)):
+        boxes = [(100 + shift, 100, 200 + shift, 200) for shift in (0, 100 * apart)]
+        follow = NetworkFollower(locating, lambda pixels, boxes=boxes: [Face(box, np.zeros(3), 0.9) for box in boxes])
+        assert [len(follow(disc(200, 150))) for _ in range(3)] == [count] * 3
+
+
 def test_a_wandering_box_outside_the_picture_is_lost_not_an_error(locating):
     follow = NetworkFollower(locating, lambda pixels: [Face((900, 900, 990, 990), np.zeros(3), None)])
     assert len(follow(disc(100, 100))) == 1

@@ -94,6 +94,9 @@ def test_names_that_are_free(tmp_path):
         (["--boxes", "b.csv", "--jsonl", "b.csv"], "--jsonl b.csv would overwrite b.csv, which is read"),
         (["--csv", "r", "--json", "./r"], "--json r would overwrite what --csv writes"),
         (["--csv", "-", "--jsonl", "-"], "--jsonl - would overwrite what --csv writes"),
+        (["--json", "-"], "--json - is no file; --jsonl - writes faces to standard output"),
+        (["--json", "b.csv/out.json"], "--json b.csv/out.json: cannot be written (File exists); give another name"),
+        (["--json", "."], "--json .: cannot be written (it is a folder); give another name"),
     ],
 )
 def test_a_table_over_an_input_or_another_table_is_refused(capsys, tmp_path, monkeypatch, arguments, message):

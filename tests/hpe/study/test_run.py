@@ -240,6 +240,23 @@ def test_a_study_that_lacks_runs_of_the_one_that_it_extends_has_a_folder_of_its_
         run_study(more, tmp_path / "again")
 
 
+def test_a_board_that_is_added_later_is_told(tmp_path):
+    toml, out = study(tmp_path, DENSE), tmp_path / "out"
+    run_study(toml, out, launcher=Pretending(), report=lambda line: None)
+    (run,) = read_plan(StudyFolder(out)).runs
+    path = out / "runs" / run.id / "result.json"
+    write_json(path, read_json(path) | {"footprint": {"nano33ble": {}}})
+    toml.write_text(toml.read_text().replace("formats = []", 'formats = ["int8"]\nboards = ["nano33ble", "pi4"]'))
+    assert make_plan(toml).runs[0].id != run.id  # other files: another run
+    write_json(out / "runs" / make_plan(toml).runs[0].id / "result.json", read_json(path))
+    lines = []
+    run_study(toml, out, launcher=Pretending(), report=lines.append)
+    (line,) = [line for line in lines if "not weighed" in line]
+    assert line.startswith(
+        "1 finished runs were not weighed against pi4: `hpe footprint RUN/model_int8.tflite --board pi4`"
+    )
+
+
 def test_a_damaged_plan_is_written_anew(tmp_path):
     toml, out = study(tmp_path, DENSE), tmp_path / "out"
     run_study(toml, out, launcher=Pretending(), report=lambda line: None)
