@@ -199,7 +199,7 @@ def unweighed_lines(plan: Plan, folder: StudyFolder) -> list[str]:
     results = [result for run in plan.runs if "study" in (result := read_result(folder.run(run.id)) or {})]
     lacking = {board: sum(board not in result.get("footprint", {}) for result in results) for board in boards}
     return [
-        f"{count} finished runs were not weighed against {board}, which a row's seeds must all be to be filtered by it: "
+        f"{count} finished runs were not weighed against {board}, so that the page leaves it out of their rows: "
         f"`hpe footprint RUN/{INT8} --board {board}` does it"
         for board, count in lacking.items()
         if count
