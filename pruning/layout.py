@@ -1,8 +1,8 @@
-"""How layers hold their weights."""
+"""How layers hold their weights, and which of them are matrices."""
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def by_output(layer: Any, weight: Tensor) -> Tensor:
@@ -11,3 +11,14 @@ def by_output(layer: Any, weight: Tensor) -> Tensor:
     if not getattr(layer, "transposed", False):
         return weight
     return weight.unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def is_point(module: nn.Module) -> bool:
+    """A 1x1 convolution that reads each pixel once, and all of its channels."""
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride == (1, 1)
+        and module.groups == 1
+        and module.padding in ((0, 0), "valid", "same")
+    )

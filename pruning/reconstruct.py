@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.errors import PruningError
+from pruning.layout import is_point
 from pruning.modes import evaluating
 
 COLUMNS = 16_384
@@ -122,7 +123,7 @@ def _hooked(model: nn.Module, before: Any, after: Any) -> Iterator[None]:
     """Evaluation mode, and calls before and after each 1x1 convolution and dense layer."""
     handles = []
     for name, module in model.named_modules():
-        if not _is_point(module):
+        if not _is_matrix(module):
             continue
         if before is not None:
             handles.append(module.register_forward_pre_hook(lambda m, given, n=name: before(n, m, given[0])))
@@ -136,11 +137,9 @@ def _hooked(model: nn.Module, before: Any, after: Any) -> Iterator[None]:
             handle.remove()
 
 
-def _is_point(module: nn.Module) -> bool:
-    if isinstance(module, nn.Linear):
-        return True
-    is_conv = isinstance(module, nn.Conv2d) and module.groups == 1
-    return is_conv and module.kernel_size == (1, 1) and module.stride == (1, 1) and module.padding == (0, 0)
+def _is_matrix(module: nn.Module) -> bool:
+    """Whether a layer is a 1x1 convolution or dense one with a weight of its own, not one made of other parameters."""
+    return (isinstance(module, nn.Linear) or is_point(module)) and "weight" in module._parameters
 
 
 def _columns(layer: nn.Module, x: Tensor) -> Tensor:
@@ -154,7 +153,8 @@ def _columns(layer: nn.Module, x: Tensor) -> Tensor:
 
 def _refit(layer: Any, norm: Any, x: Tensor, target: Tensor) -> None:
     """Least squares of target (out, n) on x (in, n), under the layer's zeros, with a shift of every output."""
-    weight = layer.weight.flatten(1)  # (out, in)
+    x, target = x.float(), target.float()  # half precision cannot be solved for
+    weight = layer.weight.flatten(1).float()  # (out, in)
     has_shift = layer.bias is not None or norm is not None
     mean_x, mean_y = (t.mean(1, keepdim=True) if has_shift else 0 * t[:, :1] for t in (x, target))
     x, target = x - mean_x, target - mean_y

@@ -5,10 +5,12 @@ gradient of a random combination of the outputs. It needs no labels, and does no
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pruning.errors import PruningError
 from pruning.modes import all_gradients, evaluating
 
 
@@ -25,13 +27,23 @@ def diagonal_hessian(model: nn.Module, images: Tensor, seed: int = 0) -> dict[st
     generator = torch.Generator().manual_seed(seed)
     with evaluating(model), all_gradients(model):
         for image in images.to(parameters[0].device).split(1):
-            answer = model(image)  # (1, outputs)
+            answer = one_output(model(image))  # (1, outputs)
             direction = torch.randn(answer.shape, generator=generator).to(answer)
             gradients = torch.autograd.grad(answer, parameters, direction, allow_unused=True)
             for total, gradient in zip(sums, gradients, strict=True):
                 if gradient is not None:
                     total.addcmul_(gradient, gradient, value=1 / len(images))
     return dict(zip(names, sums, strict=True))
+
+
+def one_output(answer: Any) -> Tensor:
+    """What a model gives, which scores that look at images need to be one tensor; PruningError where it is not."""
+    if not isinstance(answer, Tensor):
+        raise PruningError(
+            f"The model gives a {type(answer).__name__}; scores that look at images need one that gives a single "
+            "tensor: wrap it in a module that does."
+        )
+    return answer
 
 
 def obd_scores(weights: Mapping[str, Tensor], hessian: Mapping[str, Tensor]) -> dict[str, Tensor]:

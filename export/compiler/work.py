@@ -36,7 +36,7 @@ def _sum(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
 
 def _convolution(graph: Graph, block: Block, op: Conv, kind: str) -> dict[str, float]:
     rows, columns, _ = graph.tensors[op.output].image
-    most = 4 if kind == "dense" else 8
+    most = 8 if kind.startswith("sparse") else 4
     alone = block.depthwise is None
     tiles = -(-rows * columns // most) if alone and fast.is_point(op) else rows * -(-columns // most)
     work = {"convolution": instructions(graph, block, op, kind), "tile": tiles if alone else 0}

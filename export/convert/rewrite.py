@@ -105,18 +105,24 @@ class _Graph:
             return source
         makers = [operator for operator in self.operators if source in operator.outputs]
         if makers and self.readers[source] == 1:  # nobody else minds the shape
-            maker, before = makers[0], self.tensors[makers[0].inputs[0]]
+            maker = makers[0]
             kind = builtin_of(self.tree, maker)
             if kind == self.schema.BuiltinOperator.RESHAPE:
                 self._set_reshape(maker, shape)
                 return source
-            if kind == self.schema.BuiltinOperator.MEAN and len(before.shape) == 4 and before.shape[3] == shape[3]:
+            if kind == self.schema.BuiltinOperator.MEAN and self._is_over_pixels(maker):
                 maker.builtinOptions.keepDims = True
                 _set_shape(self.tensors[source], shape)
                 return source
         image = self._add_tensor_like(source, shape)
         self._add_reshape(source, image)
         return image
+
+    def _is_over_pixels(self, mean: Any) -> bool:
+        """Whether a MEAN of (1, H, W, C) leaves C values, so that it may as well leave (1, 1, 1, C)."""
+        source, axes = (self.tensors[i] for i in mean.inputs)
+        data = self.tree.buffers[axes.buffer].data
+        return len(source.shape) == 4 and data is not None and {*np.frombuffer(bytes(data), np.int32) % 4} == {1, 2}
 
     def _add_reshape(self, source: int, result: int) -> None:
         reshape = self.schema.OperatorT()

@@ -78,7 +78,8 @@ def flatten_channels_last(onnx_path: str) -> None:
             continue
         columns = onnx.numpy_helper.to_array(weight).reshape(-1, *shape[1:])  # (K, C, H, W)
         reordered = columns.transpose(0, 2, 3, 1).reshape(len(columns), -1)  # (K, H * W * C)
-        channels_last, new_weight = f"{node.input[0]}_nhwc", f"{weight.name}_nhwc"
+        flat = node.output[0]  # of this node alone: another one may flatten the same map, or share the weights
+        channels_last, new_weight = f"{flat}_nhwc", f"{weight.name}_{flat}_nhwc"
         graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(reordered), new_weight))
         graph.node.insert(
             position, onnx.helper.make_node("Transpose", [node.input[0]], [channels_last], perm=[0, 2, 3, 1])

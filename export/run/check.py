@@ -182,6 +182,9 @@ def _pairwise(op: Op, inputs: list[Tensor], output: Tensor) -> str | None:
         together = np.broadcast_shapes(inputs[0].shape, inputs[1].shape)
     except ValueError:
         together = None
+    is_sum = op.name != "MUL" and output.type == "INT8"
+    if is_sum and not 2 * max(tensor.scale for tensor in inputs) < (1 << 20) * output.scale:
+        return "scales too far apart for a sum"  # LiteRT aborts
     return None if output.shape == together else f"an output of shape {list(output.shape)}"
 
 
@@ -192,6 +195,9 @@ def _elementwise(op: Op, inputs: list[Tensor], output: Tensor) -> str | None:
 
 
 def _softmax(op: Op, inputs: list[Tensor], output: Tensor) -> str | None:
+    beta = op.options["beta"]
+    if inputs[0].type == "INT8" and not (beta < np.inf and beta * inputs[0].scale * (1 << 26) > 1):
+        return f"beta {beta:g} with an input scale of {inputs[0].scale:g}"  # LiteRT aborts
     return _elementwise(op, inputs, output) if inputs[0].shape else "a tensor without dimensions"
 
 

@@ -26,9 +26,10 @@ def settled(prune: PruneConfig, epochs: int, steps: int) -> PruneConfig:
     check_epochs(prune, epochs)
     end = last_epoch(prune, epochs)
     span = (end - prune.begin_epoch) * steps
-    if prune.frequency is not None and prune.frequency > span:
+    least = span // 2 // steps * steps if prune.method == "hybrid" else span  # first channels, then masks
+    if prune.frequency is not None and prune.frequency > max(least, 1):
         raise ConfigError(
-            f"--frequency {prune.frequency} is more than the {span} steps of pruning; give {span} or fewer, or none"
+            f"--frequency {prune.frequency} is more than the {least} steps of pruning; give {least} or fewer, or none"
         )
     if prune.channels.grow:
         return replace(prune, end_epoch=end)
@@ -44,7 +45,10 @@ def check_epochs(prune: PruneConfig, epochs: int) -> None:
     """Refuse a schedule that does not fit into the epochs of the run."""
     end = last_epoch(prune, epochs)
     if prune.method != "block" and (prune.begin_epoch >= epochs or end > epochs):
-        raise ConfigError(f"pruning from epoch {prune.begin_epoch} to {end} does not fit into --epochs {epochs}")
+        raise ConfigError(
+            f"pruning from epoch {prune.begin_epoch} to {end} does not fit into --epochs {epochs}; give "
+            "--begin-epoch and --end-epoch within it, or more --epochs"
+        )
 
 
 def sensible_frequency(span: int) -> int:

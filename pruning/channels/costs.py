@@ -130,7 +130,9 @@ def run_once(model: nn.Module, example_input: Tensor) -> Run:
             def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor, name: str = name) -> None:
                 if isinstance(module, nn.modules.conv._ConvNd) and _pads(module, inputs[0], output):
                     padded.add(name)
-                spatial = output.numel() // (output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1])
+                # each input position of a transposed convolution meets the whole kernel, each output position of others
+                seen = inputs[0] if getattr(module, "transposed", False) else output
+                spatial = seen.numel() // (seen.shape[-1] if isinstance(module, nn.Linear) else seen.shape[1])
                 positions[name] = positions.get(name, 0) + spatial // batch
                 images[name] = _image(inputs[0]), _image(output)
 
@@ -220,8 +222,6 @@ def _describe(module: nn.Module, positions: int, pads: bool) -> Layer:
         return Layer("dense", module.out_features, module.in_features, 1, 1, positions, module.bias is not None)
     assert isinstance(module, nn.modules.conv._ConvNd)
     kernel = int(torch.Size(module.kernel_size).numel())
-    if module.transposed:  # each input position, not each output position, meets the whole kernel
-        positions = positions // int(torch.Size([int(s) for s in module.stride]).numel())
     bias = module.bias is not None
     out, inputs = module.out_channels, module.in_channels
     own = sum(p.numel() for name, p in module.named_parameters(recurse=False) if name not in ("weight", "bias"))

@@ -6,7 +6,7 @@ and what it says is tried on a copy (trial.py) before it is believed.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -95,14 +95,38 @@ def trace(
             ) from error
         run = run_once(model, example_input)
         fixed = fixed_cost(model, run, outputs)
-        groups, left_out = _disjoint(Follower(model, depgraph, {tensor.grad_fn for tensor in outputs}, kept_layers))
+        follower = Follower(model, depgraph, {tensor.grad_fn for tensor in outputs}, kept_layers)
+        groups, left_out = _disjoint(follower, uncuttable(model))
         sound = sound_groups(model, example_input, groups, run.layers)
     left_out |= {g.name: "cutting it changes what the rest of the model does" for g in groups if g not in sound}
     left_out |= dict.fromkeys(run.attention_macs, UNSUPPORTED)
     return ChannelGraph(sound, left_out, run.layers, fixed, [tensor.shape for tensor in outputs], price)
 
 
-def _disjoint(follower: Follower) -> tuple[list[ChannelGroup], dict[str, str]]:
+def uncuttable(model: nn.Module) -> dict[str, str]:
+    """Layers whose weights cannot be replaced by narrower ones, with the reason."""
+    owners: dict[nn.Parameter, list[str]] = {}
+    for name, module in model.named_modules():
+        for parameter in module.parameters(recurse=False):
+            owners.setdefault(parameter, []).append(name)
+    reasons = {}
+    for names in owners.values():
+        first, *others = names
+        if others:
+            reasons |= {first: f"its weight is shared with {others[0]}"}
+            reasons |= dict.fromkeys(others, f"its weight is shared with {first}")
+    for name, module in model.named_modules():
+        held = {*module._parameters, *module._buffers}
+        made = [key for key in ("weight", "bias") if key not in held and torch.is_tensor(getattr(module, key, None))]
+        if made:
+            reasons[name] = (
+                f"its {made[0]} is made of other parameters; make it plain by parametrize.remove_parametrizations, "
+                "nn.utils.remove_weight_norm or nn.utils.prune.remove"
+            )
+    return reasons
+
+
+def _disjoint(follower: Follower, refused: Mapping[str, str]) -> tuple[list[ChannelGroup], dict[str, str]]:
     """The groups that can be cut, no position in two of them; and the layers left out, with the reason."""
     groups: list[ChannelGroup] = []
     left_out: dict[str, str] = {}
@@ -111,6 +135,8 @@ def _disjoint(follower: Follower) -> tuple[list[ChannelGroup], dict[str, str]]:
         positions = (
             {(s.layer, s.axis, i) for s in group.slots for i in s.index.tolist()} if group is not None else set()
         )
+        if group is not None and not reason:
+            reason = next((refused[slot.layer] for slot in group.slots if slot.layer in refused), "")
         if group is None or reason or positions & claimed:
             left_out[name] = reason or "its channels are shared with another group in a way that is not supported"
         else:

@@ -13,7 +13,7 @@ from pruning.channels.groups import ChannelGroup, Slot, is_plain_depthwise
 from pruning.channels.surgery import Widths, out_dims, widths
 from pruning.layout import by_output
 from pruning.modes import evaluating
-from pruning.second_order import diagonal_hessian, obd_scores
+from pruning.second_order import diagonal_hessian, obd_scores, one_output
 
 NORM = nn.modules.batchnorm._BatchNorm
 SEEN = (nn.modules.conv._ConvNd, nn.Linear, NORM)
@@ -88,7 +88,7 @@ class SensitivityImportance(_Observed):
         generator = torch.Generator().manual_seed(0)
         for batch in self.images.split(64):
             with torch.enable_grad(), _watched(self.model) as outputs:
-                answer = self.model(batch.to(device).requires_grad_())
+                answer = one_output(self.model(batch.to(device).requires_grad_()))
             direction = torch.randn(answer.shape, generator=generator).to(answer)
             gradients = torch.autograd.grad(answer, [output for _, output in outputs], direction, allow_unused=True)
             changes: dict[str, Tensor] = {}
@@ -136,7 +136,7 @@ class HessianImportance(_Observed):
                     sums = self._by_input(slot.layer, scores, dim)
                 else:
                     continue  # a bias goes with outputs
-                total.index_add_(0, slot.root, sums.cpu()[slot.index])
+                total.index_add_(0, slot.root, sums.cpu().float()[slot.index])
         return total
 
     def _by_input(self, layer: str, scores: Tensor, dim: int) -> Tensor:
@@ -165,8 +165,9 @@ def _watched(model: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
     for name, module in model.named_modules():
         if isinstance(module, SEEN):
 
-            def call(_: nn.Module, __: tuple, output: Tensor, name: str = name) -> None:
+            def call(_: nn.Module, __: tuple, output: Tensor, name: str = name) -> Tensor:
                 outputs.append((name, output))
+                return output.clone()  # what is added in place to it would change what was seen
 
             handles.append(module.register_forward_hook(call))
     try:

@@ -53,6 +53,10 @@ def keep_channels(
             for key, tensor in own:
                 if tensor.dim():
                     along = _along(module, key, axes.get("out"), axes.get("in"))
+                    if tensor in replaced:
+                        raise PruningError(
+                            f"{name}.{key} is shared with another layer, and cannot be cut in one alone."
+                        )
                     new = _replace(module, key, along)
                     if isinstance(tensor, nn.Parameter):
                         replaced[tensor] = new, along

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 
 from pruning.errors import PruningError
 from pruning.layout import by_output
+from pruning.modes import evaluating
 
 ACTIVATION_MIN, ACTIVATION_MAX = -128, 127
 WEIGHT_MAX = 127
@@ -109,19 +110,13 @@ def quantisation_aware(model: nn.Module, example_input: Tensor) -> nn.Module:
         example_input: (B, C, H, W), on the model's device.
 
     Raises:
-        PruningError: if a batch-norm does not directly follow a convolution or dense layer, or follows one that makes
-            its weights of others (weight standardisation, parametrisations).
+        PruningError: if the model is not of float32 or cannot be traced, or if a batch-norm does not directly follow a
+            convolution or dense layer, or follows one that makes its weights of others (weight standardisation,
+            parametrisations).
     """
-    from torch.fx.passes.shape_prop import ShapeProp
-
-    modes = {module: module.training for module in model.modules()}
-    tracer = _Tracer()
-    graph = tracer.trace(model.eval())
-    view = fx.GraphModule(tracer.root, graph)
-    with torch.no_grad():
-        ShapeProp(view).propagate(example_input.to(next(model.parameters()).device))
-    for module, mode in modes.items():
-        module.training = mode
+    if any(p.dtype != torch.float32 for p in model.parameters()):
+        raise PruningError("Rounding is learnt on a model of float32: call model.float() first.")
+    view = _traced(model, example_input)
     _fold_norms(view)
     _spell_out_silu(view.graph)
     for node in list(view.graph.nodes):
@@ -131,6 +126,24 @@ def quantisation_aware(model: nn.Module, example_input: Tensor) -> nn.Module:
     view.graph.lint()
     view.recompile()
     return view.to(next(model.parameters()).device)
+
+
+def _traced(model: nn.Module, example_input: Tensor) -> fx.GraphModule:
+    """The model's graph in evaluation mode, with the shape of every result."""
+    from torch.fx.passes.shape_prop import ShapeProp
+
+    tracer = _Tracer()
+    with evaluating(model), torch.no_grad():
+        try:
+            view = fx.GraphModule(tracer.root, tracer.trace(model))
+            ShapeProp(view).propagate(example_input.to(next(model.parameters()).device))
+        except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+            told = str(error).partition("\n")[0]
+            raise PruningError(
+                f"torch.fx cannot trace this model ({type(error).__name__}: {told}); rounding can "
+                "be learnt of convolutional and dense networks of one input, without branches that depend on values."
+            ) from error
+    return view
 
 
 def folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor | None]:
@@ -206,6 +219,10 @@ def _fold_norms(view: fx.GraphModule) -> None:
         users = list(node.users)  # none where the output does not depend on it
         after = modules.get(users[0].target) if len(users) == 1 and users[0].op == "call_module" else None
         norm = after if isinstance(after, nn.modules.batchnorm._BatchNorm) else None
+        if norm is not None and isinstance(modules[node.target], nn.Linear) and len(_shape(node)) > 2:
+            norm = None  # it norms the second side, which is not the layer's output
+        if norm is not None and norm.running_var is None:
+            raise PruningError(f"The batch-norm {users[0].target!r} keeps no statistics (track_running_stats) to fold.")
         if norm is not None and not _is_linear(modules[node.target], node.args[0]):
             raise PruningError(
                 f"The layer {node.target!r} makes its weights of others, so no batch-norm can be folded into them: "
@@ -222,12 +239,16 @@ def _fold_norms(view: fx.GraphModule) -> None:
             raise PruningError(f"The batch-norm {node.target!r} does not directly follow a convolution or dense layer.")
 
 
+def _shape(node: Any) -> torch.Size:
+    return node.meta["tensor_meta"].shape
+
+
 @torch.no_grad()
 def _is_linear(layer: Any, given: Any) -> bool:
     """Whether what a layer gives for the tensor of node `given` doubles, its bias aside, where its weights do."""
     if nn.utils.parametrize.is_parametrized(layer):
         return False
-    shape = given.meta["tensor_meta"].shape
+    shape = _shape(given)
     x = torch.linspace(-1, 1, shape.numel(), dtype=layer.weight.dtype, device=layer.weight.device).view(shape)
     calls = ({"weight": factor * layer.weight} for factor in (0, 1, 2))
     none, once, twice = (torch.func.functional_call(layer, weights, (x,)) for weights in calls)

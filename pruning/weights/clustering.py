@@ -47,10 +47,13 @@ class WeightClusterer:
         for name, weight in self._weights.items():
             members = self._clusters[name].to(weight.device).long().flatten()  # (n,), 0 for the zeros
             count = int(members.max()) + 1
-            totals = weight.new_zeros(count).index_add_(0, members, weight.flatten())
+            totals = torch.zeros(
+                count, dtype=torch.float64, device=weight.device
+            )  # else small updates are rounded away
+            totals.index_add_(0, members, weight.flatten().double())
             values = totals / torch.bincount(members, minlength=count).clamp_min(1)  # (count,)
             values[0] = 0.0
-            weight.copy_(values[members].view(weight.shape))
+            weight.copy_(values.to(weight.dtype)[members].view(weight.shape))
 
     def state_dict(self) -> dict[str, Tensor | int | float]:
         """Flat: `cluster.NAME`, which cluster each weight is in (int32; 0 is the zeros)."""

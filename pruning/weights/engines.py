@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.errors import PruningError
+from pruning.layout import is_point
 from pruning.modes import evaluating
 from pruning.weights.masks import is_depthwise
 
@@ -90,17 +91,6 @@ def closed_doors(model: nn.Module, example_input: Tensor) -> list[str]:
     if flat is not None and flat.inputs[-1] != last[1]:
         reasons.append(f"{flat.name}: reads a flattened map of {last[2]}x{last[3]}; average it over the pixels first")
     return reasons
-
-
-def is_point(module: nn.Module) -> bool:
-    """A 1x1 convolution that reads each pixel once, and all of its channels."""
-    return (
-        isinstance(module, nn.Conv2d)
-        and module.kernel_size == (1, 1)
-        and module.stride == (1, 1)
-        and module.groups == 1
-        and module.padding in ((0, 0), "valid", "same")
-    )
 
 
 def layer_calls(model: nn.Module, example_input: Tensor) -> list[Call]:

@@ -35,7 +35,7 @@ def make_masks(
         scope: "layer" (the fraction of each tensor), "global" (of all weights together), "erk" (Erdős–Rényi-Kernel,
             Evci et al. 2020, arXiv:1911.11134: wide tensors lose more, the total is the fraction), "2:4" or any "N:M"
             (N stay of every M along the input channels; at most 1 - N/M), "1x4" or any "1xN" (whole blocks of N
-            neighbours along the input channels).
+            neighbours along the input channels). A transposed convolution has its output channels there.
         previous: masks that these must nest with: while the sparsity grows no dropped weight comes back; while it
             falls no kept weight goes, and of the dropped ones those with the highest scores come back.
         least: the least share to drop of each tensor (`engines.zeros_for`). erk and global share out only what
@@ -155,10 +155,11 @@ def _n_of_m_mask(score: Tensor, n: int, m: int, sparsity: float, previous: Tenso
         raise PruningError(f"{n}:{m} is no pattern: N of every M weights stay, so N must be between 1 and {m - 1}.")
     if sparsity > 1 - n / m + 1e-9:
         raise PruningError(f"{n}:{m} reaches at most a sparsity of {1 - n / m:g}, but {sparsity:g} was asked.")
-    if previous is not None:
-        score = score.masked_fill(~previous, -torch.inf)  # inside a block, nesting is by keeping dropped ones dropped
     blocks = _input_blocks(score, m, pad=-torch.inf)  # (..., blocks, m); padding counts as dropped
     order = blocks.argsort(dim=-1, stable=True)
+    if previous is not None:  # those that were dropped stay so before others go, the padding first of all
+        before = _input_blocks(previous.to(torch.int8), m, pad=-1).gather(-1, order)
+        order = order.gather(-1, before.argsort(dim=-1, stable=True))
     kept = torch.ones_like(blocks, dtype=torch.bool).scatter_(-1, order[..., : round(sparsity * m)], False)
     return _from_input_blocks(kept, score)
 
@@ -171,7 +172,7 @@ def _block_mask(score: Tensor, size: int, sparsity: float, previous: Tensor | No
 
 
 def _input_blocks(score: Tensor, size: int, pad: float) -> Tensor:
-    """(out, in, ...) -> (out, ..., ceil(in / size), size): neighbours along the input channels."""
+    """(out, in, ...) -> (out, ..., ceil(in / size), size): neighbours along the second side, mostly the inputs."""
     last = score.movedim(1, -1)
     missing = -last.shape[-1] % size
     padded = nn.functional.pad(last, (0, missing), value=pad)

@@ -33,7 +33,8 @@ def prunable_weights(
         policy: only these, by the names of the weights: those whose zeros an engine skips (`engines.zeros_for`).
 
     Raises:
-        PruningError: if a pattern matches no module, or nothing is left to prune.
+        PruningError: if a pattern matches no module, nothing is left to prune, or a layer makes its weight of other
+            parameters (parametrisations, torch.nn.utils.prune).
     """
     names = [name for name, _ in model.named_modules()]
     for pattern in [*include, *exclude]:
@@ -45,7 +46,7 @@ def prunable_weights(
         wanted = any(name_matches(name, p) for p in include) and not any(name_matches(name, p) for p in exclude)
         if not wanted or (is_depthwise(module) and not depthwise):
             continue
-        for own, weight in _weights_of(module):
+        for own, weight in _weights_of(module, name):
             full = f"{name}.{own}" if name else own
             if id(weight) not in seen and (policy is None or full in policy):
                 seen.add(id(weight))  # a shared weight is pruned once, under its first name
@@ -56,10 +57,14 @@ def prunable_weights(
     return weights
 
 
-def _weights_of(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+def _weights_of(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Parameter]]:
     """The prunable parameters that a module holds itself, by their names in it."""
     if isinstance(module, PRUNABLE_TYPES):
-        assert isinstance(module.weight, nn.Parameter)
+        if not isinstance(module.weight, nn.Parameter):
+            raise PruningError(
+                f"The layer {name!r} makes its weight of other parameters: make it plain first, by "
+                "parametrize.remove_parametrizations, nn.utils.remove_weight_norm or prune.remove, or exclude it."
+            )
         yield "weight", module.weight
         return
     for name, parameter in module.named_parameters(recurse=False):

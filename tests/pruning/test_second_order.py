@@ -126,3 +126,27 @@ def test_weights_that_are_used_twice_stay():
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     dense.fit(model)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_weight_that_is_made_of_others_is_not_fitted():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)))
+    images = torch.randn(64, 8)
+    kept = Reconstruction(net, images)
+    with torch.no_grad():
+        net[2].parametrizations.weight.original1[:4] = 0
+        before = net[2].bias.clone()
+    kept.fit(net)
+    assert torch.equal(net[2].bias, before)
+
+
+def test_half_precision_is_fitted():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)).to(torch.bfloat16)
+    images = torch.randn(256, 8, dtype=torch.bfloat16)
+    kept, wanted = Reconstruction(net, images), net(images).detach()
+    with torch.no_grad():
+        net[2].weight[:, :3] = 0
+        broken = (net(images) - wanted).float().square().mean()
+        kept.fit(net)
+        assert (net(images) - wanted).float().square().mean() < 0.6 * broken

@@ -11,6 +11,13 @@ from pruning.stats import sparsity_histogram, stats, stats_table
 BUILDS = {
     "efficientnet_b0": lambda: timm.create_model("efficientnet_b0", num_classes=3),
     "mobilenet_v2": lambda: torchvision.models.mobilenet_v2(num_classes=10),
+    "upscaling": lambda: nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1),
+        nn.ConvTranspose2d(8, 6, 3, 2, 1),
+        nn.ConvTranspose2d(6, 4, 3),
+        nn.ConvTranspose2d(4, 4, 4, 2, 1, 1, groups=2),
+    ),
+    "from a point": lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.ConvTranspose2d(3, 8, 4), nn.Conv2d(8, 3, 1)),
     "transposed": lambda: nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1)),
 }
 

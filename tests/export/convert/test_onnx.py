@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from export import ExportError, export_onnx, load_runtime
+from export.convert.worker import flatten_channels_last
 from tests.exported import SIZE, exported, tiny_net
 
 X = torch.zeros(1, 3, SIZE, SIZE)
@@ -83,3 +84,34 @@ def test_file_tells_nothing_of_the_machine_and_comes_out_the_same_again(tmp_path
     assert first == second
     assert str(Path(__file__).parents[3]).encode() not in first
     assert b"site-packages" not in first
+
+
+def test_flattened_maps_that_share_weights_or_a_source_keep_their_order(tmp_path):
+    """As shared heads have it: one weight on maps of two shapes, and one map flattened by two nodes."""
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    rng = np.random.default_rng(0)
+    shapes = {"m": [1, 2, 3, 3], "n": [1, 3, 3, 2]}
+    nodes = [helper.make_node("Relu", [f"x_{name}"], [name]) for name in shapes]
+    for branch, (source, weight) in enumerate([("m", "a"), ("n", "a"), ("m", "b"), ("n", "b"), ("m", "b")]):
+        nodes += [
+            helper.make_node("Flatten", [source], [f"flat_{branch}"]),
+            helper.make_node("Gemm", [f"flat_{branch}", weight, "zero"], [f"y_{branch}"], transB=1),
+        ]
+    nodes.append(helper.make_node("Concat", [f"y_{branch}" for branch in range(5)], ["y"], axis=1))
+    ends = [helper.make_tensor_value_info(f"x_{name}", kind, shape) for name, shape in shapes.items()]
+    weights = {name: rng.normal(size=(3, 18)).astype(np.float32) for name in "ab"} | {"zero": np.zeros(3, np.float32)}
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", ends, [helper.make_tensor_value_info("y", kind, [1, 15])], constants)
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    feed = {f"x_{name}": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+    def run() -> np.ndarray:
+        onnx.checker.check_model(onnx.load(path), full_check=True)
+        return runtime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, feed)[0]
+
+    wanted = run()
+    flatten_channels_last(str(path))
+    assert sum(node.op_type == "Transpose" for node in onnx.load(path).graph.node) == 5
+    np.testing.assert_allclose(run(), wanted, rtol=1e-5, atol=1e-5)

@@ -94,6 +94,22 @@ def test_convolutions_compute_what_the_dense_layers_did(net, tmp_path: Path):
     assert plan.persistent_bytes == pytest.approx(real.persistent_bytes, abs=16)
 
 
+@pytest.mark.parametrize(("axes", "shape"), [([1, 3], [1, 4, 6, 6]), ([2, 3], [1, 6, 4, 6]), ([-2, 1], [1, 4, 6, 6])])
+def test_a_mean_over_other_axes_is_flattened(axes: list[int], shape: list[int], tmp_path: Path):
+    """What it leaves may be as long as there are channels, and is none the less no pixel."""
+    g = Graph(0)
+    x = g.tensor(shape, 0.05, 3)
+    constant = g.tensor([2], kind="INT32", data=np.array(axes, np.int32))
+    pooled = g.op("MEAN", [x, constant], g.tensor([1, 6], 0.03, 2), g.schema.ReducerOptionsT(), version=2)
+    before, after = tmp_path / "dense.tflite", tmp_path / "convolutions.tflite"
+    before.write_bytes(g.finish(x, dense(g, pooled, 8)))
+    after.write_bytes(dense_as_convolutions(before.read_bytes()))
+    inputs = np.random.default_rng(0).integers(-128, 128, (20, *shape[1:]), dtype=np.int8)
+    found = load_runtime(after, reference_kernels=True).invoke_raw(inputs)
+    assert np.abs(found.astype(int) - load_runtime(before, reference_kernels=True).invoke_raw(inputs)).max() <= 1
+    assert len(np.unique(found)) > 20
+
+
 def test_dense_layers_themselves_differ_between_the_interpreters(tmp_path: Path):
     """The reason for all this; once it fails, the kernels agree and dense layers may stay what they are."""
     g = Graph(0)

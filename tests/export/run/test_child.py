@@ -95,6 +95,18 @@ def test_hundreds_of_mutations_never_end_the_process(tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "scales"), [("ADD", (1.0, 1e-8)), ("SUB", (1.0, 1e-8)), ("SOFTMAX", (1e-30, 1 / 256))]
+)
+def test_scales_that_end_litert_are_in_doubt(name: str, scales: tuple[float, float], tmp_path: Path):
+    ends = [tensor([1, 4, 4, 2], INT8, scale, -128 if name == "SOFTMAX" else 0) for scale in scales]
+    inputs = ends[:1] if name == "SOFTMAX" else [ends[0], tensor([1, 4, 4, 2], INT8, scales[0])]
+    path = write_model(tmp_path / "odd.tflite", getattr(schema.BuiltinOperator, name), inputs, ends[1])
+    reason = doubt(read_model(path))
+    assert reason is not None
+    assert "scale" in reason
+
+
 def test_thousands_of_mutations_of_every_format_never_end_the_process(tmp_path: Path):
     files = [path for fmt, path in exported().files.items() if fmt != "onnx"]
     ran, refused = survive(3000, 500, tmp_path, [TINY, *RELEASED[:1], *files])

@@ -227,3 +227,57 @@ def test_the_least_sensitive_channels_cost_least():
         with torch.no_grad():
             moved[name] = float((model.eval()(images()) - before).abs().mean())
     assert moved["sensitivity"] < moved["random"]
+
+
+class Residual(nn.Module):
+    """Two blocks whose sums are made in place, or not."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        torch.manual_seed(0)
+        self.in_place = in_place
+        self.convs = nn.ModuleList(nn.Conv2d(3 if i == 0 else 8, 8, 3, padding=1) for i in range(3))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in range(3))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.norms[0](self.convs[0](x)).relu()
+        for conv, norm in zip(self.convs[1:], self.norms[1:], strict=True):
+            y = norm(conv(x))
+            if self.in_place:
+                y += x
+            else:
+                y = y + x
+            x = y.relu()
+        return self.head(x.mean((2, 3)))
+
+
+def test_sensitivity_is_that_of_the_norms_whether_or_not_a_sum_is_made_in_place():
+    found = []
+    for in_place in (False, True):
+        net = Residual(in_place)
+        (group,) = [group for group in trace(net, X).groups if group.size == 8][:1]
+        found.append(SensitivityImportance(net, images(16))(group))
+    torch.testing.assert_close(*found)
+
+
+def test_hessian_scores_of_a_net_in_half_precision():
+    net = small_net().to(torch.bfloat16)
+    group = trace(net, X.to(torch.bfloat16)).groups[0]
+    assert torch.isfinite(HessianImportance(net, images(4).to(torch.bfloat16))(group)).all()
+
+
+def test_scores_that_look_at_images_say_what_they_need_of_the_model():
+    class Answers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = small_net()
+
+        def forward(self, x):
+            return {"pose": self.net(x)}
+
+    net = Answers()
+    group = trace(net, X).groups[0]
+    for importance in (SensitivityImportance(net, images(4)), HessianImportance(net, images(4))):
+        with pytest.raises(PruningError, match=r"gives a dict; .* wrap it in a module"):
+            importance(group)

@@ -13,6 +13,7 @@ from pruning.channels.growing import GrowingRegPruner
 from pruning.channels.importance import IMPORTANCES
 from pruning.channels.observed import HessianImportance, SensitivityImportance
 from pruning.channels.pruner import apply_widths, prune_channels, widths
+from pruning.channels.surgery import keep_channels
 from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
 from pruning.stats import stats
@@ -210,3 +211,45 @@ def test_a_score_that_torch_pruning_cannot_give_is_explained(monkeypatch):
     model = grouped_net()
     criteria = Criteria(importance=SensitivityImportance(model, images()))
     assert prune_channels(model, X, Target(ratio=0.5), criteria).after.macs > 0
+
+
+class SharedWeights(nn.Module):
+    """Two layers of one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.a, self.b = (nn.Conv2d(3, 8, 3, padding=1), *(nn.Conv2d(8, 8, 3, padding=1) for _ in "ab"))
+        self.b.weight = self.a.weight
+        self.wide, self.head = nn.Conv2d(8, 16, 1), nn.Conv2d(16, 3, 1)
+
+    def forward(self, x):
+        return self.head(self.wide(self.b(self.a(self.stem(x)).relu()).relu()).relu()).mean((2, 3))
+
+
+def test_a_weight_that_two_layers_share_stays_shared():
+    net = SharedWeights()
+    graph = trace(net, X)
+    assert {"its weight is shared with a", "its weight is shared with b"} & set(graph.left_out.values())
+    assert [group.name for group in graph.groups] == ["wide"]
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    report = prune_channels(net, X, Target(ratio=0.5), optimizer=optimizer)
+    assert net.a.weight is net.b.weight
+    assert report.after.params == params(net) == stats(net, X).params
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {id(p) for p in net.parameters()}
+    half = {"out": torch.arange(4)}
+    with pytest.raises(PruningError, match=r"b\.weight is shared with another layer"):
+        keep_channels(net, {"a": half, "b": half})
+
+
+@pytest.mark.parametrize(
+    "way", [nn.utils.weight_norm, lambda layer: nn.utils.prune.l1_unstructured(layer, "weight", 0.3)]
+)
+def test_a_layer_that_makes_its_weight_is_left_out_with_the_remedy(way):
+    net = nn.Sequential(
+        way(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.ReLU(), nn.Conv2d(16, 3, 3), nn.Flatten()
+    )
+    graph = trace(net, X)
+    assert "remove_weight_norm" in graph.left_out["0"]
+    prune_channels(net, X, Target(ratio=0.5))
+    assert (net[0].out_channels, net[2].out_channels) == (8, 8)
+    assert stats(net, X).params == params(net)

@@ -289,3 +289,26 @@ class Standardised(nn.Conv2d):
 def test_a_layer_that_makes_its_weights_of_others_is_refused_before_a_norm(layer):
     with pytest.raises(PruningError, match="'0' makes its weights of others"):
         quantisation_aware(nn.Sequential(layer, nn.BatchNorm2d(4)), X)
+
+
+def test_what_cannot_be_rounded_is_refused_with_the_reason():
+    class Branches(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    refused = {
+        "torch.fx cannot trace this model": nn.Sequential(nn.Conv2d(3, 4, 3), Branches()),
+        r"call model\.float\(\) first": small_net().to(torch.bfloat16),
+        "keeps no statistics": nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
+    }
+    for reason, net in refused.items():
+        net.train()
+        with pytest.raises(PruningError, match=reason):
+            quantisation_aware(net, X)
+        assert all(module.training for module in net.modules())
+
+
+def test_a_norm_over_another_side_than_the_layers_output_is_refused():
+    net = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6))
+    with pytest.raises(PruningError, match="does not directly follow"):
+        quantisation_aware(net, torch.randn(4, 6, 6))

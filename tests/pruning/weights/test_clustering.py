@@ -99,3 +99,27 @@ def test_state_goes_on_elsewhere():
         WeightClusterer(net(), exclude=["0"]).load_state_dict(clusterer.state_dict())
     with pytest.raises(ValueError, match="2 or more"):
         WeightClusterer(net(), clusters=1)
+
+
+def test_updates_far_smaller_than_a_weight_are_made():
+    """A mean over ten thousand equal values, added one by one in float32, would go back to where it was."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(320, 1280, 1, bias=False)
+    clusterer = WeightClusterer(nn.Sequential(layer), clusters=16)
+    before = layer.weight.detach().clone()
+    for _ in range(50):
+        with torch.no_grad():
+            layer.weight += 1e-6
+        clusterer.step()
+    np.testing.assert_allclose((layer.weight.detach() - before).mean().item(), 5e-5, rtol=0.02)
+    moved = layer.weight.detach().clone()
+    clusterer.step()
+    assert torch.equal(layer.weight, moved)
+
+
+def test_half_precision_is_clustered_to_its_own_rounding():
+    torch.manual_seed(0)
+    layer = nn.Linear(512, 512).to(torch.bfloat16)
+    before = layer.weight.detach().float()
+    WeightClusterer(nn.Sequential(layer), clusters=64)
+    assert (layer.weight.detach().float() - before).square().mean().sqrt() < 0.03 * before.std()

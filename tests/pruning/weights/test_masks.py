@@ -190,3 +190,13 @@ def test_apply_and_rewind():
     rewind(model, early, masks)
     assert torch.equal(model[5].weight, early["5.weight"] * masks["5.weight"])
     assert torch.equal(model[0].bias, early["0.bias"])
+
+
+def test_a_falling_sparsity_gives_back_the_best_of_each_pattern():
+    scores = {"a": torch.tensor([[4.0, 3.0, 2.0, 1.0, 1.0, 2.0, 3.0]])}
+    half = make_masks(scores, 0.5, "2:4")
+    fourth = make_masks(scores, 0.25, "2:4", previous=half)
+    assert half["a"].tolist() == [
+        [True, True, False, False, False, True, True]
+    ]  # the eighth is padding, and goes first
+    assert fourth["a"].tolist() == [[True, True, True, False, True, True, True]]
