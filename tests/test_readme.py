@@ -15,7 +15,8 @@ from tests.face_files import csv_rows, write_csv_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / page for page in ("README.md", "export/README.md", "pruning/README.md", "hpe/inference/README.md")]
+FOLDERS = (".", "export", "pruning", "hpe/inference", "arduino", "arduino/head_pose", "benchmarks")
+PAGES = [ROOT / folder / "README.md" for folder in FOLDERS]
 LINES = [line.strip() for page in PAGES for line in page.read_text().splitlines() if line.startswith("    hpe ")]
 
 

@@ -145,11 +145,6 @@ CYCLES_PER_INSTRUCTION = 1.43
 once there, so that a board takes longer."""
 
 
-def step_cycles(step: Step) -> float:
-    """Rough cycles of one step of a compiled model."""
-    return CYCLES_PER_INSTRUCTION * step_instructions(step)
-
-
 def step_instructions(step: Step) -> float:
     """Of one step of a compiled model."""
     return sum(WORK[kind] * amount for kind, amount in step.work.items())

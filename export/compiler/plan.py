@@ -33,8 +33,6 @@ class Plan:
     offsets: dict[str | int, int]
     size: int
     """Bytes of the whole buffer."""
-    peak_step: int
-    """The step at which the most bytes are in use."""
 
 
 def place(buffers: list[Buffer], steps: int) -> Plan:
@@ -58,8 +56,7 @@ def place(buffers: list[Buffer], steps: int) -> Plan:
             best, best_size = offsets, size
     check(buffers, best)
     size = -(-(best_size or 0) // ALIGNMENT) * ALIGNMENT
-    ends = [max((best[b.key] + b.size for b in buffers if b.first <= s <= b.last), default=0) for s in range(steps)]
-    return Plan(best, size, ends.index(max(ends)) if ends else 0)
+    return Plan(best, size)
 
 
 def check(buffers: list[Buffer], offsets: dict[str | int, int]) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hpe.io.errors import HpeError
+from hpe.io.errors import HpeError, install
 
 DESCRIPTION = "Head pose on tiny devices: train, prune, quantise, measure. Start with `hpe demo`."
 TRAIN = "torch torchvision timm torch_pruning scipy safetensors matplotlib tensorboard numba"
@@ -78,7 +78,9 @@ def listing(program: str, known: Commands) -> str:
     for name, command in known.items():
         text = ", ".join(command) if isinstance(command, Mapping) else (command.__doc__ or "").strip().split("\n")[0]
         lines.append(f"  {name:<12} {text.split(' Example:')[0]}")
-    return "\n".join([*lines, "", f"{program} COMMAND --help explains each."])
+    lines += ["", f"{program} COMMAND --help explains each."]
+    lines += ["--config FILE takes settings from a TOML file, or from the config.json of a run."]
+    return "\n".join(lines)
 
 
 def explained(error: Exception) -> str | None:
@@ -95,7 +97,7 @@ def explained(error: Exception) -> str | None:
         if module in ("hpe", "pruning", "export"):
             return None
         extra = next((name for name, modules in EXTRAS.items() if module in modules), "export")
-        return f"this needs {error.name}, which is not installed: pip install '.[{extra}]' in a clone of the project"
+        return f"this needs {error.name}, which is not installed: {install(extra)}"
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if isinstance(error, MemoryError):

@@ -97,8 +97,10 @@ def report(runs: Positional[Annotated[list[Path], arg(metavar="RUN")]], out: Pat
         out: Folder for the report.
         json: Write the rows here.
     """
+    from hpe.io.errors import require
     from hpe.study.report import print_table, write_report
 
+    require(bool(runs), "hpe report needs a RUN: the folder of a finished run, or several")
     tables = write_report(runs, out)
     for spec, rows in tables.items():
         print_table(rows, f"Data: {spec}")

@@ -34,7 +34,7 @@ def with_settings(name: str, command: Callable[..., None], arguments: list[str])
     path, typed = Path(words[place + 1]), words[:place] + words[place + 2 :]
     settings = _read(path)
     if settings.get("command", name) != name:
-        raise ConfigError(f"--config {path}: written by hpe {settings['command']}, not by hpe {name}")
+        raise ConfigError(f"--config {path}: written by hpe {settings['command']}, not by hpe {name}; use it there")
     flags, positional = known_settings(command)
     given = {word.split("=")[0].replace("--no-", "--") for word in typed if word.startswith("--")}
     before: list[str] = []
@@ -82,13 +82,13 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         settings = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror}") from None
+        raise ConfigError(f"--config {path}: {error.strerror}; give a TOML file, or the config.json of a run") from None
     except ValueError as error:
         raise ConfigError(
             f"--config {path}: not valid {'JSON' if path.suffix == '.json' else 'TOML'} ({error})"
         ) from None
     if not isinstance(settings, dict):
-        raise ConfigError(f"--config {path}: holds no settings")
+        raise ConfigError(f"--config {path}: holds no settings; give a TOML file, or the config.json of a run")
     return settings
 
 

@@ -12,8 +12,8 @@ W300LP_COUNTS = {"AFW": 5_207, "HELEN": 37_676, "IBUG": 1_786, "LFPW": 16_556}
 """Samples of each subset of 300W-LP, 61,225 together
 (tensorflow.org/datasets/catalog/the300w_lp); its flips double them
 to 122,450, if each has one (not verified against the source)."""
-AFLW2000_COUNT, AFLW2000_WITHIN_99 = 2_000, 1_969
-"""31 have an angle beyond 99 degrees (github.com/natanielruiz/deep-head-pose, issue 41)."""
+AFLW2000_COUNT = 2_000
+"""Of these 31 have an angle beyond 99 degrees (github.com/natanielruiz/deep-head-pose, issue 41)."""
 BIWI_COUNT = 15_678
 """Frames of all 24 sequences. The card of huggingface.co/datasets/ETHZurich/biwi_kinect_head_pose has the 24 sequences
 and says "15K images of 20 people"; the exact number was not found at the source."""

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from hpe.io.errors import HpeError
+from hpe.io.errors import HpeError, install
 
 BAUD = 115200
 """Boards with native USB ignore it."""
@@ -119,7 +119,7 @@ def open_port(name: str, timeout_s: float = 0.5) -> Port:
         import cobs  # noqa: F401
         import serial
     except ImportError as error:
-        raise LinkError(f"`hpe serial` needs {error.name}: pip install '.[serial]' in a clone.") from None
+        raise LinkError(f"`hpe serial` needs {error.name}: {install('serial')}") from None
     try:
         return serial.Serial(name, BAUD, timeout=timeout_s, write_timeout=5)
     except (OSError, ValueError) as error:  # serial.SerialException is an OSError

@@ -37,7 +37,7 @@ PROVENANCE = (
 )
 LIMITS = (
     "One upright face that fills the crop. The test faces are easier than the full AFLW2000-3D; beyond 45 degrees of "
-    "yaw the labels are mostly those of synthetic heads. Not examined for differences between groups of people; not "
+    "yaw the labels are those of networks, too. Not examined for differences between groups of people; not "
     "for identification or for decisions about people."
 )
 PACKAGE_BYTES = 20_000_000
@@ -188,7 +188,9 @@ def release_checkpoint(run: Path, folder: Path, name: str, data: str, room_bytes
             shutil.rmtree(target, ignore_errors=True)  # of an earlier release
             return None
         if moved > CHECKPOINT_TOLERANCE_DEG:
-            raise ModelNameError(f"{run}: half precision moves its poses by {moved:.3f} deg")
+            raise ModelNameError(
+                f"{run}: half precision moves its poses by {moved:.3f} deg; --no-checkpoint leaves the weights out"
+            )
         for file in ("arch.json", WEIGHTS):
             write_whole(target / file, lambda path, file=file: shutil.copyfile(Path(temporary, file), path))
     return {"folder": name, "sha256": digest(target / WEIGHTS), "size_bytes": (target / WEIGHTS).stat().st_size}

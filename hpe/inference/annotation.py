@@ -20,6 +20,7 @@ from hpe.inference.detector import VisionError, load_opencv
 from hpe.inference.outputs import OutputError, save_drawn
 from hpe.inference.predictor import Face
 from hpe.inference.seen import Seen, SeenFace
+from hpe.io.errors import install
 from hpe.io.files import whole_file, write_whole
 from hpe.pose.crop import as_picture
 from hpe.pose.overlay import add_axes
@@ -178,7 +179,7 @@ def video_format() -> tuple[str, str]:
             if writer.isOpened():
                 writer.release()
                 return suffix, codec
-    raise VisionError(f"OpenCV {load_opencv().__version__} writes no video; pip install 'head-pose-edge[vision]'")
+    raise VisionError(f"OpenCV {load_opencv().__version__} writes no video; {install('vision')} brings one that does")
 
 
 def open_writer(path: Path, codec: str, frames_per_second: float, size: tuple[int, int]) -> Any:

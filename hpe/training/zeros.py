@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hpe.io.errors import ConfigError
@@ -63,9 +62,3 @@ def check_masked_parent(prune: PruneConfig, share: float) -> None:
         raise ConfigError(f"{has}: --score {prune.masks.score} would drop others besides; take --score magnitude")
     if prune.final_sparsity <= share:
         raise ConfigError(f"{has}: --final-sparsity {prune.final_sparsity} leaves nothing to prune; give more")
-
-
-def zero_share(weights: Mapping[str, Tensor]) -> float:
-    """The share of weights that are exactly zero."""
-    total = sum(weight.numel() for weight in weights.values())
-    return 1 - sum(int(weight.count_nonzero()) for weight in weights.values()) / total

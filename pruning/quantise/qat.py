@@ -135,9 +135,10 @@ def _traced(model: nn.Module, example_input: Tensor) -> fx.GraphModule:
     tracer = _Tracer()
     with evaluating(model), torch.no_grad():
         try:
-            view = fx.GraphModule(tracer.root, tracer.trace(model))
+            graph = tracer.trace(model)
+            view = fx.GraphModule(tracer.root, graph)
             ShapeProp(view).propagate(example_input.to(next(model.parameters()).device))
-        except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             told = str(error).partition("\n")[0]
             raise PruningError(
                 f"torch.fx cannot trace this model ({type(error).__name__}: {told}); rounding can "

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pruning.errors import PruningError
 from pruning.parameters import ParameterCheck
 from pruning.schedule import Schedule, due_steps
-from pruning.weights.masks import make_masks, mask_sparsity
+from pruning.weights.masks import make_masks, share_of_zeros
 from pruning.weights.prunable import prunable_weights
 
 SCORES = ("magnitude", "movement", "random")
@@ -94,7 +94,7 @@ class MagnitudePruner:
 
     def sparsity(self) -> float:
         """Fraction of the prunable weights that the masks drop now."""
-        return mask_sparsity(self.masks)
+        return share_of_zeros(self.masks)
 
     def state_dict(self) -> dict[str, Tensor | int | float]:
         """Flat: `step`, `mask.NAME` (bool tensors) and, for movement, `movement.NAME`."""

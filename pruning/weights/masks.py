@@ -71,10 +71,10 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
             weight.mul_(mask.to(weight.device))
 
 
-def mask_sparsity(masks: Mapping[str, Tensor]) -> float:
-    """Fraction of the masked weights that is dropped."""
-    total = sum(mask.numel() for mask in masks.values())
-    return 1 - sum(int(mask.count_nonzero()) for mask in masks.values()) / total
+def share_of_zeros(tensors: Mapping[str, Tensor]) -> float:
+    """The fraction of masks that drops weights, or of weights that are exactly zero."""
+    total = sum(tensor.numel() for tensor in tensors.values())
+    return 1 - sum(int(tensor.count_nonzero()) for tensor in tensors.values()) / total
 
 
 def rewind(model: nn.Module, early_state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:

@@ -22,7 +22,6 @@ from export.compiler import emulator
 KERNELS = emulator.FOLDER.parent / "kernels"
 MEMORY_AHEAD = 1 << 18
 """Bytes of the input before the memory: the list of calls, padded, so that addresses are known from the start."""
-MAX_CALLS = 7000
 ARGUMENTS = 8
 
 

@@ -23,8 +23,8 @@ from hpe.training.loop import fit
 from hpe.training.pruners import make_pruner, training_batches
 from hpe.training.pruning_config import ChannelConfig, MaskConfig, PruneConfig
 from hpe.training.runs import run_finetune, run_prune, run_train
-from hpe.training.zeros import zero_share
 from pruning.stats import stats
+from pruning.weights.masks import share_of_zeros
 from pruning.weights.prunable import prunable_weights
 from tests.conftest import TINY_DATA
 
@@ -284,8 +284,8 @@ def test_pruning_a_masked_run_keeps_its_zeros(masked, tmp_path, prune):
         assert all(bool(after[name][was].all()) for name, was in before.items())
         assert sum(int(z.sum()) for z in after.values()) > sum(int(z.sum()) for z in before.values())
     else:
-        share = zero_share(prunable_weights(child))
-        assert share > 0.8 * zero_share(prunable_weights(parent))
+        share = share_of_zeros(prunable_weights(child))
+        assert share > 0.8 * share_of_zeros(prunable_weights(parent))
 
 
 @pytest.mark.parametrize(

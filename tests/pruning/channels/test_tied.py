@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch_pruning as tp
 from torch import nn
+from torch.nn.utils.prune import l1_unstructured
 
 from pruning.channels.fusing import fuse_attentions
 from pruning.channels.graph import trace
@@ -241,9 +242,8 @@ def test_a_weight_that_two_layers_share_stays_shared():
         keep_channels(net, {"a": half, "b": half})
 
 
-@pytest.mark.parametrize(
-    "way", [nn.utils.weight_norm, lambda layer: nn.utils.prune.l1_unstructured(layer, "weight", 0.3)]
-)
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("way", [nn.utils.weight_norm, lambda layer: l1_unstructured(layer, "weight", 0.3)])
 def test_a_layer_that_makes_its_weight_is_left_out_with_the_remedy(way):
     net = nn.Sequential(
         way(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.ReLU(), nn.Conv2d(16, 3, 3), nn.Flatten()

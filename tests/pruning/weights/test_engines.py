@@ -7,7 +7,7 @@ from torch import nn
 from export.compiler.cost import Layer, run_instructions
 from pruning import ConstantSparsity, MagnitudePruner, PolynomialDecay, PruningError, closed_doors, zeros_for
 from pruning.weights.engines import MCU_LEAST, MCU_LEAST_SMALL, PI_LEAST
-from pruning.weights.masks import make_masks, mask_sparsity
+from pruning.weights.masks import make_masks, share_of_zeros
 
 X = torch.zeros(1, 3, 32, 32)
 
@@ -122,7 +122,7 @@ def test_without_a_least_share_scopes_are_what_they_were():
     for scope in ("erk", "global"):
         free, bound = make_masks(scores, 0.6, scope), make_masks(scores, 0.6, scope, least={"a": 0.0, "b": 0.0})
         assert all(torch.equal(free[name], bound[name]) for name in scores)
-        assert mask_sparsity(free) == pytest.approx(0.6, abs=2e-3)
+        assert share_of_zeros(free) == pytest.approx(0.6, abs=2e-3)
 
 
 @pytest.mark.parametrize(

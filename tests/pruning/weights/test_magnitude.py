@@ -5,7 +5,7 @@ from torch import nn
 
 from pruning.schedule import ConstantSparsity, PolynomialDecay
 from pruning.weights.magnitude import MagnitudePruner
-from pruning.weights.masks import mask_sparsity
+from pruning.weights.masks import share_of_zeros
 from pruning.weights.prunable import prunable_weights
 
 
@@ -160,7 +160,7 @@ def test_random_is_a_control_with_a_seed():
 
     assert torch.equal(mask(0), mask(0))
     assert not torch.equal(mask(0), mask(1))
-    assert mask_sparsity({"w": mask(0)}) == 0.5
+    assert share_of_zeros({"w": mask(0)}) == 0.5
 
 
 def test_channels_last_weights_stay_channels_last():

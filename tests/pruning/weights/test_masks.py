@@ -9,8 +9,8 @@ from pruning.weights.masks import (
     erk_sparsities,
     lowest,
     make_masks,
-    mask_sparsity,
     rewind,
+    share_of_zeros,
 )
 from pruning.weights.prunable import prunable_weights
 
@@ -118,7 +118,7 @@ def test_masks_nest_as_sparsity_grows_though_weights_move(scope):
         assert all((after[name] <= before[name]).all() for name in before)
         before = after
     # 2:4: of the stem's three input channels only one goes, as the missing fourth counts as gone
-    assert mask_sparsity(before) == pytest.approx(0.443 if scope == "2:4" else 0.5, abs=0.01)
+    assert share_of_zeros(before) == pytest.approx(0.443 if scope == "2:4" else 0.5, abs=0.01)
 
 
 def test_a_falling_sparsity_gives_weights_back_and_takes_none():
@@ -159,7 +159,7 @@ def test_two_of_four_hold_in_every_block_of_input_channels(shape):
 
 def test_a_pattern_has_a_limit():
     score = {"w": torch.rand(4, 8)}
-    assert mask_sparsity(make_masks(score, 0.25, "2:4")) == 0.25
+    assert share_of_zeros(make_masks(score, 0.25, "2:4")) == 0.25
     with pytest.raises(ValueError, match=r"at most a sparsity of 0\.5"):
         make_masks(score, 0.6, "2:4")
     with pytest.raises(ValueError, match="no pattern"):
@@ -175,7 +175,7 @@ def test_blocks_go_whole_and_by_their_mean():
     mask = make_masks({"w": conv}, 0.5, "1x4")["w"]
     blocks = mask.movedim(1, -1).reshape(-1, 4)
     assert (blocks.all(1) | ~blocks.any(1)).all()
-    assert mask_sparsity({"w": mask}) == 0.5
+    assert share_of_zeros({"w": mask}) == 0.5
 
 
 def test_apply_and_rewind():

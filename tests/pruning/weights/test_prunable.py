@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.prune import l1_unstructured
 
 from pruning import (
     ConstantSparsity,
@@ -96,10 +97,11 @@ def test_zeros_are_counted_kept_and_clustered():
         assert len(weight.unique()) <= 4, name
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 @pytest.mark.parametrize("way", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm, None])
 def test_a_weight_that_is_made_of_others_is_refused_by_name(way):
     layer = nn.Linear(8, 8)
-    made = way(layer) if way else nn.utils.prune.l1_unstructured(layer, "weight", 0.5)
+    made = way(layer) if way else l1_unstructured(layer, "weight", 0.5)
     model = nn.Sequential(nn.Linear(8, 8), made)
     for pruner in (lambda: MagnitudePruner(model, ConstantSparsity(0.5, 0)), lambda: WeightClusterer(model)):
         with pytest.raises(PruningError, match=r"The layer '1' makes its weight of other parameters: .* or exclude it"):
