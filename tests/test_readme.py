@@ -37,7 +37,9 @@ def test_there_are_commands_and_the_two_that_set_up_come_first():
     assert [setup.split("uv run ")[1] for setup in setups[:2]] == ["hpe demo", "pytest"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "](" in page.read_text()], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_links_and_pictures_lead_somewhere(page):
     targets = re.findall(r"\]\(([^):]+)\)", page.read_text())
     assert targets
