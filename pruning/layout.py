@@ -4,6 +4,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+MAKE_PLAIN = (
+    "make it plain by parametrize.remove_parametrizations, nn.utils.remove_weight_norm or nn.utils.prune.remove"
+)
+"""What to do with a layer that makes its weight of other parameters."""
+
 
 def by_output(layer: Any, weight: Tensor) -> Tensor:
     """Weights with the output channels first, and such weights as the layer holds them: a transposed convolution has

@@ -19,6 +19,7 @@ from pruning.channels.fusing import UNSUPPORTED
 from pruning.channels.groups import UNFOLLOWED, ChannelGroup
 from pruning.channels.trial import sound_groups
 from pruning.errors import PruningError
+from pruning.layout import MAKE_PLAIN
 from pruning.modes import all_gradients, evaluating
 from pruning.weights.masks import name_matches
 
@@ -119,10 +120,7 @@ def uncuttable(model: nn.Module) -> dict[str, str]:
         held = {*module._parameters, *module._buffers}
         made = [key for key in ("weight", "bias") if key not in held and torch.is_tensor(getattr(module, key, None))]
         if made:
-            reasons[name] = (
-                f"its {made[0]} is made of other parameters; make it plain by parametrize.remove_parametrizations, "
-                "nn.utils.remove_weight_norm or nn.utils.prune.remove"
-            )
+            reasons[name] = f"its {made[0]} is made of other parameters; {MAKE_PLAIN}"
     return reasons
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import nn
 
 from pruning.errors import PruningError
+from pruning.layout import MAKE_PLAIN
 from pruning.weights.masks import is_depthwise, name_matches
 
 PRUNABLE_TYPES = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
@@ -62,8 +63,7 @@ def _weights_of(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Paramete
     if isinstance(module, PRUNABLE_TYPES):
         if not isinstance(module.weight, nn.Parameter):
             raise PruningError(
-                f"The layer {name!r} makes its weight of other parameters: make it plain first, by "
-                "parametrize.remove_parametrizations, nn.utils.remove_weight_norm or prune.remove, or exclude it."
+                f"The layer {name!r} makes its weight of other parameters: {MAKE_PLAIN} first, or exclude it."
             )
         yield "weight", module.weight
         return
