@@ -22,6 +22,7 @@ import tyro
 from export import FORMATS, convert, export_onnx, file_sizes, operators
 from hpe.io.environment import environment
 from hpe.io.files import write_csv, write_text
+from hpe.io.markdown import markdown_table
 
 DEFINITIONS = """\
 - parent: tracing to ONNX and comparing it with torch, in the program itself; its imports are not counted.
@@ -93,9 +94,8 @@ def child_cpu_seconds() -> float:
 
 def markdown(rows: list[dict[str, Any]], conditions: str) -> str:
     """The report: conditions, definitions, one row a step."""
-    lines = [tuple(rows[0]), ("---",) * len(rows[0])]
-    lines += [tuple(f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()) for row in rows]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    cells = [[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows]
+    table = markdown_table(list(rows[0]), cells)
     return f"# Conversion\n\n{conditions}\n\n{DEFINITIONS}\n\n{table}\n"
 
 

@@ -29,6 +29,7 @@ from export.compiler.emulator.cycles import estimate_cycles
 from export.compiler.emulator.model import ModelRun, build_model, run_model
 from hpe.io.environment import environment
 from hpe.io.files import write_csv, write_text
+from hpe.io.markdown import markdown_table
 from hpe.model.zoo import resolve_model
 
 REFERENCES = (PRUNED.parent, Path(__file__).resolve().parents[2] / "shared" / "reference" / "mlperf_tiny")
@@ -177,7 +178,7 @@ def markdown(rows: list[Row], layers: list[dict[str, Any]]) -> str:
     facts = environment()
     head = ("model", "MACs", "instructions: TFLM", "compiled", "ratio", "per MAC", "cycles (rough)")
     head += (f"ms at {CLOCK_MHZ} MHz", "RAM: TFLM", "compiled", "stack", ".tflite", "flash: code + constants", "equal")
-    lines = [head, ("---",) * len(head)]
+    lines = []
     for row in rows:
         ratio = f"{row.tflm_instructions / row.instructions:.1f}" if row.tflm_instructions else "-"
         counts = (_number(row.tflm_instructions), f"{row.instructions:,}", ratio, f"{row.instructions / row.macs:.2f}")
@@ -186,7 +187,7 @@ def markdown(rows: list[Row], layers: list[dict[str, Any]]) -> str:
         sizes = (f"{row.tflite_bytes:,}", f"{row.flash_bytes:,}", row.equal)
         lines.append((row.model, f"{row.macs:,}", *counts, *speed, *memory, *sizes))
     first = rows[0].model
-    steps = [("step", "kernel", "MACs", "instructions", "cost model", "per MAC", "flash"), ("---",) * 7]
+    steps = []
     for layer in layers:
         if layer["model"] == first:
             cells = (layer["step"], layer["kernel"], f"{layer['macs']:,}", f"{layer['instructions']:,}")
@@ -199,21 +200,21 @@ def markdown(rows: list[Row], layers: list[dict[str, Any]]) -> str:
                 "# Compiled models on a Cortex-M4",
                 f"`python benchmarks/cortex_m4.py`: qemu-system-arm mps2-an386, gcc -O2. Emulated on {where}.",
                 NOTES,
-                _table(lines),
+                markdown_table(head, lines),
                 "## The cost model against these counts",
                 COST_NOTES,
-                _table(cost_lines(layers)),
+                markdown_table(COST_HEAD, cost_rows(layers)),
                 f"## {first}, step by step",
-                _table(steps),
+                markdown_table(STEP_HEAD, steps, text=2),
             )
         )
         + "\n"
     )
 
 
-def cost_lines(layers: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+def cost_rows(layers: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Errors of export/compiler/cost.py: of each whole network, and of its steps."""
-    lines = [("model", "counted in steps", "estimated", "error", "error of a step: median", "most"), ("---",) * 6]
+    rows = []
     for name in dict.fromkeys(layer["model"] for layer in layers):
         counts, guesses = (
             np.array([layer[key] for layer in layers if layer["model"] == name])
@@ -222,10 +223,12 @@ def cost_lines(layers: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         total, estimated, large = counts.sum(), guesses.sum(), counts > SHARE * counts.sum()
         errors = np.abs(guesses / counts - 1)
         cells = (f"{total:,}", f"{estimated:,}", f"{estimated / total - 1:+.2%}", f"{np.median(errors):.1%}")
-        lines.append((name, *cells, f"{errors[large].max():.1%}"))
-    return lines
+        rows.append((name, *cells, f"{errors[large].max():.1%}"))
+    return rows
 
 
+STEP_HEAD = ("step", "kernel", "MACs", "instructions", "cost model", "per MAC", "flash")
+COST_HEAD = ("model", "counted in steps", "estimated", "error", "error of a step: median", "most")
 SHARE = 0.01
 """Of a network's instructions; the greatest error is that of the steps that take more."""
 COST_NOTES = f"""\
@@ -243,10 +246,6 @@ NOTES = f"""\
 
 def _number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
-
-
-def _table(lines: list[tuple[str, ...]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from export.convert.tflite import Conversion, convert_all
 from export.run.xnnpack import sparse_speed
 from hpe.io.environment import environment
 from hpe.io.files import write_csv, write_text
+from hpe.io.markdown import markdown_table
 
 FORMATS = ("fp32", "sparse", "int8")
 DENSE = 0.9
@@ -187,19 +188,16 @@ def markdown(rows: Sequence[dict[str, Any]], options: Options) -> str:
         "time, and XNNPACK may choose other dense kernels where it knows the core. The emulator's own time is no",
         "measure (it computes float vectors in software); it stands in the CSV.",
         "",
-        "| network | file | zeros in 1x1 | bytes | MAE (deg) | instructions | of dense fp32 | FMLA | loads, stores | "
-        "sparse kernels |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
+    head = ("network", "file", "sparse kernels", "zeros in 1x1", "bytes", "MAE (deg)", "instructions", "of dense fp32")
+    cells = []
     for row in rows:
         mae = "random weights" if row["mae_deg"] is None else f"{row['mae_deg']:.2f}"
         engaged = "-" if row["promised"] is None else "yes" if row["promised"] else f"no: {row['why']}"
-        counts = " | ".join(f"{row[key] / 1e6:.1f}M" for key in ("fma", "loads_and_stores"))
-        lines.append(
-            f"| {Path(row['net']).name} | {row['format']} | {row['zeros']:.1%} | {row['size_bytes']:,} | {mae} | "
-            f"{row['instructions'] / 1e6:.1f}M | {row['ratio']:.2f} | {counts} | {engaged} |"
-        )
-    return "\n".join([*lines, ""])
+        file = (Path(row["net"]).name, row["format"], engaged, f"{row['zeros']:.1%}", f"{row['size_bytes']:,}", mae)
+        parts = (f"{row[key] / 1e6:.1f}M" for key in ("fma", "loads_and_stores"))
+        cells.append((*file, f"{row['instructions'] / 1e6:.1f}M", f"{row['ratio']:.2f}", *parts))
+    return "\n".join([*lines, markdown_table((*head, "FMLA", "loads, stores"), cells, text=3), ""])
 
 
 if __name__ == "__main__":

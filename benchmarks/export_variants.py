@@ -28,6 +28,7 @@ from hpe.data.faces import Faces, load_faces
 from hpe.deploy.export import ExportJob, export_all
 from hpe.io.environment import environment
 from hpe.io.files import read_json, write_csv, write_text
+from hpe.io.markdown import markdown_table
 from hpe.model.preprocess import preprocess
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import pose_metrics
@@ -169,19 +170,14 @@ def markdown(rows: list[dict[str, Any]], conditions: str) -> str:
         conditions,
         DEFINITIONS,
         "## Int8, for a microcontroller",
-        _table(head, device),
+        markdown_table(head, device),
         "## Operators of the int8 files",
-        _table(("network", "operators"), [(label, of[label, "int8"]["kinds"]) for label in labels]),
+        markdown_table(("network", "operators"), [(label, of[label, "int8"]["kinds"]) for label in labels], text=2),
     ]
     for title, cell in by_format.items():
         body = [(label, *(cell(of[label, fmt]) for fmt in formats)) for label in labels]
-        parts += [f"## {title}", _table(("network", *formats), body)]
+        parts += [f"## {title}", markdown_table(("network", *formats), body)]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(head: tuple[str, ...], body: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *body]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from torchvision.datasets import FashionMNIST
 from benchmarks.drawn_clothes import write_drawn_clothes
 from hpe.io.environment import environment
 from hpe.io.files import write_csv, write_text
+from hpe.io.markdown import markdown_table
 from pruning import MagnitudePruner, PolynomialDecay, drop_blocks, reestimate_norms, stats
 
 MIDDLE = [f"base.{i}" for i in range(7, 14)]
@@ -235,9 +236,8 @@ def percent(logits: Tensor, classes: Tensor) -> float:
 def write_table(rows: list[dict], about: str, out: Path) -> None:
     """OUT.csv and OUT.md, each written whole."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    lines = ["# Fashion-MNIST: pruning by place", "", about + ".", "", f"| {' | '.join(rows[0])} |"]
-    lines += ["|" + "---|" * len(rows[0]), *(f"| {' | '.join(map(str, row.values()))} |" for row in rows), ""]
-    lines += [NOTE, ""]
+    table = markdown_table(list(rows[0]), [list(map(str, row.values())) for row in rows])
+    lines = ["# Fashion-MNIST: pruning by place", "", about + ".", "", table, "", NOTE, ""]
     write_csv(f"{out}.csv", rows)
     write_text(f"{out}.md", "\n".join(lines))
 

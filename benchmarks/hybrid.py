@@ -32,6 +32,7 @@ from export.convert.tflite import Conversion, convert_all
 from hpe.data.faces import Faces, load_faces
 from hpe.io.environment import commit
 from hpe.io.files import write_csv, write_text
+from hpe.io.markdown import markdown_table
 from hpe.model.net import HeadPoseNet, example_input, load_model
 from hpe.training.latency import cortex_m4_price, network_latency
 from hpe.training.pruners import some_crops
@@ -167,6 +168,19 @@ def rivals(bench: Bench, row: dict[str, Any], flash_of: np.poly1d) -> dict[str, 
 def table(rows: list[dict[str, Any]], about: str) -> str:
     """Markdown: a line for each network."""
     head = ("zeros", "flash, KB", "Mcycles", "error", "channels at its flash", "at its cycles", "at both")
+    cells = [
+        (
+            f"{row['zeros']:.1%}",
+            f"{row['flash_bytes'] / 1000:.0f}",
+            f"{row['cycles'] / 1e6:.2f}",
+            f"{row['val_deg']:.2f}",
+            f"{row['at_flash_deg']:.2f} ({row['at_flash_cycles'] / 1e6:.2f})",
+            f"{row['at_cycles_deg']:.2f} ({row['at_cycles_flash'] / 1000:.0f})",
+            f"{row['at_both_deg']:.2f}",
+        )
+        for row in rows
+        if row["family"] == "hybrid"
+    ]
     lines = [
         "# Channels and zeros, against channels alone, on a Cortex-M4",
         "",
@@ -174,19 +188,8 @@ def table(rows: list[dict[str, Any]], about: str) -> str:
         "Flash with code; cycles by the cost model of the compiler. Channels alone: in parentheses their cycles at",
         "the same flash, their flash (KB) at the same cycles.",
         "",
-        "| " + " | ".join(head) + " |",
-        "|" + "---:|" * len(head),
+        markdown_table(head, cells, text=0),
     ]
-    for row in rows:
-        if row["family"] == "hybrid":
-            cells = [f"{row['zeros']:.1%}", f"{row['flash_bytes'] / 1000:.0f}", f"{row['cycles'] / 1e6:.2f}"]
-            cells += [
-                f"{row['val_deg']:.2f}",
-                f"{row['at_flash_deg']:.2f} ({row['at_flash_cycles'] / 1e6:.2f})",
-                f"{row['at_cycles_deg']:.2f} ({row['at_cycles_flash'] / 1000:.0f})",
-                f"{row['at_both_deg']:.2f}",
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 
 

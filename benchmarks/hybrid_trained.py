@@ -25,6 +25,7 @@ from hpe.data.faces import load_faces
 from hpe.io.configs import to_dict
 from hpe.io.environment import commit
 from hpe.io.files import read_json, write_csv, write_text
+from hpe.io.markdown import markdown_table
 from hpe.model.net import load_model, save_checkpoint
 from hpe.training.augment import AugmentConfig
 from hpe.training.config import DistillConfig, Recipe, TrainConfig
@@ -108,19 +109,19 @@ def trained(name: str, options: Trained, seed: int) -> float:
 
 def table(rows: list[dict[str, Any]], about: str) -> str:
     """Markdown: a line for each network."""
+    cells = []
+    for row in rows:
+        spread = f" +- {row['spread_deg']:.2f}" if row["spread_deg"] != "" else ""
+        error = f"{row['val_deg']:.2f}{spread} (n = {row['n']})"
+        cells.append([NAMES[row["family"]], f"{row['flash_bytes'] / 1000:.0f}", f"{row['cycles'] / 1e6:.2f}", error])
     lines = [
         "# Channels and zeros, against channels alone, on a Cortex-M4, after training",
         "",
         f"`python benchmarks/hybrid_trained.py`: {about}.",
         f"Hybrids have {ZEROS:.0%} zeros in their 1x1 convolutions. Flash with code; cycles by the cost model.",
         "",
-        "| network | flash, KB | Mcycles | error, degrees |",
-        "|---|---:|---:|---:|",
+        markdown_table(("network", "flash, KB", "Mcycles", "error, degrees"), cells),
     ]
-    for row in rows:
-        spread = f" +- {row['spread_deg']:.2f}" if row["spread_deg"] != "" else ""
-        cells = [NAMES[row["family"]], f"{row['flash_bytes'] / 1000:.0f}", f"{row['cycles'] / 1e6:.2f}"]
-        lines.append("| " + " | ".join([*cells, f"{row['val_deg']:.2f}{spread} (n = {row['n']})"]) + " |")
     return "\n".join([*lines, ""])
 
 

@@ -29,6 +29,7 @@ from torch import Tensor
 from hpe.data.faces import Faces, load_faces
 from hpe.io.environment import commit, environment
 from hpe.io.files import write_csv, write_text
+from hpe.io.markdown import markdown_table
 from hpe.model.net import HeadPoseNet, example_input, load_model, predict_all
 from hpe.model.outputs import POSE
 from hpe.pose.crop import centre_crop
@@ -216,13 +217,13 @@ def table(rows: list[dict[str, Any]], dense: float, faces: int, facts: str) -> s
         "of the predicted int8 bytes that are gone; Torch-Pruning's scores ranked over the whole net, same bytes.",
     ]
     for family in ("masks", "channels"):
-        head = " | ".join(f"{share:.1%} gone" for share in shares)
-        lines += ["", f"| {family} | {head} |", "|---|" + "---:|" * len(shares)]
+        cells = []
         names = list(dict.fromkeys(row["score"] for row in rows if row["family"] == family))
         for name in names:
             pairs = [tuple(found.get((family, name, share, again)) for again in (0, 1)) for share in shares]
             texts = [" / ".join("-" if value is None else f"{value:.2f}" for value in pair) for pair in pairs]
-            lines.append(f"| {name} | " + " | ".join(texts) + " |")
+            cells.append((name, *texts))
+        lines += ["", markdown_table((family, *(f"{share:.1%} gone" for share in shares)), cells)]
     return "\n".join([*lines, ""])
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from hpe.io.environment import environment
+from hpe.io.markdown import markdown_table
 from pruning.channels.pruner import ChannelPruner
 from pruning.schedule import ConstantSparsity
 from pruning.weights.magnitude import MagnitudePruner
@@ -37,17 +38,17 @@ def main() -> None:
     rows += mask_rows(model, options.repeats)
     rows += channel_rows(model, optimizer, images, options.repeats)
     facts = environment()
+    cells = []
+    for what, ms in rows:
+        digits = 0 if ms >= 10 else 2
+        cells.append((what, f"{ms:.{digits}f}", f"{100 * ms / step_ms:.{digits}f}"))
     names = ("processor", "cores", "python", "torch", "numpy", "timm", "torch-pruning", "commit")
     lines = [
         f"EfficientNet-B0, 64x64 images, batch {options.batch}, Adam; {device}, threads {torch.get_num_threads()};"
         f" medians of {options.repeats} runs; {', '.join(f'{name} {facts[name]}' for name in names)}.",
         "",
-        "| what | ms | % of a training step |",
-        "|---|---|---|",
+        markdown_table(("what", "ms", "% of a training step"), cells),
     ]
-    for what, ms in rows:
-        digits = 0 if ms >= 10 else 2
-        lines.append(f"| {what} | {ms:.{digits}f} | {100 * ms / step_ms:.{digits}f} |")
     print("\n".join(lines))
     if options.out is not None:
         options.out.write_text("\n".join(["# What pruning costs a training step", "", *lines, ""]))

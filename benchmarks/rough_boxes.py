@@ -20,6 +20,7 @@ import tyro
 from hpe.data.faces import Faces, load_faces
 from hpe.inference.predictor import HeadPosePredictor
 from hpe.io.files import write_text
+from hpe.io.markdown import markdown_table
 from hpe.io.progress import progress_bar
 from hpe.pose.crop import IMAGE_SIZE, MARGIN, Box, narrow
 from hpe.pose.metrics import ANGLES
@@ -69,19 +70,18 @@ def error_in(predictor: HeadPosePredictor, faces: Faces, boxes: list[Box], looks
     return float(np.mean(errors))
 
 
-def box_table(predictor: HeadPosePredictor, faces: Faces) -> list[str]:
+def box_table(predictor: HeadPosePredictor, faces: Faces) -> str:
     """Markdown: a line for each disturbance, a column for each number of looks."""
     looks = LOOKS if predictor.locates else LOOKS[:1]
-    lines = ["| crop | " + " | ".join(f"{count} look{'s' * (count > 1)}" for count in looks) + " |"]
-    lines.append("|---|" + "---:|" * len(looks))
+    rows = []
     kinds = [("exact", moved_boxes(0))]
     kinds += [(f"moved by {pixels} of 64 pixels", moved_boxes(pixels)) for pixels in DISTURBED_PX]
     kinds += [(f"each side moved in or out by {pixels}", resized_boxes(pixels)) for pixels in DISTURBED_PX]
     for name, boxes in kinds:
         errors = [error_in(predictor, faces, boxes, count) for count in looks]
-        lines.append(f"| {name} | " + " | ".join(f"{error:.2f}" for error in errors) + " |")
-        print(lines[-1], flush=True)
-    return lines
+        rows.append([name, *(f"{error:.2f}" for error in errors)])
+        print(*rows[-1], flush=True)
+    return markdown_table(("crop", *(f"{count} look{'s' * (count > 1)}" for count in looks)), rows)
 
 
 def errors_and_spreads(predictor: HeadPosePredictor, faces: Faces) -> tuple[np.ndarray, np.ndarray]:
@@ -93,16 +93,15 @@ def errors_and_spreads(predictor: HeadPosePredictor, faces: Faces) -> tuple[np.n
     return np.abs(pose_deg - faces.pose_deg), spread_deg
 
 
-def spread_table(error: np.ndarray, spread: np.ndarray) -> list[str]:
+def spread_table(error: np.ndarray, spread: np.ndarray) -> str:
     """Markdown: faces in fifths by the mean of their spreads, with the error that they have."""
     told, errors = spread.mean(1), error.mean(1)
     order = np.argsort(told)
-    lines = [f"Faces by the spread that the network tells (rank correlation with the error {_rank(told, errors):.2f}):"]
-    lines += ["", "| fifth | spread told, degrees | error, degrees |", "|---|---:|---:|"]
+    rows = []
     for i, part in enumerate(np.array_split(order, PARTS)):
         name = "surest" if i == 0 else "least sure" if i == PARTS - 1 else str(i + 1)
-        lines.append(f"| {name} | {told[part].mean():.2f} | {errors[part].mean():.2f} |")
-    return lines
+        rows.append((name, f"{told[part].mean():.2f}", f"{errors[part].mean():.2f}"))
+    return markdown_table(("fifth", "spread told, degrees", "error, degrees"), rows)
 
 
 def _rank(a: np.ndarray, b: np.ndarray) -> float:
@@ -136,10 +135,12 @@ def main(options: Options) -> None:
     name = Path(options.model).stem
     text = [f"# {name} in boxes that are off", "", f"`python benchmarks/rough_boxes.py {name}`: mean absolute error in"]
     text += [f"degrees on {len(faces)} faces ({options.data.partition('@')[2] or 'all'}); moved crops in {DIRECTIONS}"]
-    text += ["directions. A further look is at the crop that the network corrected.", "", *box_table(predictor, faces)]
+    text += ["directions. A further look is at the crop that the network corrected.", "", box_table(predictor, faces)]
     if predictor.tells_spread:
         error, spread = errors_and_spreads(predictor, faces)
-        text += ["", *spread_table(error, spread)]
+        rank = _rank(spread.mean(1), error.mean(1))
+        text += ["", f"Faces by the spread that the network tells (rank correlation with the error {rank:.2f}):", ""]
+        text.append(spread_table(error, spread))
         plot_spread(error, spread, options.out / f"spread_{name}.png")
     write_text(options.out / f"rough_boxes_{name}.md", "\n".join([*text, ""]))
     print(f"written: {options.out}/rough_boxes_{name}.md")

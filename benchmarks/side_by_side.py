@@ -17,6 +17,7 @@ from hpe.data.faces import load_faces
 from hpe.inference.predictor import HeadPosePredictor
 from hpe.io.environment import commit, processor
 from hpe.io.files import write_text
+from hpe.io.markdown import markdown_table
 from hpe.model.cards import cards
 from hpe.pose.crop import IMAGE_SIZE, MARGIN, centre_crop, narrow
 from hpe.pose.rotation import flip_pose, wrap_deg
@@ -37,13 +38,13 @@ def table(errors: dict[str, np.ndarray], slopes: dict[str, float]) -> str:
     n = len(errors[RIVAL])
     drawn = np.random.default_rng(0).integers(0, n, (SAMPLES, n))
     means = {name: each.mean(axis=1)[drawn].mean(axis=1) for name, each in errors.items()}  # (SAMPLES,)
-    lines = ["| " + " | ".join(HEADER) + " |", "|---" + "|---:" * (len(HEADER) - 1) + "|"]
+    rows = []
     for name, each in errors.items():
         cells = [name, f"{each.mean():.2f}", interval(means[name]), *(f"{value:.2f}" for value in each.mean(axis=0))]
         difference = errors[RIVAL].mean() - each.mean()
         cells += ["", ""] if name == RIVAL else [f"{difference:.2f}", interval(means[RIVAL] - means[name])]
-        lines.append("| " + " | ".join([*cells, f"{slopes[name]:.2f}"]) + " |")
-    return "\n".join(lines)
+        rows.append([*cells, f"{slopes[name]:.2f}"])
+    return markdown_table(HEADER, rows)
 
 
 def interval(values: np.ndarray) -> str:

@@ -25,6 +25,7 @@ from hpe.deploy.board_link import encode_bytes
 from hpe.deploy.sketch import run_deploy
 from hpe.io.environment import environment
 from hpe.io.files import write_text
+from hpe.io.markdown import markdown_table
 from hpe.model.zoo import resolve_model
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "mlperf_tiny"
@@ -50,7 +51,7 @@ def main() -> None:
     rows = [row for model in models for row in measure(model, options.inputs)]
     facts = environment()
     where = ", ".join(f"{key} {facts[key]}" for key in ("processor", "python", "commit"))
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in (HEAD, ("---",) * len(HEAD), *rows))
+    table = markdown_table(HEAD, rows, text=2)
     title = f"# Whole sketches on a Cortex-M4\n\n`python benchmarks/sketches.py`, emulated on {where}."
     report = f"{title}\n\n{NOTES}\n\n{table}\n"
     print(report)

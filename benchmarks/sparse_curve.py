@@ -27,6 +27,7 @@ from export.compiler.sparse_weights import pack_sparse
 from export.micro.flatbuffer import Model, Tensor, parse_model
 from hpe.io.environment import environment
 from hpe.io.files import write_csv, write_text, write_whole
+from hpe.io.markdown import markdown_table
 from hpe.model.zoo import resolve_model
 
 PRUNED = Path(__file__).resolve().parents[1] / "tests" / "data" / "micro" / "relu6_pruned.tflite"
@@ -190,7 +191,7 @@ def markdown(name: str, layers: list[dict[str, Any]], network: list[dict[str, An
         *(f"cost at {s:.1%} zeros" for s in shown),
         "flash at 87.5 %",
     )
-    lines = [head, ("---",) * len(head)]
+    rows = []
     for what in dict.fromkeys(row["what"] for row in layers):
         own = [row for row in layers if row["what"] == what]
         ends = [break_even(own, kernel) for kernel in SPARSE]
@@ -198,14 +199,14 @@ def markdown(name: str, layers: list[dict[str, Any]], network: list[dict[str, An
         costs = [of[s, "sparse3"]["instructions"] / of[s, "dense"]["instructions"] for s in shown]
         flash = of[0.875, "sparse3"]["flash_bytes"] / of[0.875, "dense"]["flash_bytes"]
         cells = ["never" if end is None else f"{end:.0%}" for end in ends]
-        lines.append((what, *cells, *(f"{cost:.2f}" for cost in costs), f"{flash:.2f}"))
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    body = [("zeros", "instructions", "of dense", "flash (bytes)", "of dense", "sparse steps"), ("---",) * 6]
+        rows.append((what, *cells, *(f"{cost:.2f}" for cost in costs), f"{flash:.2f}"))
+    table = markdown_table(head, rows)
+    body = []
     for row in network:
         of_dense = [row[key] / network[0][key] for key in ("instructions", "flash_bytes")]
         cells = (f"{row['instructions']:,}", f"{of_dense[0]:.2f}", f"{row['flash_bytes']:,}", f"{of_dense[1]:.2f}")
         body.append((f"{row['zeros']:.1%}", *cells, row["kernel"].split()[0]))
-    second = "\n".join(f"| {' | '.join(cells)} |" for cells in body)
+    second = markdown_table(("zeros", "instructions", "of dense", "flash (bytes)", "of dense", "sparse steps"), body)
     return (
         f"# Zeros against time and flash on a Cortex-M4\n\n`python benchmarks/sparse_curve.py` of {name}: "
         f"qemu-system-arm mps2-an386, gcc -O2, instructions (not cycles); commit {facts['commit']}. Weights random, "

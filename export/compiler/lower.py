@@ -31,13 +31,10 @@ def lower(graph: g.Graph, op: g.Op, tag: str) -> Step:
     return step
 
 
-def channel_table(name: str, op: g.Rescaling, bias: np.ndarray | None = None, even: bool = False) -> Table:
-    """channel_t records: bias, multiplier, shift; `even`: one more where their number is odd."""
+def channel_table(name: str, op: g.Rescaling, bias: np.ndarray | None = None) -> Table:
+    """channel_t records: bias (that of `op` where none is given), multiplier, shift."""
     bias = op.bias if bias is None else bias
-    records = np.stack([bias, op.multiplier, op.shift], axis=1)  # (outputs, 3)
-    if even and len(records) % 2:
-        records = np.concatenate([records, records[-1:]])
-    return Table("channel_t", name, records)
+    return Table("channel_t", name, np.stack([bias, op.multiplier, op.shift], axis=1))  # (outputs, 3)
 
 
 def _step(op: g.Op, call: str, functions: set[str], **more: Any) -> Step:

@@ -120,11 +120,11 @@ def measure_layers(
     return LayerTable(rows, max(once - (more - once) / (COPIES - 1), 0.0), machine)
 
 
-def efficientnet_operators(side: int = 64) -> list[Operator]:
-    """The shapes of an EfficientNet-B0's layers on square images, on a grid of widths."""
-    images = [(side >> n, side >> n) for n in range(1, 6)]
+def efficientnet_operators() -> list[Operator]:
+    """The shapes of an EfficientNet-B0's layers on images of 64x64, on a grid of widths."""
+    images = [(64 >> n, 64 >> n) for n in range(1, 6)]
     found = [Operator(kind, WHOLE.image, WHOLE.inputs, WHOLE.inputs) for kind in ("add", "gate", "silu", "mean")]
-    found += [Operator("conv", (side, side), 3, width, 3, 2) for width in WIDTHS[:4]]
+    found += [Operator("conv", (64, 64), 3, width, 3, 2) for width in WIDTHS[:4]]
     for image in dict.fromkeys([*images, (1, 1)]):
         found += [Operator("conv", image, inputs, outputs) for inputs in WIDTHS for outputs in WIDTHS]
     for image in images[:-1]:

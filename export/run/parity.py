@@ -163,11 +163,11 @@ def layer_deviations(float_path: str | Path, int8_path: str | Path, samples: np.
     ]
 
 
-def first_deviating(layers: list[LayerDeviation], limit: float = 0.1) -> LayerDeviation | None:
-    """The first layer from which the relative error stays above `limit` to the end; None where it ends below."""
+def first_deviating(layers: list[LayerDeviation]) -> LayerDeviation | None:
+    """The first layer from which the relative error stays above 10 % to the end; None where it ends below."""
     found = None
     for layer in reversed(layers):
-        if layer.relative_error <= limit:
+        if layer.relative_error <= 0.1:
             break
         found = layer
     return found

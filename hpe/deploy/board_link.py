@@ -113,7 +113,7 @@ def parse_answer(line: bytes) -> Answer | None:
     return Answer(match.group(1), int(match.group(2)), int(match.group(3)))
 
 
-def open_port(name: str, timeout_s: float = 0.5) -> Port:
+def open_port(name: str) -> Port:
     """Opens a serial port by name (/dev/ttyACM0, COM3). LinkError where it is missing or busy, or without pyserial."""
     try:
         import cobs  # noqa: F401
@@ -121,7 +121,7 @@ def open_port(name: str, timeout_s: float = 0.5) -> Port:
     except ImportError as error:
         raise LinkError(f"`hpe serial` needs {error.name}: {install('serial')}") from None
     try:
-        return serial.Serial(name, BAUD, timeout=timeout_s, write_timeout=5)
+        return serial.Serial(name, BAUD, timeout=0.5, write_timeout=5)
     except (OSError, ValueError) as error:  # serial.SerialException is an OSError
         raise LinkError(f"The serial port {name} cannot be opened ({error}); is the board plugged in?") from error
 

@@ -22,6 +22,7 @@ from hpe.deploy.recipe import check_recipe, recipe
 from hpe.io.configs import to_dict
 from hpe.io.environment import environment
 from hpe.io.files import read_json, write_json, write_text, write_whole
+from hpe.io.markdown import markdown_table
 from hpe.io.records import read_record
 from hpe.model import cards as released
 from hpe.model.cards import cards
@@ -233,14 +234,14 @@ def page(known: dict[str, dict[str, Any]]) -> str:
         "Written by `python -m hpe.deploy.release`; `NAME.json` holds each card in full.",
         "",
     ]
-    lines += ["| model | file | bytes | gzip | parameters | non-zeros | MMAC | arena | MAE deg | float deg | fits |"]
-    lines += ["|---|---|" + "---:|" * 8 + "---|"]
+    headings = ("model", "file", "bytes", "gzip", "parameters", "non-zeros", "MMAC", "arena", "MAE deg", "float deg")
+    rows = []
     for name, card in known.items():
         arena = "-" if card["arena_bytes"] is None else f"{card['arena_bytes']:,}"
         cells = [name, card["format"], f"{card['size_bytes']:,}", f"{card['gzip_bytes']:,}", f"{card['params']:,}"]
         cells += [f"{card['nonzeros']:,}", f"{card['macs'] / 1e6:.2f}", arena, f"{card['mae_deg']['mean']:.2f}"]
-        cells += [f"{card['float_mae_deg']['mean']:.2f}", ", ".join(card["boards"])]
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append([*cells, f"{card['float_mae_deg']['mean']:.2f}", ", ".join(card["boards"])])
+    lines.append(markdown_table((*headings, "fits"), rows, text=2))
     for title, key in PARAGRAPHS.items():
         for text in dict.fromkeys(card[key] for card in known.values()):
             names = [name for name, card in known.items() if card[key] == text]

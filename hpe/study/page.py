@@ -54,9 +54,9 @@ def paragraphs(*texts: str) -> str:
     return "".join(f"<p>{html.escape(text)}</p>" for text in texts if text)
 
 
-def bullets(texts: Sequence[str], kind: str = "plain") -> str:
+def bullets(texts: Sequence[str]) -> str:
     """Plain texts as a list."""
-    return f'<ul class="{kind}">' + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
+    return '<ul class="plain">' + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
 
 
 def figure(title: str, svg: str) -> str:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hpe.io.markdown import markdown_table
 from hpe.study.paper import BASELINE_DEG, KINDS, PaperRow, Setting, Settings, best_of_each, distinct
 from hpe.study.report_claims import Claim, PaperClaim, count
 from hpe.study.report_rows import Row
@@ -51,9 +52,7 @@ class Table:
 
     def markdown(self) -> str:
         """As Markdown, numbers to the right."""
-        rule = "|" + "---|" * self.text + "---:|" * (len(self.headings) - self.text)
-        lines = [_line(self.headings), rule, *map(_line, self.rows)]
-        return "\n".join(lines) + "\n"
+        return markdown_table(self.headings, self.rows, self.text) + "\n"
 
     def latex(self) -> str:
         """As LaTeX with the rules of the package booktabs."""
@@ -79,10 +78,6 @@ class Table:
         return f'{note}<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
 def _cell(tag: str, text: str, side: str) -> str:
     kind = f' class="{side}"' if side else ""
     return f"<{tag}{kind}>{html.escape(text)}</{tag}>"
@@ -104,17 +99,17 @@ def models_table(rows: Sequence[Row]) -> Table:
     return Table("models", headings, cells, 3, models=[row["model"] for row in rows])
 
 
-def cell(row: Row, key: str, form: str, unit: float = 1) -> str:
+def cell(row: Row, key: str, form: str) -> str:
     """One value as text: a dash where it was not measured; an error with its spread, or n = 1 where it has none."""
     value = row[key]
     if value is None:
         return "-"
     if key == "family" and row["role"] in ("control", "twin"):
         return f"{value} ({row['role']})"
-    text = form.format(value if isinstance(value, str) or unit == 1 else value / unit)
+    text = form.format(value)
     if key.endswith("_deg"):
         sd = row[f"{key}_sd"]
-        return f"{text} (n = 1)" if sd is None else f"{text} ± {sd / unit:.2f}"
+        return f"{text} (n = 1)" if sd is None else f"{text} ± {sd:.2f}"
     return text + (SHORT if row.get(f"{key}_short") else "")
 
 

@@ -63,7 +63,7 @@ def lay_over(albedo, cover, colour, shade):
             paint[i] += cover[i] * (tone * shade[i] - paint[i])
 
 
-def spans_of(layers: np.ndarray, tiny: float = 1e-4) -> np.ndarray:
-    """Where each of the layers (k, n) is more than `tiny`: (k, 2) start and stop."""
-    touched = [np.flatnonzero(np.abs(layer) > tiny) for layer in layers]
+def spans_of(layers: np.ndarray) -> np.ndarray:
+    """Where each of the layers (k, n) is more than 1e-4 in size: (k, 2) start and stop."""
+    touched = [np.flatnonzero(np.abs(layer) > 1e-4) for layer in layers]
     return np.array([(indices[0], indices[-1] + 1) for indices in touched], np.int64)

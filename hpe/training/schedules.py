@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 START = 0.04
 """1cycle: the rate of the first step, as a share of the peak."""
+WARM_UP = 0.15
+"""1cycle: the share of the steps over which the rate rises."""
 
 
-def one_cycle(step: int, peak: float, steps: int, warm_up: float = 0.15) -> float:
-    """Learning rate of Smith's 1cycle policy: linear up to `peak` over `warm_up` of the steps, then cosine to zero."""
-    rising = max(1.0, warm_up * steps)
+def one_cycle(step: int, peak: float, steps: int) -> float:
+    """Learning rate of Smith's 1cycle policy: linear up to `peak` over WARM_UP of the steps, then cosine to zero."""
+    rising = max(1.0, WARM_UP * steps)
     if step < rising:
         return peak * (START + (1 - START) * step / rising)
     progress = min(1.0, (step - rising) / max(1.0, steps - rising))

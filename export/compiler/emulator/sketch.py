@@ -39,9 +39,7 @@ class SketchRun:
         return [line.split(",") for line in self.lines if not line.startswith("#")]
 
 
-def run_sketch(
-    folder: Path, stream: bytes, flags: Sequence[str] = ("-O2",), defines: Sequence[str] = (), timeout_s: float = 300
-) -> SketchRun:
+def run_sketch(folder: Path, stream: bytes, flags: Sequence[str] = ("-O2",), defines: Sequence[str] = ()) -> SketchRun:
     """Build the sketch in `folder` for the emulated board, send it `stream`, and return what it printed.
 
     Args:
@@ -54,7 +52,7 @@ def run_sketch(
     with tempfile.TemporaryDirectory() as work:
         objects = build_objects(folder, Path(work), (*flags, *SECTIONS, *defines))
         program = link(objects, Path(work))
-        said = emulator.run(program, stream, timeout_s).output
+        said = emulator.run(program, stream, 300).output
         model = [file for file in objects if file.name.endswith(".c.o")]
         sizes = emulator.section_sizes([program]), emulator.section_sizes(model)
         return SketchRun(tuple(said.decode("utf-8").splitlines()), *sizes)
