@@ -4,7 +4,7 @@
         --out benchmarks/results/export_variants_HARDWARE_YYYYMM
 
 RUN is a folder of `hpe train` or `hpe prune`; formats that it lacks are exported first, into it. Latency is that of
-benchmarks/latency.py, all files taking turns; so it needs an idle machine.
+`export.measure_latency`, all files in turns; so it needs an idle machine.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from benchmarks.latency import interleaved
-from export import FORMATS, file_sizes, load_runtime, micro_arena, operators, plan_arena, read_model
+from export import FORMATS, file_sizes, load_runtime, measure_latency, micro_arena, operators, plan_arena, read_model
 from export.micro.arena import HOST
 from export.micro.latency import op_macs
 from hpe.data.faces import Faces, load_faces
@@ -38,7 +37,7 @@ DEFINITIONS = """\
 - arena: bytes of RAM that TensorFlow Lite Micro takes; planned for a Cortex-M4 (CMSIS-NN, 32 bits) and for this host,
   and measured on this host with its own interpreter (reference kernels, 64 bits).
 - MAE: mean absolute error of yaw, pitch and roll, degrees; "from float": mean deviation from the fp32 file's answers.
-- latency: 1 thread, 1 image; the least and the median of interleaved rounds. On a busy machine only the least is worth
+- latency: 1 thread, 1 image; the least and the median, the files in turns. On a busy machine only the least is worth
   reading: an inference longer than the scheduler's slice (some 3 ms) is interrupted, and so are its neighbours.
   ONNX runs on onnxruntime, the others on LiteRT; its kernels (XNNPACK, or built-in ones where that refuses) are in the
   CSV file."""
@@ -54,8 +53,8 @@ class Options:
     """Data SPEC for the errors, e.g. csv:FOLDER@test."""
     out: Path
     """Where the table goes: OUT.csv and OUT.md."""
-    rounds: int = 100
-    """Rounds of the latency measurement."""
+    seconds: float = 10.0
+    """How long each file is timed."""
 
 
 def main() -> None:
@@ -65,12 +64,12 @@ def main() -> None:
     faces = load_faces(options.data)
     rows = [row for label, run in runs.items() for row in variant_rows(label, run, faces)]
     load = os.getloadavg()[0]
-    add_latency(rows, options.rounds)
+    add_latency(rows, options.seconds)
     facts = environment()
     for row in rows:
         row |= {"faces": len(faces), "seed": 0, "processor": facts["processor"], "commit": facts["commit"]}
     where = ", ".join(f"{name} {value}" for name, value in facts.items())
-    conditions = f"{where}. {options.rounds} rounds, load average before them {load:.1f}; seed 0."
+    conditions = f"{where}. {options.seconds:g} s each, load average before them {load:.1f}; seed 0."
     report = markdown(rows, f"`{options.data}` ({len(faces)} faces). {conditions}")
     write_text(f"{options.out}.md", report)
     write_csv(f"{options.out}.csv", [{name: cell for name, cell in row.items() if name != "path"} for row in rows])
@@ -132,16 +131,14 @@ def graph_columns(path: Path, fmt: str) -> dict[str, Any]:
     return columns | {"arena_host": plan_arena(model, HOST).arena_bytes, "arena_tflm": micro_arena(path).arena_bytes}
 
 
-def add_latency(rows: list[dict[str, Any]], rounds: int) -> None:
-    """Give each row its median and quartiles in ms and its ratio to the first network's fp32 file."""
+def add_latency(rows: list[dict[str, Any]], seconds: float) -> None:
+    """Give each row its kernels, its median and least time in ms, and its ratio to the first network's fp32 file."""
     runtimes = [load_runtime(row["path"], threads=1) for row in rows]
-    milliseconds = interleaved(runtimes, rounds, burst=5)  # (rounds, files)
-    first = next(i for i, row in enumerate(rows) if row["format"] == "fp32")
-    ratios = np.median(milliseconds / milliseconds[:, first : first + 1], axis=0)
-    low, median, high = np.quantile(milliseconds, [0.25, 0.5, 0.75], axis=0).round(4)
-    for i, row in enumerate(rows):
-        row |= {"kernels": runtimes[i].kernels, "latency_ms": median[i], "latency_ratio": round(float(ratios[i]), 3)}
-        row |= {"quartile1_ms": low[i], "quartile3_ms": high[i], "min_ms": milliseconds[:, i].min().round(4)}
+    table = measure_latency(runtimes, seconds)
+    plain_ms = next(ms["median_ms"] for row, ms in zip(rows, table, strict=True) if row["format"] == "fp32")
+    for row, runtime, ms in zip(rows, runtimes, table, strict=True):
+        row |= {"kernels": runtime.kernels, "latency_ms": round(ms["median_ms"], 4)}
+        row |= {"latency_ratio": round(ms["median_ms"] / plain_ms, 3), "min_ms": round(ms["min_ms"], 4)}
 
 
 def markdown(rows: list[dict[str, Any]], conditions: str) -> str:

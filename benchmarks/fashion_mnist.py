@@ -221,11 +221,10 @@ def measure(net: TransferNet, file: Path, test_set: Labelled) -> dict[str, float
 
 def milliseconds(files: Sequence[Path]) -> list[float]:
     """Median milliseconds of one image on one thread, for each file; the files take turns."""
-    from benchmarks.latency import interleaved
-    from export import load_runtime
+    from export import load_runtime, measure_latency
 
-    times = interleaved([load_runtime(file, threads=1) for file in files], rounds=200, burst=5)  # (rounds, files)
-    return np.median(times, axis=0).round(3).tolist()
+    table = measure_latency([load_runtime(file, threads=1) for file in files], seconds=5)
+    return [round(row["median_ms"], 3) for row in table]
 
 
 def percent(logits: Tensor, classes: Tensor) -> float:

@@ -24,6 +24,7 @@ from export.micro.flatbuffer import read_model
 from export.micro.footprint import Footprint, footprint
 from export.micro.sketch import write_arduino, write_model_sketch
 from export.micro.tflm import micro_arena, run_micro
+from export.run.latency import measure_latency
 from export.run.parity import (
     Deviation,
     LayerDeviation,
@@ -35,7 +36,7 @@ from export.run.parity import (
     measure_deviation,
     operators,
 )
-from export.run.runtime import Runtime, load_runtime, measure_latency
+from export.run.runtime import Runtime, load_runtime
 from export.run.xnnpack import SparseSpeed, sparse_speed
 
 __all__ = [

@@ -5,10 +5,7 @@ Needs numpy and ai-edge-litert (or onnxruntime, for ONNX), so that it works on a
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-
-import numpy as np
 
 from export.errors import ExportError
 from export.micro.flatbuffer import read_model
@@ -60,36 +57,3 @@ def usable_threads(threads: int) -> int:
     if threads < 1:
         raise ExportError(f"{threads} threads cannot compute anything; give 1 or more.")
     return min(threads, usable_cores())
-
-
-def measure_latency(runtime: Runtime, runs: int = 50, seconds: float = 1.0, warmup_runs: int = 10) -> dict[str, float]:
-    """Time single inferences on random input, as TensorFlow Lite's benchmark_model does: the computation only.
-
-    Args:
-        runtime: freshly loaded, so that the first inference is a first one.
-        runs, seconds: measure at least this many inferences, and for at least this long.
-        warmup_runs: inferences between the first and the measured ones.
-
-    Returns:
-        init_ms, first_ms, warmup_ms (mean), avg_ms, min_ms, max_ms, std_ms, median_ms, and runs, the number measured.
-    """
-    image = np.random.default_rng(0).normal(size=(1, *runtime.input_shape)).astype(np.float32)
-    runtime.set_input(runtime.quantize(image) if runtime.is_int8 else image)
-
-    first = runtime.timed_invoke()
-    warmup = [runtime.timed_invoke() for _ in range(warmup_runs)]
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < runs or time.perf_counter() < end:
-        times.append(runtime.timed_invoke())
-    return {
-        "init_ms": runtime.init_ms,
-        "first_ms": first,
-        "warmup_ms": float(np.mean(warmup)) if warmup else first,
-        "avg_ms": float(np.mean(times)),
-        "min_ms": float(np.min(times)),
-        "max_ms": float(np.max(times)),
-        "std_ms": float(np.std(times)),
-        "median_ms": float(np.median(times)),
-        "runs": len(times),
-    }

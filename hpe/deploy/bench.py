@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from export.run.latency import in_turns, summary, warm_up
 from export.run.runtime import Runtime, load_runtime, usable_threads
 from hpe.io.environment import environment
 from hpe.io.errors import require
@@ -24,9 +25,6 @@ from hpe.model.zoo import ModelNameError, is_released, resolve_model
 
 VALID_S = 10.0
 """Seconds that a model must be measured for."""
-TURN_S = 0.5
-"""Seconds until the next model has its turn."""
-WARM_UP_RUNS = 10
 THERMAL = Path("/sys/class/thermal")
 THROTTLED = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
 """What the low bits of `vcgencmd get_throttled` say of this moment; 16 bits up, of the time since the start."""
@@ -50,16 +48,16 @@ def run_bench(
     require(seconds > 0, f"--seconds is {seconds}; it must be more than 0")
     files, threads = [_file(model) for model in models], usable_threads(threads)
     before = machine_state()
-    runtimes, table = [], []
+    runtimes: list[Runtime] = []
+    table: list[dict[str, Any]] = []
     for model, file in zip(models, files, strict=True):
         resident = memory_bytes()["resident"]
         runtime = load_runtime(file, threads=threads, xnnpack=xnnpack, trusted=is_released(model))
-        first_ms, warm_up_ms = _warm_up(runtime)
+        row = warm_up(runtime)
         grown = max(0, memory_bytes()["resident"] - resident)
-        row: dict[str, Any] = {"init_ms": runtime.init_ms, "first_ms": first_ms, "warmup_ms": warm_up_ms}
         table.append(row | {"load_memory_bytes": grown, "kernels": runtime.kernels, "threads": threads})
         runtimes.append(runtime)
-    times = _in_turns(runtimes, seconds)
+    times = in_turns(runtimes, seconds)
     after = machine_state()
     peak = memory_bytes()["peak"]
     for row, measured in zip(table, times, strict=True):
@@ -94,14 +92,6 @@ def write_bench(table: dict[str, dict[str, Any]], out: Path) -> Path:
         hardware = "-".join(part for part in hardware.split("-") if part)
         out = out / f"bench_{hardware}_{time.strftime('%Y%m')}.csv"
     return write_csv(out, [{"model": model, **row, **facts} for model, row in table.items()])
-
-
-def summary(times_ms: Sequence[float]) -> dict[str, float | int]:
-    """Mean, least, most, standard deviation, median and number of times in milliseconds."""
-    values = np.asarray(times_ms, np.float64)
-    numbers = {"avg": values.mean(), "min": values.min(), "max": values.max(), "std": values.std()}
-    numbers["median"] = np.median(values)
-    return {**{f"{name}_ms": float(value) for name, value in numbers.items()}, "runs": len(values)}
 
 
 def machine_state() -> dict[str, float | str]:
@@ -149,25 +139,3 @@ def _file(model: str | Path) -> Path:
     if file.is_dir():
         raise ModelNameError(f"{file}: `hpe bench` times .onnx and .tflite files; run `hpe export {file}` first")
     return file
-
-
-def _warm_up(runtime: Runtime) -> tuple[float, float]:
-    """Set a random input; milliseconds of the first inference, and the mean of the WARM_UP_RUNS after it."""
-    image = np.random.default_rng(0).normal(size=(1, *runtime.input_shape)).astype(np.float32)
-    runtime.set_input(runtime.quantize(image) if runtime.is_int8 else image)
-    times = [runtime.timed_invoke() for _ in range(1 + WARM_UP_RUNS)]
-    return times[0], float(np.mean(times[1:]))
-
-
-def _in_turns(runtimes: Sequence[Runtime], seconds: float) -> list[list[float]]:
-    """Milliseconds of each inference, at least `seconds` of them for each, the models in turns."""
-    times: list[list[float]] = [[] for _ in runtimes]
-    spent = [0.0] * len(runtimes)
-    while min(spent) < seconds:
-        for index, runtime in enumerate(runtimes):
-            end = time.perf_counter() + min(TURN_S, seconds)
-            begin = time.perf_counter()
-            while time.perf_counter() < end:
-                times[index].append(runtime.timed_invoke())
-            spent[index] += time.perf_counter() - begin
-    return times

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from export import FORMATS, ExportError, load_runtime, measure_latency
+from export import FORMATS, ExportError, load_runtime
 from tests.crafted import custom_operator_model, quantize_model, two_input_model
 from tests.exported import SIZE, exported
 
@@ -134,15 +134,6 @@ def test_onnx_with_two_inputs_or_a_free_batch(tmp_path):
         load_runtime(save("free.onnx", 1, ["n", 3, 4, 4]))
     with pytest.raises(ExportError, match=r"\(1, C, H, W\)"):
         load_runtime(save("flat.onnx", 1, [1, 3]))
-
-
-def test_latency_has_every_figure_in_order():
-    figures = measure_latency(load_runtime(exported().files["int8"]), runs=5, seconds=0.0, warmup_runs=2)
-    names = ["init", "first", "warmup", "avg", "min", "max", "std", "median"]
-    assert list(figures) == [*(f"{name}_ms" for name in names), "runs"]
-    assert figures["runs"] == 5
-    assert 0 < figures["min_ms"] <= figures["median_ms"] <= figures["max_ms"]
-    assert figures["min_ms"] <= figures["avg_ms"] <= figures["max_ms"]
 
 
 def test_running_a_tflite_file_loads_neither_torch_nor_tensorflow():

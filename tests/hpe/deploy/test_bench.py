@@ -3,12 +3,11 @@
 import csv
 import json
 
-import numpy as np
 import pytest
 
 from hpe.cli.main import main
 from hpe.deploy import bench
-from hpe.deploy.bench import machine_state, memory_bytes, run_bench, summary, throttled, write_bench
+from hpe.deploy.bench import machine_state, memory_bytes, run_bench, throttled, write_bench
 from hpe.io.errors import ConfigError
 from hpe.io.files import read_json
 from tests.drawn_faces import MODEL
@@ -55,20 +54,12 @@ def test_no_time_at_all_is_refused(seconds):
 
 
 def test_ten_seconds_are_valid(monkeypatch):
-    monkeypatch.setattr(bench, "_in_turns", lambda runtimes, seconds: [[1.0, 3.0]] * len(runtimes))
+    monkeypatch.setattr(bench, "in_turns", lambda runtimes, seconds: [[1.0, 3.0]] * len(runtimes))
     lines = []
     (row,) = run_bench([MODEL], seconds=10.0, report=lines.append).values()
     assert row["valid"]
     assert (row["avg_ms"], row["std_ms"], row["runs"]) == (2.0, 1.0, 2)
     assert lines == []
-
-
-def test_the_summary_is_numpys():
-    times = np.random.default_rng(0).exponential(2, 101)
-    answer = summary(times)
-    assert answer["std_ms"] == pytest.approx(np.std(times))
-    assert answer["median_ms"] == sorted(times)[50]
-    assert answer["runs"] == 101
 
 
 def test_temperature_and_throttling_are_read_where_told(tmp_path, monkeypatch):
