@@ -56,7 +56,7 @@ def write_web_page(model: str | Path, out: Path) -> Path:
         "colours": {"box": _css(YELLOW), "axes": [_css(colour) for colour in (RED, GREEN, BLUE)]},
         "wasm": base64.b64encode(build_wasm(file, settings)).decode(),
     }
-    page = _page(told)
+    page = page_text(told)
     return write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
 
 
@@ -92,11 +92,12 @@ def build_wasm(model: Path, settings: dict[str, Any]) -> bytes:
         return (sketch / "page.wasm").read_bytes()
 
 
-def _page(told: dict[str, Any]) -> str:
+def page_text(told: dict[str, Any]) -> str:
     """The page of hpe.inference.live with all that it loads in it, and the camera in place of the server's stream."""
+    model = json.dumps(told).replace("<", "\\u003c")  # a note may hold </script>
     scripts = {
         "page.js": _read(PAGE / "page.js"),
-        "stream.js": f"const MODEL = {json.dumps(told)};\n{_read(FOLDER / 'camera.js')}",
+        "stream.js": f"const MODEL = {model};\n{_read(FOLDER / 'camera.js')}",
     }
     page = _read(PAGE / "page.html").replace(
         "<title>", f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n<title>'

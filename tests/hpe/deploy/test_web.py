@@ -9,7 +9,7 @@ from PIL import Image
 
 from hpe.cli.main import main
 from hpe.deploy.sketch import run_deploy
-from hpe.deploy.web.build import write_web_page
+from hpe.deploy.web.build import page_text, write_web_page
 from hpe.io.errors import ConfigError
 from hpe.pose.overlay import axis_ends
 from tests.browser import CHROMIUM, open_browser
@@ -140,6 +140,10 @@ def test_the_page_loads_nothing(page):
     assert "http://" not in text
     assert "https://" not in text
     assert page.stat().st_size < 400_000
+
+
+def test_a_note_stays_text():
+    assert "</script><b>" not in page_text({"note": "</script><b>"})
 
 
 def test_a_model_that_finds_no_face_is_refused(tmp_path):
