@@ -22,7 +22,7 @@ def measure_latency(runtimes: Sequence[Runtime], seconds: float = 1.0) -> list[d
 
     Args:
         runtimes: freshly loaded, so that the first inference is a first one.
-        seconds: that each is measured for, at least.
+        seconds: that each is measured for, at least; more than 0.
 
     Returns:
         of each what `warm_up` and `summary` tell.

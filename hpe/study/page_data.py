@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from hpe.io.script_json import script_json
 from hpe.study.plots import family
 from hpe.study.report_chapters import Data
 from hpe.study.report_rows import Row
@@ -19,8 +19,7 @@ def page_data(found: Sequence[Data], machine: str) -> str:
     """JSON that can stand inside a <script> element: what was found on each set of test faces."""
     sets = [_set(data) for data in found]
     boards = {board for data in found for row in data.rows for board in row["boards"]}
-    text = json.dumps({"places": _places(boards, machine), "sets": sets}, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
+    return script_json({"places": _places(boards, machine), "sets": sets})
 
 
 def _set(data: Data) -> dict[str, Any]:

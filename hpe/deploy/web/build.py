@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from hpe.inference.annotation import YELLOW
 from hpe.inference.live.server import FOLDER as PAGE
 from hpe.io.errors import ConfigError
 from hpe.io.files import write_whole
+from hpe.io.script_json import script_json
 from hpe.model.zoo import resolve_model
 from hpe.pose.overlay import BLUE, GREEN, RED
 
@@ -94,10 +94,9 @@ def build_wasm(model: Path, settings: dict[str, Any]) -> bytes:
 
 def page_text(told: dict[str, Any]) -> str:
     """The page of hpe.inference.live with all that it loads in it, and the camera in place of the server's stream."""
-    model = json.dumps(told).replace("<", "\\u003c")  # a note may hold </script>
     scripts = {
         "page.js": _read(PAGE / "page.js"),
-        "stream.js": f"const MODEL = {model};\n{_read(FOLDER / 'camera.js')}",
+        "stream.js": f"const MODEL = {script_json(told)};\n{_read(FOLDER / 'camera.js')}",
     }
     page = _read(PAGE / "page.html").replace(
         "<title>", f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n<title>'
