@@ -43,7 +43,7 @@ class Options:
 
     model: tyro.conf.Positional[str]
     """Int8 file or released model that locates."""
-    data: str = "csv:../shared/data/faces@test"
+    data: str = "csv:faces@test"
     """Faces with real pixels around the standard crop."""
     count: int = 100
     """Frames with a face, and as many without."""

@@ -1,6 +1,6 @@
 """How fast the uint8 cache is built and opened, for any data specification.
 
-    python benchmarks/data_cache.py synthetic:easy:20000 csv:../shared/data/faces [--out FILE.csv]
+    python benchmarks/data_cache.py synthetic:easy:20000 csv:faces [--out FILE.csv]
 
 Each specification is built in a fresh folder (nothing is reused), then opened again; the rows hold both times, and the
 CPU seconds of all processes, which other programs on the machine disturb less than the elapsed time. The first build

@@ -1,6 +1,6 @@
 """Which face detector to take: how its boxes relate to the box of 68 landmarks, and what finding the face costs.
 
-    python benchmarks/face_boxes.py ../shared/data/faces ../shared/data/aflw2000_mat --model b0-nano
+    python benchmarks/face_boxes.py faces aflw2000_mat --model b0-nano
 
 For every detector of benchmarks/face_detectors.py that is installed. Fits on half of AFLW's faces in `faces` (split
 train): their crops are known to be the standard ones, and the black border shows the aspect of the source, which the

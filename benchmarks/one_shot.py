@@ -67,9 +67,9 @@ class Pruned:
 
     run: Path = Path("b0")
     """Run folder, or a released model that can be trained."""
-    data: str = "csv:../shared/data/faces@train"
+    data: str = "csv:faces@train"
     """Faces that scores and reconstruction look at."""
-    val: str = "csv:../shared/data/faces@val"
+    val: str = "csv:faces@val"
     """Faces of the error."""
     out: Path = Path("benchmarks/results")
     """Folder of the two files."""

@@ -37,7 +37,7 @@ class Options:
 
     model: tyro.conf.Positional[str]
     """Run folder, model file or released model."""
-    data: str = "csv:../shared/data/faces@val"
+    data: str = "csv:faces@val"
     """Faces with real pixels around the standard crop."""
     out: Path = Path("benchmarks/results")
     """Folder of the table and the plot."""

@@ -1,7 +1,6 @@
 """Released models, or runs, and FSA-Net on the same faces: which errs less, and is the difference more than chance?
 
-    python benchmarks/side_by_side.py csv:../shared/data/faces@test aflw2000:../shared/data/aflw2000_mat \
-        --peers ../shared/data/peers
+    python benchmarks/side_by_side.py csv:faces@test aflw2000:aflw2000_mat --peers peers
 """
 
 import platform

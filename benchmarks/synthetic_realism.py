@@ -1,6 +1,6 @@
 """How well FSA-Net, trained on photographs, reads the pose of synthetic heads.
 
-    python benchmarks/synthetic_realism.py ../shared/data/peers
+    python benchmarks/synthetic_realism.py peers
 
 FSA-Net (see fsa_net.py) never saw a render, so its correlation and error against the exact labels say how like a
 photograph of that pose a render is. Protocol: the standard crop (k = 0.2), mean absolute error per angle, no wrapping
