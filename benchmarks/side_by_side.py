@@ -1,6 +1,6 @@
 """Released models, or runs, and FSA-Net on the same faces: which errs less, and is the difference more than chance?
 
-    python benchmarks/side_by_side.py csv:faces@test aflw2000:aflw2000_mat --peers peers
+python benchmarks/side_by_side.py csv:faces@test aflw2000:aflw2000_mat --peers peers
 """
 
 import platform

@@ -25,13 +25,15 @@ def page_data(found: Sequence[Data], machine: str) -> str:
 def _set(data: Data) -> dict[str, Any]:
     draws, known = data.draws, [row for row in data.rows if row["int8_mae_deg"] is not None]
     drawn = set() if draws is None else {row["model"] for row in known if (row["model"], "int8") in draws.drawn}
-    pairs = {}
+    pairs, faces_alone = {}, True
     for (i, a), (j, b) in combinations(enumerate(known), 2):
         if draws is not None and a["model"] in drawn and b["model"] in drawn:
             result = draws.compare((a["model"], "int8"), (b["model"], "int8"))
+            faces_alone = result.faces_alone
             pairs[f"{i},{j}"] = [round(result.low_deg, 4), round(result.high_deg, 4)]
     chosen_by = None if data.chosen_by == data.spec else data.chosen_by
-    return {"spec": data.spec, "chosenBy": chosen_by, "models": [_model(row) for row in known], "pairs": pairs}
+    models = [_model(row) for row in known]
+    return {"spec": data.spec, "chosenBy": chosen_by, "models": models, "pairs": pairs, "facesAlone": faces_alone}
 
 
 def _model(row: Row) -> dict[str, Any]:

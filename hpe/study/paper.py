@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpe.study.statistics import Noise, noise
+from hpe.study.statistics import Noise, pooled
 
 GRID = Path(__file__).parent / "tencon2022_grid.csv"
 KINDS = {"pruned": "pruned", "sparsity": "sparsity-optimised", "quantized": "quantised"}
@@ -91,15 +91,13 @@ def distinct(rows: Sequence[PaperRow]) -> dict[Settings, Setting]:
 
 def paper_noise(rows: Sequence[PaperRow], kind: str = "pruned") -> Noise:
     """The spread of a published run, from the settings that were run twice."""
-    pairs = [s.rows for s in distinct(rows).values() if len(s.rows) == 2]
-    return noise([(first.mae_deg[kind], second.mae_deg[kind]) for first, second in pairs])
+    return pooled([row.mae_deg[kind] for row in setting.rows] for setting in distinct(rows).values())
 
 
 def quantising_noise(rows: Sequence[PaperRow]) -> Noise:
-    """The spread of what quantising costs, from the same pairs: both files come from one network."""
-    pairs = [s.rows for s in distinct(rows).values() if len(s.rows) == 2]
-    costs = [[row.mae_deg["quantized"] - row.mae_deg["pruned"] for row in pair] for pair in pairs]
-    return noise([(first, second) for first, second in costs])
+    """The spread of what quantising costs, from the same settings: both files come from one network."""
+    settings = distinct(rows).values()
+    return pooled([row.mae_deg["quantized"] - row.mae_deg["pruned"] for row in setting.rows] for setting in settings)
 
 
 def best_of_each(rows: Sequence[PaperRow]) -> list[Setting]:

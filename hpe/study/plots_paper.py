@@ -85,7 +85,7 @@ def plot_question(figure: PaperFigure, grid: Sequence[PaperRow], ours: Mapping[S
     for key, setting in settings.items():
         if (place := figure.place(key)) is None:
             continue
-        theirs.setdefault(place[0], []).append((place[1], setting.mae(), noise / len(setting.rows) ** 0.5))
+        theirs.setdefault(place[0], []).append((place[1], setting.mae(), noise))
         if key in ours and ours[key]["float_mae_deg"] is not None:
             row = ours[key]
             mine.setdefault(place[0], []).append((place[1], row["float_mae_deg"], row["float_mae_deg_sd"]))

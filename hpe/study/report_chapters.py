@@ -24,7 +24,7 @@ from hpe.study.report_tables import (
     paper_claims_table,
 )
 from hpe.study.results import Study
-from hpe.study.statistics import DRAWS, Draws
+from hpe.study.statistics import DRAWS, Draws, Noise
 
 PLOTS = Path("plots")
 """Folder of the drawings in the report's."""
@@ -92,9 +92,20 @@ def _tested(data: Data) -> str:
         return "Poses were not noted face by face, so differences are not tested."
     return (
         f"Errors of the int8 files. The interval holds 95 % of {DRAWS:,} draws of faces (a paired bootstrap: both rows "
-        "get the same ones) and of seeds (Student's t, paired where both rows have the same seeds); where it holds 0, "
-        "the difference may be chance. With n = 1 it covers the choice of faces alone: it compares two networks, not "
-        f"two recipes, and another seed may turn it round. {_chosen(data)}"
+        f"get the same ones){_seeds_drawn(data.draws.run_noise('int8'))} {_chosen(data)}"
+    )
+
+
+def _seeds_drawn(runs: Noise) -> str:
+    if not runs.freedom:
+        return (
+            ". Where it holds 0, the difference may be chance. No row was trained twice, so it covers the choice of "
+            "faces alone: it compares two networks, not two recipes, and another seed may turn it round."
+        )
+    return (
+        f" and of what another seed would change (Student's t; a run's standard deviation, {runs.sd_deg:.2f} degrees, is "
+        f"that of all rows with several seeds together, {runs.freedom} degrees of freedom, and holds for rows with one, "
+        "too). Where it holds 0, the difference may be chance."
     )
 
 
@@ -125,7 +136,7 @@ def paper_chapters(groups: Groups, data: Data, out: Path) -> list[Chapter]:
         "Where the paper contradicts itself:", contradictions(grid),
     ])  # fmt: skip
     conclusions = Chapter("conclusions", "What of the paper holds", [
-        *_noise_texts(grid, claims), counts_table(claims), Folded("Every comparison", paper_claims_table(claims)),
+        *_noise_texts(grid, claims, data.draws), counts_table(claims), Folded("Every comparison", paper_claims_table(claims)),
     ])  # fmt: skip
     return [
         tables,
@@ -134,7 +145,7 @@ def paper_chapters(groups: Groups, data: Data, out: Path) -> list[Chapter]:
     ]
 
 
-def _noise_texts(grid: Sequence[PaperRow], claims: Sequence[PaperClaim]) -> list[str]:
+def _noise_texts(grid: Sequence[PaperRow], claims: Sequence[PaperClaim], draws: Draws | None) -> list[str]:
     noise, quantising = paper_noise(grid), quantising_noise(grid)
     trained = [claim for claim in claims if claim.question != QUANTISE]
     inside = sum(claim.inside for claim in trained)
@@ -142,7 +153,7 @@ def _noise_texts(grid: Sequence[PaperRow], claims: Sequence[PaperClaim]) -> list
     costs = sorted(claim.paper_deg for claim in claims if claim.question == QUANTISE)
     return [
         f"Four rows of the grid stand twice: the only measure of the paper's own noise. A run repeated differs by a "
-        f"standard deviation of {noise.sd_deg:.3f} degrees ({noise.pairs} degrees of freedom), so that two single runs "
+        f"standard deviation of {noise.sd_deg:.3f} degrees ({noise.freedom} degrees of freedom), so that two single runs "
         f"must differ by {noise.limit_deg():.2f} degrees before chance is left below 5 %. Of {len(trained)} "
         f"comparisons between rows, {inside} differ by less; of the {len(half)} at 50 % sparsity, which its advice on "
         f"schedules rests on, {sum(half)}.",
@@ -150,8 +161,8 @@ def _noise_texts(grid: Sequence[PaperRow], claims: Sequence[PaperClaim]) -> list
         f"best would seem {BEST_OF_TEN * noise.sd_deg:.2f} degrees better than their mean by chance alone.",
         f"Quantising costs {costs[0]:.2f} to {costs[-1]:.2f} degrees there; both files come from one network, so "
         f"training noise falls out, and what is left is {quantising.sd_deg:.3f} degrees.",
-        "Agrees: ours differ in the same direction, and the interval leaves out 0. Undecided here: it holds 0. Where "
-        "ours were trained once (n = 1), two networks are compared, not two recipes.",
+        "Agrees: ours differ in the same direction, and the interval leaves out 0. Undecided here: it holds 0."
+        + ("" if draws is None else f" It holds 95 % of draws of faces{_seeds_drawn(draws.run_noise('float'))}"),
     ]
 
 

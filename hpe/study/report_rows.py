@@ -62,15 +62,21 @@ def _counts(run: RunResult, spec: str) -> set[tuple[int | None, ...]]:
 
 
 def timed_alike(groups: Groups) -> tuple[Groups, list[str]]:
-    """Without the times of all machines but the one that timed most runs, and the names of the others."""
+    """Without times that do not compare, and the names of the machines that are left out: times of one machine stay,
+    the one that timed most runs, and of a kind of file that was timed for long enough in any run no short ones.
+    """
     runs = [result for by_seed in groups.values() for result in by_seed.values()]
     counts = Counter(name for run in runs for name in {latency.processor for latency in run.latency.values()} if name)
     machine, *others = [name for name, _ in counts.most_common()] or [""]
-    if not others:
-        return groups, []
+    count = {f for run in runs for f, each in run.latency.items() if each.valid and each.processor == machine}
 
     def kept(run: RunResult) -> RunResult:
-        return replace(run, latency={file: each for file, each in run.latency.items() if each.processor == machine})
+        times = {
+            file: each
+            for file, each in run.latency.items()
+            if each.processor == machine and (each.valid or file not in count)
+        }
+        return replace(run, latency=times)
 
     return {name: {seed: kept(run) for seed, run in by_seed.items()} for name, by_seed in groups.items()}, others
 

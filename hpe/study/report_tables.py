@@ -133,15 +133,15 @@ def _number(value: float | None, unit: float, digits: int) -> str:
 def claims_table(claims: Sequence[Claim]) -> Table:
     """A against B among our rows."""
     headings = ["question", "A", "B", "n", "A less B (deg)", "95 % interval", "P(A better)", "so"]
-    cells = [[c.question, c.a, c.b, f"{c.seeds[0]}, {c.seeds[1]}", *_result(c.result, min(c.seeds))] for c in claims]
+    cells = [[c.question, c.a, c.b, f"{c.seeds[0]}, {c.seeds[1]}", *_result(c.result)] for c in claims]
     return Table("comparisons", headings, cells, 3)
 
 
-def _result(result: Comparison | None, seeds: int) -> list[str]:
+def _result(result: Comparison | None) -> list[str]:
     if result is None:
         return ["-", "-", "-", "not tested"]
     so = "undecided" if not result.decided else "A is better" if result.difference_deg < 0 else "B is better"
-    so += " (n = 1)" if seeds == 1 and result.decided else ""
+    so += " (n = 1)" if result.faces_alone and result.decided else ""
     interval = f"{result.low_deg:+.2f} to {result.high_deg:+.2f}"
     return [f"{result.difference_deg:+.2f}", interval, f"{result.probability:.2f}", so]
 
@@ -152,7 +152,7 @@ def paper_claims_table(claims: Sequence[PaperClaim]) -> Table:
                 "verdict"]  # fmt: skip
     cells = []
     for claim in claims:
-        difference, interval, _, _ = _result(claim.ours, min(claim.seeds))
+        difference, interval, _, _ = _result(claim.ours)
         inside = "yes" if claim.inside else "no"
         seeds = f"{claim.seeds[0]}, {claim.seeds[1]}" if claim.ours else "-"
         cells.append([claim.question, claim.a, claim.b, f"{claim.paper_deg:+.3f}", inside, difference, interval, seeds,

@@ -219,9 +219,20 @@ def read_study(folder: Path) -> Study:
         if not run.id or Path(run.id).name != run.id:
             raise ReportError(f"{folder / 'plan.json'}: '{run.id}' is no name of a run; make the plan again")
         if path.is_file() and (result := read_record(RunResult, path)).study is not None:
-            results[run.id] = result
+            results[run.id] = _planned(result, run, path)
     failed = [run.id for run in plan.runs if run.id not in results and (folder / "failed" / f"{run.id}.log").exists()]
     return Study(plan, results, failed)
+
+
+def _planned(result: RunResult, run: PlannedRun, path: Path) -> RunResult:
+    """The result, if it is that of the run that the plan has in its folder."""
+    found = result.study
+    if found is not None and (found.row, found.seed) != (run.row, run.seed):
+        raise ReportError(
+            f"{path}: it holds {found.row} (seed {found.seed}), but the plan has {run.row} (seed {run.seed}) there; "
+            "remove that folder and run the study again"
+        )
+    return result
 
 
 def data_specs(results: dict[str, RunResult]) -> list[str]:

@@ -1,18 +1,18 @@
 """Mean, spread, and the paired bootstrap that stands behind every "A is better than B". Errors in degrees.
 
-Faces are drawn again (Efron 1979). Seeds are drawn from the Student's t distribution that their spread gives: few
-values drawn again from themselves make intervals that are too narrow, and call 7 to 36 % of equal rows with two or
-three seeds different; this calls 0 to 6 % so (benchmarks/LOG.md). With one seed the interval covers the choice of faces
-alone.
+Faces are drawn again (Efron 1979). What another seed would change is drawn from Student's t, with the standard deviation
+of a run that all rows with several seeds give together: a row's own two or three seeds say little of it, and a row with
+one seed nothing, although it varies as much. Of equal rows this calls 3 to 7 % different, and finds more of the true
+differences than each row's own spread does (benchmarks/LOG.md). Where every row has one seed, an interval covers the
+choice of faces alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import sqrt
-from typing import Any
+from math import nan, sqrt
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from hpe.pose.rotation import wrap_deg
 
 DRAWS = 4000
 LEVEL = 0.95
+Files = tuple[str, str]
+"""A row, and a kind of file of all its networks."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Comparison:
     """Upper end."""
     probability: float
     """Share of the draws in which A is better."""
+    faces_alone: bool
+    """Whether nothing says what another seed would change, so that two networks are compared, not two recipes."""
 
     @property
     def decided(self) -> bool:
@@ -55,55 +59,61 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Noise:
-    """What repeating a run changes, from pairs of equal runs."""
+    """What repeating a run changes, from runs that differ in nothing but chance."""
 
     sd_deg: float
-    """Standard deviation of one run."""
-    pairs: int
-    """Degrees of freedom."""
-    quantile: float
-    """Of Student's t at LEVEL, two-sided."""
+    """Standard deviation of one run; NaN where nothing was repeated."""
+    freedom: int
+    """Degrees of freedom; 0 where nothing was repeated."""
 
     def limit_deg(self, runs_a: int = 1, runs_b: int = 1) -> float:
         """Differences beyond this between the means of n runs happen by chance in 1 - LEVEL of the cases."""
-        return self.quantile * self.sd_deg * sqrt(1 / runs_a + 1 / runs_b)
+        from scipy.special import stdtrit  # its import is much shorter than that of scipy.stats
+
+        return float(stdtrit(self.freedom, (1 + LEVEL) / 2)) * self.sd_deg * sqrt(1 / runs_a + 1 / runs_b)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Mean errors of rows under the same draws of faces, and in each seed."""
+    """Mean errors of files under the same draws of faces, and in each seed."""
 
-    drawn: dict[Hashable, np.ndarray]
-    """(DRAWS,) mean errors of each row over its seeds."""
-    by_seed: dict[Hashable, dict[int, float]]
-    """Mean errors of each row over all faces."""
+    drawn: dict[Files, np.ndarray]
+    """(DRAWS,) mean errors over a row's seeds."""
+    by_seed: dict[Files, dict[int, float]]
+    """Mean errors over all faces."""
 
-    def compare(self, a: Hashable, b: Hashable) -> Comparison:
-        """Row A against row B; seeds that both have are paired, since they share data order and beginnings."""
+    def run_noise(self, kind: str, less: str | None = None) -> Noise:
+        """The spread of a run's error with this kind of file, over all rows with several seeds. With `less`: of what it
+        errs more than that kind, both files of one network.
+        """
+        groups = []
+        for (row, its_kind), errors in self.by_seed.items():
+            other = dict.fromkeys(errors, 0.0) if less is None else self.by_seed.get((row, less), {})
+            if its_kind == kind:
+                groups.append([error - other[seed] for seed, error in errors.items() if seed in other])
+        return pooled(groups)
+
+    def compare(self, a: Files, b: Files) -> Comparison:
+        """Two rows with one kind of file; or two kinds of file of one row, which come from the same networks, so that
+        most of what a seed changes falls out.
+        """
         first, second = self.by_seed[a], self.by_seed[b]
+        same = a[0] == b[0]
+        runs = self.run_noise(a[1], b[1] if same else None)
+        share = 1 / len(first) if same else 1 / len(first) + 1 / len(second)
         differences = self.drawn[a] - self.drawn[b]
-        if first.keys() == second.keys():
-            differences = differences + _chance([first[seed] - second[seed] for seed in first], len(differences), 0)
-        else:
-            differences = differences + _chance(list(first.values()), len(differences), 1)
-            differences = differences - _chance(list(second.values()), len(differences), 2)
+        if runs.freedom:
+            differences = differences + _student(runs.freedom, len(differences)) * (runs.sd_deg * sqrt(share))
         low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         better = float(np.mean(differences < 0) + np.mean(differences == 0) / 2)
         observed = float(np.mean(list(first.values())) - np.mean(list(second.values())))
-        return Comparison(observed, float(low), float(high), better)
-
-
-def _chance(values: Sequence[float], draws: int, stream: int) -> np.ndarray | float:
-    """How far the mean of so few values may lie from the truth, (draws,); 0 for one, of which nothing is known."""
-    if len(values) == 1:
-        return 0.0
-    return _student(len(values) - 1, draws, stream) * (float(np.std(values, ddof=1)) / sqrt(len(values)))
+        return Comparison(observed, float(low), float(high), better, runs.freedom == 0)
 
 
 @cache
-def _student(freedom: int, draws: int, stream: int) -> np.ndarray:
-    """(draws,) of Student's t, always the same ones; other streams are independent."""
-    return np.random.default_rng([freedom, stream]).standard_t(freedom, size=draws)
+def _student(freedom: int, draws: int) -> np.ndarray:
+    """(draws,) of Student's t, always the same ones."""
+    return np.random.default_rng(freedom).standard_t(freedom, size=draws)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -118,8 +128,8 @@ def face_errors(predicted_deg: Sequence[Sequence[float]], true_deg: Sequence[Seq
     return np.abs(wrap_deg(difference)).mean(axis=1)
 
 
-def draw(errors: Mapping[Any, Mapping[int, np.ndarray]], draws: int = DRAWS, seed: int = 0) -> Draws:
-    """Draw faces again and again; `errors` are rows of {training seed: (faces,)}, the same faces everywhere."""
+def draw(errors: Mapping[Files, Mapping[int, np.ndarray]], draws: int = DRAWS, seed: int = 0) -> Draws:
+    """Draw faces again and again; `errors` are {training seed: (faces,)} of files, the same faces everywhere."""
     faces = len(next(iter(next(iter(errors.values())).values())))
     counts = np.random.default_rng(seed).multinomial(faces, np.full(faces, 1 / faces), size=draws)  # (draws, faces)
     drawn = {name: counts @ np.mean(list(by_seed.values()), axis=0) / faces for name, by_seed in errors.items()}
@@ -127,9 +137,11 @@ def draw(errors: Mapping[Any, Mapping[int, np.ndarray]], draws: int = DRAWS, see
     return Draws(drawn, means)
 
 
-def noise(pairs: Sequence[tuple[float, float]]) -> Noise:
-    """The spread of a run from pairs of runs that differ in nothing but chance."""
-    from scipy.special import stdtrit  # its import is much shorter than that of scipy.stats
-
-    sd = sqrt(sum((a - b) ** 2 for a, b in pairs) / (2 * len(pairs)))
-    return Noise(sd, len(pairs), float(stdtrit(len(pairs), (1 + LEVEL) / 2)))
+def pooled(groups: Iterable[Sequence[float]]) -> Noise:
+    """The spread of a run from groups of runs that differ in nothing but chance; groups that are equal value by value
+    are one training that stands under several names, and count once.
+    """
+    several = [group for group in {tuple(group) for group in groups} if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in several)
+    squares = sum((len(group) - 1) * float(np.var(group, ddof=1)) for group in several)
+    return Noise(sqrt(squares / freedom) if freedom else nan, freedom)

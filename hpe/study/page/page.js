@@ -147,7 +147,7 @@ function explain(set, place, found) {
   const erring = set.chosenBy ? `the least error on ${set.chosenBy}` : "the least error";
   if (pick !== best) {
     lines.push(`${best.model.name} has ${erring}${set.chosenBy ? ", here" : ","} ${best.model.error.toFixed(2)}°. ${equal.length - 1} other `
-      + `model${equal.length > 2 ? "s" : ""} cannot be told apart from it on these faces; of all these, `
+      + `model${equal.length > 2 ? "s" : ""} cannot be told apart from it; of all these, `
       + `${pick.model.name} ${what}.`);
   } else if (left.length > 1 && equal.length > 1) {
     lines.push(`It has ${erring}, and ${what} of the ${equal.length} that cannot be told apart from it.`);
@@ -161,7 +161,7 @@ function explain(set, place, found) {
   }
   if (least(left) !== best && pick === best) lines.push("A control errs less.");
   if (!set.chosenBy) lines.push("It was chosen by the errors that are told, so that it looks a little better than it is.");
-  const once = left.filter((entry) => entry.model.n === 1).length;
+  const once = set.facesAlone ? left.filter((entry) => entry.model.n === 1).length : 0;
   if (once) lines.push(`${once === left.length ? "All" : once} of these were trained once (n = 1): another seed may turn their order round.`);
   return { lines, pick };
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hpe.study.statistics import DRAWS, draw, face_errors, noise, spread
+from hpe.study.statistics import DRAWS, draw, face_errors, pooled, spread
 
 
 def errors(seeds, faces=200, level=3.0, seed=0):
@@ -12,6 +12,17 @@ def errors(seeds, faces=200, level=3.0, seed=0):
     generator = np.random.default_rng(seed)
     hard = np.random.default_rng(99).gamma(4, 0.25, size=faces)
     return {s: level * hard * generator.gamma(8, 0.125, size=faces) + generator.normal(0, 0.1) for s in range(seeds)}
+
+
+def compare(rows, **options):
+    """Row a against row b by their int8 files."""
+    drawn = draw({(name, "int8"): by_seed for name, by_seed in rows.items()}, **options)
+    return drawn.compare(("a", "int8"), ("b", "int8"))
+
+
+def level(values):
+    """Errors by seed that are alike for every face."""
+    return {seed: np.full(50, float(value)) for seed, value in enumerate(values)}
 
 
 def test_spread_is_that_of_n_minus_1_and_of_one_value_there_is_none():
@@ -34,7 +45,8 @@ def test_errors_of_faces_wrap_and_their_mean_is_the_reported_error():
 
 def test_paired_interval_of_single_seeds_is_scipys():
     a, b = errors(1, seed=1), errors(1, level=3.1, seed=2)
-    ours = draw({"a": a, "b": b}).compare("a", "b")
+    ours = compare({"a": a, "b": b})
+    assert ours.faces_alone
     theirs = stats.bootstrap(((a[0] - b[0]),), np.mean, n_resamples=20_000, method="percentile", rng=0)
     assert ours.difference_deg == pytest.approx((a[0] - b[0]).mean())
     width = theirs.confidence_interval.high - theirs.confidence_interval.low
@@ -46,23 +58,56 @@ def test_paired_interval_of_single_seeds_is_scipys():
 
 def test_pairing_takes_the_hardness_of_faces_out():
     a, b = errors(1, seed=1)[0], errors(1, level=3.1, seed=2)[0]
-    paired = draw({"a": {0: a}, "b": {0: b}}).compare("a", "b")
-    shuffled = draw({"a": {0: a}, "b": {0: np.random.default_rng(5).permutation(b)}}).compare("a", "b")
+    paired = compare({"a": {0: a}, "b": {0: b}})
+    shuffled = compare({"a": {0: a}, "b": {0: np.random.default_rng(5).permutation(b)}})
     assert shuffled.difference_deg == pytest.approx(paired.difference_deg)
     assert shuffled.high_deg - shuffled.low_deg > 1.2 * (paired.high_deg - paired.low_deg)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_over_seeds_alone_the_interval_is_that_of_the_paired_t_test(seeds):
+def test_over_seeds_alone_the_interval_is_that_of_the_t_test(seeds):
     """Every face alike, so that seeds are the only chance."""
     a, b = np.random.default_rng(seeds).normal(3, 0.2, size=(2, seeds))
-    rows = {name: {s: np.full(50, level) for s, level in enumerate(levels)} for name, levels in (("a", a), ("b", b))}
-    ours, theirs = draw(rows, draws=40_000).compare("a", "b"), stats.ttest_rel(a, b)
+    ours, theirs = compare({"a": level(a), "b": level(b)}, draws=40_000), stats.ttest_ind(a, b)
     interval = theirs.confidence_interval(0.95)
     width = interval.high - interval.low
     assert (ours.low_deg, ours.high_deg) == pytest.approx((interval.low, interval.high), abs=0.04 * width)
     one_sided = theirs.pvalue / 2 if theirs.statistic > 0 else 1 - theirs.pvalue / 2
     assert ours.probability == pytest.approx(one_sided, abs=0.01)
+    assert not ours.faces_alone
+
+
+def test_all_rows_tell_the_spread_of_a_run_even_for_rows_with_one_seed():
+    """Against the contrast of a one-way analysis of variance, in closed form."""
+    generator = np.random.default_rng(8)
+    errors = {name: generator.normal(3, 0.2, size=n) for name, n in (("a", 1), ("b", 2), ("c", 3), ("d", 4))}
+    within = sum(((values - values.mean()) ** 2).sum() for values in errors.values()) / 6
+    drawn = draw({(name, "int8"): level(values) for name, values in errors.items()}, draws=40_000)
+    assert drawn.run_noise("int8").sd_deg == pytest.approx(np.sqrt(within))
+    assert drawn.run_noise("int8").freedom == 6
+    for a, b in (("a", "b"), ("b", "d"), ("a", "c")):
+        found = drawn.compare((a, "int8"), (b, "int8"))
+        half = stats.t.ppf(0.975, 6) * np.sqrt(within * (1 / len(errors[a]) + 1 / len(errors[b])))
+        assert found.difference_deg == pytest.approx(errors[a].mean() - errors[b].mean())
+        assert (found.high_deg - found.low_deg) / 2 == pytest.approx(half, rel=0.03)
+    assert drawn.run_noise("float").freedom == 0
+
+
+def test_two_kinds_of_file_of_one_row_come_from_the_same_networks():
+    """A cost that every network pays alike is certain, however much the networks differ; and so is its spread."""
+    seeds, costs = np.array([2.0, 3.0, 4.5]), np.array([0.1, 0.12, 0.08])
+    rows = {("a", "float"): level(seeds), ("a", "int8"): level(seeds + costs)}
+    found, theirs = draw(rows, draws=40_000).compare(("a", "int8"), ("a", "float")), stats.ttest_1samp(costs, 0)
+    interval = theirs.confidence_interval(0.95)
+    assert found.decided
+    assert (found.low_deg, found.high_deg) == pytest.approx((interval.low, interval.high), abs=0.004)
+    once = rows | {("b", "float"): level([1.0]), ("b", "int8"): level([1.1])}
+    assert not draw(once).compare(("b", "int8"), ("b", "float")).faces_alone
+
+
+def test_one_training_under_several_names_counts_once():
+    rows = {(name, "int8"): level([3.0, 3.4]) for name in "abc"} | {("d", "int8"): level([3.0, 3.2])}
+    assert draw(rows).run_noise("int8").freedom == 2
 
 
 def test_faces_and_seeds_add_up():
@@ -73,47 +118,37 @@ def test_faces_and_seeds_add_up():
         "a": {s: 3 + face + offset for s, offset in enumerate(seed)},
         "b": {s: np.full(300, 3.0) for s in range(12)},
     }
-    found = draw(rows, draws=40_000).compare("a", "b")
-    sd = np.sqrt(face.var() / 300 + seed.var(ddof=1) / 12 * stats.t(11).var())
+    found = compare(rows, draws=40_000)
+    sd = np.sqrt(face.var() / 300 + seed.var(ddof=1) / 12 * stats.t(22).var())
     assert found.high_deg - found.low_deg == pytest.approx(2 * 1.96 * sd, rel=0.05)
 
 
-def test_seeds_are_paired_where_both_rows_have_the_same_ones():
-    face = np.full(40, 3.0)
-    a = {s: face + s for s in range(3)}
-    equal = draw({"a": a, "b": {s: e + 0.1 for s, e in a.items()}}).compare("a", "b")
-    assert (equal.low_deg, equal.high_deg) == pytest.approx((-0.1, -0.1))
-    assert equal.decided
-    assert equal.probability == 1.0
-    other = draw({"a": a, "b": {s + 1: e + 0.1 for s, e in a.items()}}).compare("a", "b")
-    assert other.high_deg - other.low_deg > 1
-    assert not other.decided
-
-
-@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("seeds", [(2, 2), (1, 1), (2, 1), (3, 1)])
 def test_equal_rows_are_seldom_called_different(seeds):
-    """Made-up studies of two equal rows: drawing seeds from themselves would decide 36 and 21 % of these."""
+    """Made-up studies of two equal rows among seven others with two seeds; faces alone would decide half of these."""
     generator = np.random.default_rng(11)
     decided = 0
     for _ in range(200):
         face = generator.gamma(4, 0.75, size=100)
+        numbers = {"a": seeds[0], "b": seeds[1]} | {str(i): 2 for i in range(7)}
         rows = {
-            name: {s: face * generator.gamma(20, 0.05, size=100) + generator.normal(0, 0.3) for s in range(seeds)}
-            for name in "ab"
+            name: {s: face * generator.gamma(20, 0.05, size=100) + generator.normal(0, 0.3) for s in range(n)}
+            for name, n in numbers.items()
         }
-        decided += draw(rows, draws=400).compare("a", "b").decided
+        decided += compare(rows, draws=400).decided
     assert decided <= 20
 
 
 def test_draws_are_the_same_every_time():
-    rows = {"a": errors(2), "b": errors(3, seed=4)}
-    np.testing.assert_array_equal(draw(rows).drawn["a"], draw(rows).drawn["a"])
-    assert draw(rows).drawn["a"].shape == (DRAWS,)
+    row = ("a", "int8")
+    rows = {row: errors(2), ("b", "int8"): errors(3, seed=4)}
+    np.testing.assert_array_equal(draw(rows).drawn[row], draw(rows).drawn[row])
+    assert draw(rows).drawn[row].shape == (DRAWS,)
 
 
 def test_noise_of_pairs_in_closed_form():
-    found = noise([(1.0, 1.2), (2.0, 1.8), (3.0, 3.0)])
-    pooled = np.sqrt(np.mean([np.var(pair, ddof=1) for pair in [(1.0, 1.2), (2.0, 1.8), (3.0, 3.0)]]))
-    assert found.sd_deg == pytest.approx(pooled)
-    assert found.limit_deg() == pytest.approx(stats.t.ppf(0.975, 3) * pooled * np.sqrt(2))
-    assert found.limit_deg(2, 1) == pytest.approx(stats.t.ppf(0.975, 3) * pooled * np.sqrt(1.5))
+    found = pooled([(1.0, 1.2), (2.0, 1.8), (3.0, 3.0)])
+    sd = np.sqrt(np.mean([np.var(pair, ddof=1) for pair in [(1.0, 1.2), (2.0, 1.8), (3.0, 3.0)]]))
+    assert found.sd_deg == pytest.approx(sd)
+    assert found.limit_deg() == pytest.approx(stats.t.ppf(0.975, 3) * sd * np.sqrt(2))
+    assert found.limit_deg(2, 1) == pytest.approx(stats.t.ppf(0.975, 3) * sd * np.sqrt(1.5))
