@@ -121,7 +121,8 @@ def recalibrate(run: Positional[Run], data: Data, out: Run, pose_balance: float 
 
     Args:
         run: Folder of a finished run; it stays as it is.
-        data: Faces that the run was not trained on. The error that is printed is cross-validated in 5 folds.
+        data: Faces that the run was not trained on. The error that is printed is cross-validated in 5 folds,
+            or as many as there are persons, where the data tell fewer.
         out: Folder for the new run; it must be new.
         pose_balance: Weigh faces by the rarity of their angles to this power; 0 weighs all alike.
     """

@@ -54,6 +54,11 @@ class Faces:
     def __len__(self) -> int:
         return len(self.images)
 
+    def digest(self) -> str:
+        """SHA-256 of names and poses: tells whether these are the faces of before, with the labels of before."""
+        poses = np.ascontiguousarray(self.pose_deg, np.float32).tobytes()
+        return hashlib.sha256("\n".join(self.ids).encode() + b"\0" + poses).hexdigest()
+
 
 def load_faces(
     spec: str, *, cache_dir: str | Path | None = None, skip_bad: bool = False, max_angle_deg: float = MAX_ANGLE_DEG

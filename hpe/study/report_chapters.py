@@ -103,9 +103,9 @@ def _seeds_drawn(runs: Noise) -> str:
             "faces alone: it compares two networks, not two recipes, and another seed may turn it round."
         )
     return (
-        f" and of what another seed would change (Student's t; a run's standard deviation, {runs.sd_deg:.2f} degrees, is "
-        f"that of all rows with several seeds together, {runs.freedom} degrees of freedom, and holds for rows with one, "
-        "too). Where it holds 0, the difference may be chance."
+        f" and of what another seed would change (Student's t; a run's standard deviation, {runs.sd_deg:.2f} degrees, "
+        f"is that of all rows with several seeds together, {runs.freedom} degrees of freedom, and holds for rows with "
+        "one, too). Where it holds 0, the difference may be chance."
     )
 
 
@@ -136,7 +136,8 @@ def paper_chapters(groups: Groups, data: Data, out: Path) -> list[Chapter]:
         "Where the paper contradicts itself:", contradictions(grid),
     ])  # fmt: skip
     conclusions = Chapter("conclusions", "What of the paper holds", [
-        *_noise_texts(grid, claims, data.draws), counts_table(claims), Folded("Every comparison", paper_claims_table(claims)),
+        *_noise_texts(grid, claims, data.draws),
+        counts_table(claims), Folded("Every comparison", paper_claims_table(claims)),
     ])  # fmt: skip
     return [
         tables,
@@ -153,8 +154,8 @@ def _noise_texts(grid: Sequence[PaperRow], claims: Sequence[PaperClaim], draws: 
     costs = sorted(claim.paper_deg for claim in claims if claim.question == QUANTISE)
     return [
         f"Four rows of the grid stand twice: the only measure of the paper's own noise. A run repeated differs by a "
-        f"standard deviation of {noise.sd_deg:.3f} degrees ({noise.freedom} degrees of freedom), so that two single runs "
-        f"must differ by {noise.limit_deg():.2f} degrees before chance is left below 5 %. Of {len(trained)} "
+        f"standard deviation of {noise.sd_deg:.3f} degrees ({noise.freedom} degrees of freedom), so that two single "
+        f"runs must differ by {noise.limit_deg():.2f} degrees before chance is left below 5 %. Of {len(trained)} "
         f"comparisons between rows, {inside} differ by less; of the {len(half)} at 50 % sparsity, which its advice on "
         f"schedules rests on, {sum(half)}.",
         "And the best of ten windows was chosen by the same figures that then compare it: among ten equal ones, the "

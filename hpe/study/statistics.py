@@ -1,10 +1,10 @@
 """Mean, spread, and the paired bootstrap that stands behind every "A is better than B". Errors in degrees.
 
-Faces are drawn again (Efron 1979). What another seed would change is drawn from Student's t, with the standard deviation
-of a run that all rows with several seeds give together: a row's own two or three seeds say little of it, and a row with
-one seed nothing, although it varies as much. Of equal rows this calls 3 to 7 % different, and finds more of the true
-differences than each row's own spread does (benchmarks/LOG.md). Where every row has one seed, an interval covers the
-choice of faces alone.
+Faces are drawn again (Efron 1979). What another seed would change is drawn from Student's t, with the standard
+deviation of a run that all rows with several seeds give together: a row's own two or three seeds say little of it, and
+a row with one seed nothing, although it varies as much. Of equal rows this calls 3 to 7 % different, and it finds more
+of the true differences than each row's own spread does (benchmarks/LOG.md). Where every row has one seed, an interval
+covers the choice of faces alone.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class TrainAugment:
     The drawn numbers depend on the generator's device alone, so a CPU generator gives the same ones on every machine.
     """
 
-    DRAWS = 21  # uniform numbers a sample uses, and six more for what may show no face
+    DRAWS = 21  # uniform numbers a sample uses, and NoFace.DRAWS more for what may show no face
 
     def __init__(self, config: AugmentConfig, locate: bool = False) -> None:
         for chosen, flag in ((config.no_face, "--no-face"), (config.far, "--far")):

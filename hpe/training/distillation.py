@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from hpe.data.faces import Faces
-from hpe.io.files import whole_file
 from hpe.io.progress import progress_bar
+from hpe.io.tensors import TensorFileError, read_tensors, write_tensors
 from hpe.model.net import HeadPoseNet, predict_all
 from hpe.pose.crop import centre_crop
 from hpe.pose.rotation import flip_pose
@@ -21,15 +22,14 @@ BATCH = 256
 
 
 def relabelled_once(faces: Faces, teacher: HeadPoseNet, config: DistillConfig, run: Path) -> Faces:
-    """`relabelled`, or what it gave when this run began."""
-    kept = run / TAUGHT
-    with suppress(OSError, ValueError, EOFError):
-        pose_deg = np.load(kept, allow_pickle=False)
-        if pose_deg.shape == faces.pose_deg.shape:
-            return replace(faces, pose_deg=pose_deg)
+    """`relabelled`, or what it gave when this run began with these faces and labels."""
+    kept, digest = run / TAUGHT, faces.digest()
+    with suppress(TensorFileError, KeyError):
+        tensors, texts = read_tensors(kept)
+        if texts["faces"] == digest:
+            return replace(faces, pose_deg=tensors["pose_deg"].numpy())
     faces = relabelled(faces, teacher, config)
-    with whole_file(kept) as file:
-        np.save(file, faces.pose_deg, allow_pickle=False)
+    write_tensors(kept, {"pose_deg": torch.from_numpy(faces.pose_deg)}, {"faces": digest})
     return faces
 
 

@@ -106,6 +106,13 @@ def fit(
     ones when `ema` is above 0.
     """
     config, progress = state.config, state.progress
+    digest = lesson.train.digest()
+    if progress.data not in ("", digest):
+        raise TrainError(
+            f"{folder}: the training faces or their labels are not those of its first {progress.epoch} epochs; restore "
+            "them, or give another --out"
+        )
+    progress.data = digest
     device = next(state.model.parameters()).device
     images = torch.from_numpy(np.asarray(lesson.train.images)).to(device)  # (N, 80, 80, 3) uint8, decoded once
     poses = torch.from_numpy(np.asarray(lesson.train.pose_deg, dtype=np.float32)).to(device)  # (N, 3) degrees

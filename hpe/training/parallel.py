@@ -131,13 +131,14 @@ def _normalise(norm: Any, x: Tensor) -> Tensor:
     if not norm.training:
         return type(norm).forward(norm, x)
     count = share().count
-    mean = _SumOfAll.apply(x.mean((0, 2, 3))) / count  # (C,)
-    centred = x - mean[:, None, None]
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # of bfloat16, torch takes the statistics in float32, too
+    mean = _SumOfAll.apply(wide.mean((0, 2, 3))) / count  # (C,)
+    centred = wide - mean[:, None, None]
     variance = _SumOfAll.apply(centred.square().mean((0, 2, 3))) / count
     if norm.track_running_stats:
         _follow(norm, mean.detach(), variance.detach(), x.numel() // x.shape[1] * count)
     scale = norm.weight * torch.rsqrt(variance + norm.eps)
-    y = centred * scale[:, None, None] + norm.bias[:, None, None]
+    y = (centred * scale[:, None, None] + norm.bias[:, None, None]).to(x.dtype)
     return norm.act(norm.drop(y)) if hasattr(norm, "act") else y
 
 

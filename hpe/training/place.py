@@ -44,10 +44,10 @@ def place_in(clockwise_deg: torch.Tensor, zoom: torch.Tensor, k: torch.Tensor, s
 class NoFace:
     """Images of a batch that are to show no face: a corner, shuffled tiles, or a face upside down, one third each."""
 
-    DRAWS = 6
+    DRAWS = 7
 
     def __init__(self, uniform: torch.Tensor, share: float) -> None:
-        """`uniform` (B, 6): numbers in [0, 1)."""
+        """`uniform` (B, 7): numbers in [0, 1)."""
         self.chosen = uniform[:, 0] < share  # (B,)
         kind = (uniform[:, 1] * 3).long()
         self._corner, self._tiles, self._over = (self.chosen & (kind == number) for number in range(3))
@@ -60,7 +60,7 @@ class NoFace:
         u = self._uniform
         far = 0.42 + 0.13 * u[:, 2:4]  # of a crop, in x and y: beside the face and into the border
         way = torch.where(u[:, 4:6] < 0.5, -1.0, 1.0)
-        near = 2.5 + 1.5 * u[:, 4]
+        near = 2.5 + 1.5 * u[:, 6]
         return torch.where(self._corner, near, zoom), torch.where(self._corner[:, None], far * way, shift)
 
     def spoil(self, x: torch.Tensor) -> torch.Tensor:

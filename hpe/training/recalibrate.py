@@ -89,8 +89,11 @@ def run_recalibrate(
     weights = _weights(faces, pose_balance)  # (N,)
     both, truth = np.concatenate([predicted, mirrored]), np.concatenate([true, flip_pose(true)])
     gain, bias = fit_gain_bias(both, truth, np.tile(weights, 2))
-    unseen = cross_validated(predicted, mirrored, true, weights, split_folds(_persons(faces), FOLDS))
-    for line in _findings(predicted, unseen, true, weights, gain, bias):
+    persons = _persons(faces, report)
+    folds = min(FOLDS, len(np.unique(persons)))
+    unseen = cross_validated(predicted, mirrored, true, weights, split_folds(persons, folds))
+    answers = {"before": predicted, f"after, cross-validated in {folds} folds": unseen}
+    for line in _findings(answers, true, weights, gain, bias):
         report(line)
 
     apply_gain_bias(network.last_layer, gain, bias / network.output_scale_deg)
@@ -102,7 +105,7 @@ def run_recalibrate(
     if learnt.is_file():  # of quantisation-aware training; the output's own is set from the poses
         write_json(out / RANGES, read_json(learnt))
     summary = {key: value for key, value in read_json(finished).items() if key in KEPT}
-    summary["val"] = pose_metrics(unseen, true, faces.dropped).to_dict() | {"folds": FOLDS}
+    summary["val"] = pose_metrics(unseen, true, faces.dropped).to_dict() | {"folds": folds}
     result = {"id": run_id(config), "config": config, **summary, "environment": environment()}
     write_json(out / "result.json", result)
     return out
@@ -145,27 +148,25 @@ def _weights(faces: Faces, pose_balance: float) -> np.ndarray:
     return pose_weights(torch.from_numpy(np.array(faces.pose_deg)), pose_balance).double().numpy()
 
 
-def _persons(faces: Faces) -> np.ndarray:
+def _persons(faces: Faces, report: Callable[[str], None]) -> np.ndarray:
     """What must stay in one fold, as names (N,): the person where it is known, else the face alone."""
     persons = faces.extra.get("person", np.full(len(faces), ""))
     named = np.array([person or f"face {i}" for i, person in enumerate(persons)])
-    return named if len(np.unique(named)) >= FOLDS else np.arange(len(faces)).astype(str)
+    if len(np.unique(named)) > 1:
+        return named
+    report("warning: all faces are of one person: the error after is not that on persons it does not know")
+    return np.arange(len(faces)).astype(str)
 
 
 def _findings(
-    predicted: np.ndarray,
-    unseen: np.ndarray,
-    true: np.ndarray,
-    weights: np.ndarray,
-    gain: np.ndarray,
-    bias: np.ndarray,
+    answers: dict[str, np.ndarray], true: np.ndarray, weights: np.ndarray, gain: np.ndarray, bias: np.ndarray
 ) -> list[str]:
-    """What to tell: gains, biases, and the error before and after, plain and by rarity."""
+    """What to tell: gains, biases, and the error of each of `answers` (N, 3), plain and by rarity."""
     lines = [f"{name}: gain {a:.3f}, bias {b:+.2f} deg" for name, a, b in zip(ANGLES, gain, bias, strict=True)]
     lines += [
         f"warning: {name}: the search for the gain ended at its bound; look at the data" for name in at_bound(gain)
     ]
-    for poses, when in ((predicted, "before"), (unseen, f"after, cross-validated in {FOLDS} folds")):
+    for when, poses in answers.items():
         error = np.abs(poses - true)  # (N, 3)
         by_rarity = (error * weights[:, None]).mean() / weights.mean()
         lines.append(f"{when}: {error.mean():.3f} deg, by rarity {by_rarity:.3f} deg")

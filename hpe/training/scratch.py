@@ -108,10 +108,15 @@ def canonical(prune: PruneConfig, epochs: int) -> PruneConfig:
     """The config without what makes no difference: two runs with the same one end in the same bits.
 
     Masks nest and removed channels stay, so a constant sparsity that is met once needs no further pruning step: its
-    end and frequency say nothing; but in the middle of a hybrid's schedule masks take the place of channels. A
-    polynomial from a sparsity to the same one is constant.
+    end and frequency say nothing. Not so in a hybrid, where masks take the place of channels in the middle, and where
+    channels of several groups are ranked together in multiples of some number: what rounding leaves of one step, the
+    next one cuts. A polynomial from a sparsity to the same one is constant.
     """
     flat = prune.schedule == "polynomial" and prune.initial_sparsity == prune.final_sparsity and not prune.has_target
-    if prune.method in ("block", "hybrid") or prune.channels.grow or not (flat or prune.schedule == "constant"):
+    channels = prune.channels
+    rounded = (channels.round_to or 1) > 1 and channels.ranking not in (None, "local") and not prune.has_target
+    if prune.method in ("block", "hybrid") or channels.grow or not (flat or prune.schedule == "constant"):
+        return prune
+    if prune.method == "channel" and rounded:
         return prune
     return replace(prune, schedule="constant", initial_sparsity=0.0, end_epoch=epochs, frequency=1)

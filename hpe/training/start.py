@@ -20,7 +20,7 @@ Report = Callable[[str], None]
 
 LAST = "last.safetensors"
 """The state after the last whole epoch, in the run folder until the run is finished."""
-TAUGHT = "taught.npy"
+TAUGHT = "taught.safetensors"
 """The mixed labels (N, 3) of a teacher that was asked once, likewise, so that a run that goes on asks nobody again."""
 LOCK = ".training"
 """Held by the program that trains the run."""

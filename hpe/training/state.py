@@ -56,6 +56,8 @@ class Progress:
     """Steps that the running average has taken in."""
     history: list[dict[str, int | float]] = field(default_factory=list)
     """One row per epoch."""
+    data: str = ""
+    """`Faces.digest` of the training data; empty in states that did not note it."""
 
 
 @dataclass

@@ -126,6 +126,14 @@ def test_runs_that_are_trained_once_would_end_in_the_same_bits(one, other, tmp_p
     assert_same_bits(tmp_path / "one", tmp_path / "other")
 
 
+def test_channels_that_are_ranked_together_in_multiples_go_on_after_their_first_step():
+    wide = replace(CHANNELS, channels=ChannelConfig(ranking="global", round_to=8))
+    assert canonical(wide, 8) != canonical(replace(wide, end_epoch=8), 8)
+    for free in (replace(wide.channels, round_to=1), replace(wide.channels, ranking="local")):
+        one = replace(wide, channels=free)
+        assert canonical(one, 8) == canonical(replace(one, end_epoch=8), 8)
+
+
 def test_where_the_end_of_a_hybrid_lies_makes_a_difference():
     hybrid = PruneConfig("hybrid", "constant", target_params=150_000, begin_epoch=2, end_epoch=4)
     assert canonical(hybrid, 8) != canonical(replace(hybrid, end_epoch=8), 8)

@@ -1,6 +1,7 @@
 import csv
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -82,6 +83,16 @@ def test_resume_with_other_data_or_a_damaged_state_is_refused(tmp_path):
     (tmp_path / LAST).write_bytes(b"half")
     with pytest.raises(TrainError, match=r"damaged .* delete it, and --resume"):
         state.load(tmp_path / LAST)
+
+
+def test_resume_with_as_many_other_faces_or_labels_is_refused(faces, tmp_path):
+    state = TrainState(build_model(SMALL), None, CONFIG, steps_per_epoch(len(faces), CONFIG.batch_size))
+    fit(state, Lesson(faces), tmp_path, report=quiet, until=1)
+    corrected = replace(faces, pose_deg=faces.pose_deg + np.float32(0.25))
+    for other in (corrected, replace(faces, ids=faces.ids[::-1])):
+        with pytest.raises(TrainError, match="not those of its first 1 epochs; restore"):
+            fit(state, Lesson(other), tmp_path, report=quiet, until=2)
+    fit(state, Lesson(faces), tmp_path, report=quiet, until=2)
 
 
 def test_fewer_epochs_than_are_done_are_refused():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from hpe.cli.main import main
 from hpe.io.errors import ConfigError
@@ -18,6 +19,7 @@ from hpe.io.processes import Share
 from hpe.io.tensors import read_tensors, write_tensors
 from hpe.model.config import ModelConfig
 from hpe.model.net import build_model, load_model
+from hpe.training import parallel
 from hpe.training.augment import AugmentConfig, TrainAugment
 from hpe.training.losses import distances, further_loss, pose_counts, pose_loss
 from hpe.training.parallel import average_gradients, of_all, share, shared_batch_norm, together
@@ -137,6 +139,22 @@ def test_the_first_process_alone_speaks_and_writes(alone, both):
     assert printed[0].count("epoch   1/1") == 1
     assert read_json(folder / "run" / "result.json")["processes"] == 2
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in alone.iterdir())
+
+
+def test_under_autocast_the_statistics_are_those_of_batch_norm_in_float32(monkeypatch):
+    """As on GPUs, where the backbone computes in bfloat16; two processes that hold the same images are pretended."""
+    monkeypatch.setattr(parallel, "share", lambda: Share(0, 2))
+    monkeypatch.setattr(parallel, "_summed", lambda value: 2 * value)
+    conv, shared, joint = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        x = conv(torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(0)) * 2 + 3)
+        expected = joint(torch.cat([x, x]))[:16]
+        with shared_batch_norm(nn.Sequential(shared)):
+            found = shared(x)
+    assert found.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected, rtol=0.01, atol=0.01)
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(shared, name), getattr(joint, name), rtol=1e-5, atol=1e-6)
 
 
 def test_alone_nothing_is_shared(tmp_path):

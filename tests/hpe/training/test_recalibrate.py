@@ -17,7 +17,7 @@ from hpe.model.config import ModelConfig
 from hpe.model.lineage import Lineage
 from hpe.model.net import build_model, example_input, load_model, predict_all, save_checkpoint
 from hpe.model.preprocess import preprocess_torch
-from hpe.model.recalibration import GAINS
+from hpe.model.recalibration import GAINS, split_folds
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import pose_metrics
 from hpe.training.recalibrate import _persons, run_recalibrate
@@ -146,8 +146,13 @@ def test_a_result_of_wrong_types_is_one_message(run, tmp_path, result):
 
 def test_persons_stay_together_where_they_are_known():
     faces = Faces(np.zeros((6, 80, 80, 3), np.uint8), np.zeros((6, 3), np.float32), [""] * 6)
-    assert len(set(_persons(faces))) == 6
-    faces.extra["person"] = np.array(["a", "a", "b", "", "", "c"])
-    assert len(set(_persons(faces))) == 5
+    said = []
+    assert len(set(_persons(faces, said.append))) == 6
+    for names, count in ((["a", "a", "b", "", "", "c"], 5), (["a", "a", "a", "b", "b", "a"], 2)):
+        faces.extra["person"] = np.array(names)
+        folds = split_folds(_persons(faces, said.append), count)
+        assert len({(name or i, fold) for i, (name, fold) in enumerate(zip(names, folds, strict=True))}) == count
+    assert not said
     faces.extra["person"] = np.array(["a"] * 6)
-    assert len(set(_persons(faces))) == 6  # too few persons to fold by
+    assert len(set(_persons(faces, said.append))) == 6
+    assert "all faces are of one person" in said[0]

@@ -134,7 +134,7 @@ def test_a_resumed_run_equals_an_unbroken_one(case, dense, masked, tmp_path):
 def test_a_resumed_run_does_not_ask_its_teacher_again(dense, tmp_path, monkeypatch):
     taught = replace(recipe(), distill=DistillConfig(dense, 0.5, teacher_offline=True))
     run_finetune(dense, tmp_path / "whole", FinetuneConfig(), taught, report=quiet)
-    assert not (tmp_path / "whole" / "taught.npy").exists()
+    assert not (tmp_path / "whole" / "taught.safetensors").exists()
     with pytest.raises(Killed):
         run_finetune(dense, tmp_path / "broken", FinetuneConfig(), taught, report=kill)
     asked = Mock(wraps=distillation.relabelled)
@@ -145,7 +145,7 @@ def test_a_resumed_run_does_not_ask_its_teacher_again(dense, tmp_path, monkeypat
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
     with pytest.raises(Killed):
         run_finetune(dense, tmp_path / "harmed", FinetuneConfig(), taught, report=kill)
-    (tmp_path / "harmed" / "taught.npy").write_bytes(b"no array")
+    (tmp_path / "harmed" / "taught.safetensors").write_bytes(b"no array")
     run_finetune(dense, tmp_path / "harmed", FinetuneConfig(), taught, resume=True, report=quiet)
     assert asked.call_count == 2  # when it began, and again
 
