@@ -16,6 +16,8 @@ from export.errors import ExportError
 from export.files import write_text, write_whole
 from export.run.runtime import load_runtime
 
+DEVIATIONS, ARRAYS = EVIDENCE = ("parity.json", "parity.npz")
+"""Files that a refused export leaves."""
 FORBIDDEN_IN_INT8 = ("QUANTIZE", "DEQUANTIZE", "TRANSPOSE")
 
 
@@ -115,6 +117,8 @@ def check_parity(
     # "not <=", so that a NaN fails
     failed = [fmt for fmt, limit in tolerance.items() if fmt in files and not deviations[fmt].mean <= limit]
     if not failed:
+        for name in EVIDENCE:  # of an export that was refused before
+            (Path(evidence_dir) / name).unlink(missing_ok=True)
         return deviations
 
     evidence: dict[str, Any] = {
@@ -182,8 +186,8 @@ def _deviation(actual: np.ndarray, expected: np.ndarray) -> Deviation:
 
 
 def _keep_evidence(folder: Path, report: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
-    write_whole(folder / "parity.npz", lambda path: np.savez_compressed(path, **arrays))  # type: ignore[arg-type]
-    return write_text(folder / "parity.json", json.dumps(report, indent=2) + "\n")  # which may hold NaN
+    write_whole(folder / ARRAYS, lambda path: np.savez_compressed(path, **arrays))  # type: ignore[arg-type]
+    return write_text(folder / DEVIATIONS, json.dumps(report, indent=2) + "\n")  # which may hold NaN
 
 
 def _open_all_tensors(path: str | Path) -> Any:

@@ -76,8 +76,8 @@ def evaluate(
         model: A run folder, a .onnx or .tflite file, or the name of a released model (see hpe models).
         data: What to evaluate on (as in hpe train); samples with an angle beyond 99 degrees are left out.
         skip_bad: Leave out samples that cannot be read instead of refusing.
-        engine: What computes a model file: LiteRT; its reference kernels, as a board does; the C that hpe compile
-            writes; or that C before its last rounding to int8.
+        engine: What computes a model file: LiteRT; its reference kernels, to the bit as the C on a board; the C that
+            hpe compile writes; or that C before its last rounding to int8, as the sketch of hpe deploy prints it.
         json: Write the result here.
     """
     from hpe.deploy.evaluate import run_evaluate

@@ -10,6 +10,8 @@ import inspect
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -20,7 +22,7 @@ NOTED = {"command", "lineage", "id"}
 
 
 def with_settings(name: str, command: Callable[..., None], arguments: list[str]) -> list[str]:
-    """The arguments with those of --config FILE put before them, where that is given.
+    """The arguments with those of --config FILE before the first typed flag, where that is given.
 
     Raises:
         ConfigError: for a file that cannot be read, that another command wrote, or with a setting that is none here.
@@ -35,46 +37,60 @@ def with_settings(name: str, command: Callable[..., None], arguments: list[str])
     settings = _read(path)
     if settings.get("command", name) != name:
         raise ConfigError(f"--config {path}: written by hpe {settings['command']}, not by hpe {name}; use it there")
-    flags, positional = known_settings(command)
+    known = known_settings(command)
     given = {word.split("=")[0].replace("--no-", "--") for word in typed if word.startswith("--")}
-    before: list[str] = []
+    places = list(takewhile(lambda word: not word.startswith("-"), typed))
+    places_typed, words = len(places), []
     for key, value in _leaves(settings, path):
-        if key == "parent" or key in positional:
-            if not typed or typed[0].startswith("-"):
-                before.insert(0, str(value))
-        elif key not in flags:
+        if key == "parent" or key in known.positional:
+            if not places_typed:
+                places += map(str, value if isinstance(value, list) else [value])
+        elif key not in known.flags:
             raise ConfigError(f"--config {path}: there is no setting {key} in hpe {name}; its --help lists them")
-        elif f"--{key.replace('_', '-')}" not in given:
-            before += _flag(key, value)
-    return before + typed
+        elif f"--{key.replace('_', '-')}" not in given and not (value is False and key in known.without_no):
+            words += _flag(key, value)
+    return places + words + typed[places_typed:]
 
 
-def known_settings(command: Callable[..., None]) -> tuple[set[str], set[str]]:
-    """The names that a command takes as flags, and those that it takes by position."""
-    flags: set[str] = set()
-    positional: set[str] = set()
+@dataclass
+class Known:
+    """The names of what a command can be told."""
+
+    flags: set[str] = field(default_factory=set)
+    """By a flag."""
+    without_no: set[str] = field(default_factory=set)
+    """Those of them that have no --no- to turn them off, and need none."""
+    positional: set[str] = field(default_factory=set)
+    """By position."""
+
+
+def known_settings(command: Callable[..., None]) -> Known:
+    """The names of a command's settings."""
+    known = Known()
     for name, hint in get_type_hints(command, include_extras=True).items():
         if name == "return":
             continue
         markers = [str(marker) for marker in get_args(hint)[1:]] if get_origin(hint) is Annotated else []
         kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
         if any("Positional" in marker for marker in markers):
-            positional.add(name)
+            known.positional.add(name)
         elif dataclasses.is_dataclass(kind):
-            flags |= set(_fields(kind))
+            known.flags |= set(_fields(kind))
         else:
-            flags.add(name)
-    return flags, positional
+            known.flags.add(name)
+        if any("FlagCreatePairsOff" in marker for marker in markers):
+            known.without_no.add(name)
+    return known
 
 
 def _fields(kind: Any) -> Iterator[str]:
     """The names of a config's settings, nested ones included."""
     hints = get_type_hints(kind)
-    for field in dataclasses.fields(kind):
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield from _fields(hints[field.name])
+    for each in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(hints[each.name]):
+            yield from _fields(hints[each.name])
         else:
-            yield field.name
+            yield each.name
 
 
 def _read(path: Path) -> dict[str, Any]:

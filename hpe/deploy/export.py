@@ -149,9 +149,9 @@ def _trace(job: ExportJob, stack: ExitStack, report: Report) -> _Traced:
     from hpe.model.net import example_input, fold_output_scale, load_model, outputs_of
 
     run = job.run
-    network = fold_output_scale(load_model(run))
     if released_card(run) is not None and (job.out is None or job.calibration is None):
         raise ConfigError(f"{run} is a released model; say where to write with --out, and give --calibration SPEC")
+    network = fold_output_scale(load_model(run))
     spec = job.calibration or read_record(RunConfig, run / "config.json").data
     if spec is None:
         raise ConfigError(f"{run}: its config.json names no training data; give --calibration SPEC")

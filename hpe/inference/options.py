@@ -27,7 +27,7 @@ class PredictOptions:
     frames: int | None = None
     """End a video or camera after N frames."""
     reference: bool = False
-    """Compute with TensorFlow Lite's reference kernels, as a microcontroller does."""
+    """Compute with TensorFlow Lite's reference kernels, whose int8 output is a microcontroller's."""
     paced: bool = False
     """Show a video no faster than it was filmed, as for someone who watches it."""
     neutral: NeutralLooks | None = None

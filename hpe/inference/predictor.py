@@ -58,8 +58,9 @@ def load_predictor(model: str | Path | None, threads: int = 1, engine: str = "li
     """A function from uint8 RGB crops (N, 64, 64, 3) to (yaw, pitch, roll) in degrees (N, 3).
 
     `model` is the name of a released model (None: the default one), a .onnx or .tflite file, or a run folder, which
-    alone needs torch. `engine` is one of ENGINES: `reference` is slow and gives what a microcontroller gives, to the
-    bit (XNNPACK may differ by a step of the output); the compiled ones take a full-int8 .tflite file.
+    alone needs torch. `engine` is one of ENGINES: `reference` is slow and gives a microcontroller's int8 output to the
+    bit (XNNPACK may differ by a step of it); the compiled ones take a full-int8 .tflite file, and `c-fine` gives what
+    the sketch of `hpe deploy` prints: the output before its last rounding.
     Anything else raises PredictError or ModelNameError, both ValueErrors; a file that does not run, ExportError, a
     RuntimeError.
     """

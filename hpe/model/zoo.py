@@ -132,17 +132,19 @@ def print_models(known: dict[str, dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("model", "bytes", "gzip", "MMAC", "arena", "deg", "float", "fits"):
-        side = "left" if heading in ("model", "fits") else "right"
-        table.add_column(heading, justify=side, overflow="fold", no_wrap=heading == "model")
+    for heading in ("model", "bytes", "gzip", "MMAC", "arena", "deg", "float"):
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for name, card in known.items():
         macs, arena = card["macs"], card["arena_bytes"]
         numbers = [f"{card['size_bytes']:,}", f"{card['gzip_bytes']:,}", "-" if macs is None else f"{macs / 1e6:.2f}"]
         numbers += ["-" if arena is None else f"{arena:,}", f"{card['mae_deg']['mean']:.2f}"]
         numbers.append(f"{card['float_mae_deg']['mean']:.2f}")
-        table.add_row(name, *numbers, " ".join(card["boards"]))
+        table.add_row(name, *numbers)
     console = standard_output()
     console.print(table)
+    for boards in dict.fromkeys(" ".join(card["boards"]) for card in known.values()):
+        names = ", ".join(name for name, card in known.items() if " ".join(card["boards"]) == boards)
+        console.print(f"On {boards or 'none of the known boards'}: {names}.", soft_wrap=True)
     for data, protocol in sorted({(card["data"], card["protocol"]) for card in known.values()}):
         console.print(f"deg: MAE on {data}: {protocol}.", soft_wrap=True)
     for data in sorted({card["float_data"] for card in known.values()}):

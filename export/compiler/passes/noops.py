@@ -28,6 +28,8 @@ def _fold_pad(graph: Graph, pad: Pad) -> None:
     for reader in readers:
         if not isinstance(reader, Conv | Depthwise) or reader.pad != (0, 0):
             return
+        if isinstance(reader, Conv) and reader.once:  # FULLY_CONNECTED reads all values in a row: it has no outside
+            return
         size = reader.weights.shape[1:3] if isinstance(reader, Conv) else reader.weights.shape[:2]
         if any(before >= length or before > 255 for before, length in zip(pad.before, size, strict=False)):
             return

@@ -110,7 +110,7 @@ class Net(Graph):
         return self.op("RESHAPE", [x, target], self.like(x, shape), self.schema.ReshapeOptionsT())
 
     def linear(self, x: int, outputs: int, per_channel: bool) -> int:
-        fan_in = self.shape(x)[1]
+        fan_in = int(np.prod(self.shape(x)))
         scales = self.rng.uniform(0.3, 1.7, outputs if per_channel else 1) / 127
         w = self.tensor(
             [outputs, fan_in], data=self.rng.integers(-127, 128, (outputs, fan_in), dtype=np.int8), scales=scales
@@ -134,9 +134,9 @@ def networks(draw: st.DrawFn, steps: int = 5) -> bytes:
     first = x = net.tensor([1, *sides, draw(st.integers(1, 9))], 0.05, draw(st.integers(-128, 127)))
     for _ in range(draw(st.integers(1, steps))):
         x = draw(_operator(net, x))
-    ending = draw(st.sampled_from(["none", "flat", "softmax"]))
+    ending = draw(st.sampled_from(["none", "flat", "image", "softmax"]))
     if ending != "none":
-        x = net.linear(net.flat(x), draw(st.integers(1, 6)), draw(st.booleans()))
+        x = net.linear(x if ending == "image" else net.flat(x), draw(st.integers(1, 6)), draw(st.booleans()))
         x = net.softmax(x) if ending == "softmax" else x
     return net.finish(first, x)
 

@@ -45,6 +45,19 @@ def test_codes_of_clustered_weights_save_flash_and_change_no_byte(zeros, tmp_pat
     assert "clustered" not in usual.steps[0].kernel
 
 
+@needs("gcc")
+@pytest.mark.parametrize("sides", [(2, 2), (1, 1)])
+def test_a_dense_layer_reads_the_padding_of_its_image(sides, tmp_path):
+    """It has no window, so its padding cannot be what lies outside of one."""
+    net = Net(1)
+    first = net.tensor([1, *sides, 3], 0.05, -5)
+    model = net.finish(first, net.linear(net.pad(first, [(0, 1), (0, 1), (0, 0)]), 4, True))
+    (tmp_path / "m.tflite").write_bytes(model)
+    compiled = compile_model(tmp_path / "m.tflite", tmp_path)
+    inputs = random_inputs(compiled, model, 4)
+    np.testing.assert_array_equal(build(compiled, tmp_path)(inputs), reference(model)(inputs))
+
+
 def masked_net(seed: int, dead: float) -> bytes:
     """Convolutions of which many channels have no weights, with a shortcut, padding and a mean."""
     net = Net(seed)

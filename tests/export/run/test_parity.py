@@ -87,6 +87,8 @@ def test_beyond_tolerance_keeps_the_evidence(tmp_path):
     with np.load(tmp_path / "evidence" / "parity.npz") as arrays:
         np.testing.assert_array_equal(arrays["expected"], made.expected)
         assert set(arrays) == {"samples", "expected", *FORMATS}
+    check_parity({"fp32": made.files["fp32"]}, made.samples, made.expected, {"fp32": 1e-3}, tmp_path / "evidence")
+    assert not list((tmp_path / "evidence").iterdir()), "an export that passed leaves no evidence of an earlier one"
 
 
 def test_outputs_that_are_no_numbers_fail(tmp_path):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hpe.cli import training
+from hpe.cli.main import commands
 from hpe.cli.settings_file import with_settings
 from hpe.io.errors import ConfigError
 
@@ -41,6 +42,26 @@ def test_config_takes_what_a_run_wrote_and_typed_flags_win(tmp_path):
         assert with_settings("train", training.train, given) == ["--data", "csv:x", "--lr", "0.5"]
     path.write_text(json.dumps({"command": "prune", "parent": "runs/dense", "prune": {"method": "channel"}}))
     assert with_settings("prune", training.prune, ["--config", str(path)]) == ["runs/dense", "--method", "channel"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "typed", "expected"),
+    [
+        # a list must not swallow what was typed by position
+        ("prune", 'exclude = ["head", "stem"]', ["runs/dense", "--out", "o"],
+         ["runs/dense", "--exclude", "head", "stem", "--out", "o"]),
+        ("predict", 'sources = ["a.jpg", "b.jpg"]', ["--csv", "x.csv"], ["a.jpg", "b.jpg", "--csv", "x.csv"]),
+        ("predict", 'sources = ["a.jpg"]', ["c.jpg"], ["c.jpg"]),
+        # what has no --no- is off unless it is named
+        ("predict", "crops = false\nquiet = true", ["c.jpg"], ["c.jpg", "--quiet"]),
+        ("compile", "small = false", ["b0-nano", "--out", "o"], ["b0-nano", "--out", "o"]),
+        ("train", "se = false", ["--out", "o"], ["--no-se", "--out", "o"]),
+    ],
+)  # fmt: skip
+def test_settings_stand_where_the_command_understands_them(tmp_path, name, text, typed, expected):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    assert with_settings(name, commands()[name], [*typed, "--config", str(path)]) == expected
 
 
 @pytest.mark.parametrize(
