@@ -21,7 +21,7 @@ import tyro
 
 from export import load_runtime
 from export.compiler.emulator.sketch import SketchRun, run_sketch
-from hpe.deploy.board_link import encode_bytes
+from hpe.deploy.board_link import encode_values
 from hpe.deploy.sketch import run_deploy
 from hpe.io.environment import environment
 from hpe.io.files import write_text
@@ -75,11 +75,12 @@ def measure(model: str, count: int) -> list[tuple[str, ...]]:
     path = resolve_model(model)
     runtime = load_runtime(path, reference_kernels=True)
     raw = np.random.default_rng(0).integers(0, 256, (count, *runtime.input_shape), dtype=np.uint8)
-    stream = b"".join(encode_bytes(values.tobytes(), index) for index, values in enumerate(raw))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         deployed = run_deploy(model, Path(folder, "sketch"), "nano33ble", "c")
         heads = any(file.name == "pose.h" for file in deployed.files)
+        sent = raw if heads else raw.view(np.int8)
+        stream = b"".join(encode_values(values, index) for index, values in enumerate(sent))
         expected = runtime(normalised(raw)) if heads else dequantised(runtime.invoke_raw(raw.view(np.int8)), runtime)
         tolerance = runtime.output_scale * 0.501 + 0.0051 if heads else runtime.output_scale * 0.0501
         for flags in FLAGS:

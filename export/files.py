@@ -6,6 +6,7 @@ killed leaves it there; the next one that writes the same file removes it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -22,26 +23,35 @@ LONGEST_STEM = 120
 """Characters of a name that its temporary name repeats; names have 255 at most."""
 TEMPORARY = re.compile(r"\..+\.\d+@[\w-]+\.")
 """How every temporary name begins, whoever gave it."""
+NO_FILE = "it is a folder, a pipe or a device, not a file"
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path to write to, which moves to `path` at the end; on any error `path` is as it was.
 
-    The temporary name keeps the suffix of `path`, since some writers (Pillow, matplotlib) choose the format by it.
+    A link stays: the file that it names is written. The temporary name keeps the suffix of `path`, since some writers
+    (Pillow, matplotlib) choose the format by it. The system's errors name `path`, a folder of it that cannot be made,
+    or the other file that they are about.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(path.parent, path.stem)
-    handle, name = tempfile.mkstemp(prefix=_prefix(path.stem), suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    target = file_to_write(path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with _errors_name(path, target):
+        temporary = _begin(target)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def file_to_write(path: str | os.PathLike) -> Path:
+    """The file that `path` means, links followed, there or not yet; OSError where something else has this name."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, NO_FILE, str(path))
+    return Path(os.path.realpath(path))
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> Path:
@@ -98,6 +108,27 @@ def remove_stale(folder: Path, name: str) -> None:
             left = folder / entry
             with suppress(OSError):  # another program may be cleaning, too
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _begin(target: Path) -> Path:
+    """An empty file beside `target`, of a temporary name."""
+    remove_stale(target.parent, target.stem)
+    handle, name = tempfile.mkstemp(prefix=_prefix(target.stem), suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    return Path(name)
+
+
+@contextmanager
+def _errors_name(path: str | os.PathLike, target: Path) -> Iterator[None]:
+    """Let an OSError name `path` where it names nothing (a full disk), the temporary file or the folder of both."""
+    try:
+        yield
+    except OSError as error:
+        named = str(error.filename)
+        hidden = named == str(target.parent) or named.startswith(str(target.parent / _prefix(target.stem)))
+        if error.errno is None or not (error.filename is None or hidden):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # of the same kind, by its number
 
 
 def _prefix(name: str) -> str:

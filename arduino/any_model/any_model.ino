@@ -19,6 +19,8 @@ void setup() {
   if (problem != nullptr) sketch::Fail(problem);
   Serial.print("# model ready: input ");
   Serial.print(sketch::kInputBytes);
+  Serial.print(" ");
+  Serial.print(sketch::kInputType);
   Serial.print(", outputs ");
   Serial.print(sketch::kOutputs);
   sketch::PrintMemory();
@@ -28,7 +30,7 @@ void loop() {
   static float outputs[sketch::kOutputs];
   uint8_t frame = 0;
   uint8_t* input = reinterpret_cast<uint8_t*>(sketch::ModelInput());
-  if (!sketch::ReadFrame(input, sketch::kInputBytes, &frame)) return;
+  if (!sketch::ReadFrame(input, sketch::kInputBytes, &frame, sketch::kInputValues)) return;
   sketch::QuantizeInput(input);
   const unsigned long start_us = micros();
   if (!sketch::RunModel(outputs)) {

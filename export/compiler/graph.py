@@ -15,7 +15,7 @@ from export.errors import ExportError
 
 
 class CompileError(ExportError):
-    """A model that cannot be compiled; the message names the operator or the limit, and the remedy."""
+    """A model that cannot be compiled; the message names the operator or the limit, and the remedy if there is one."""
 
 
 @dataclass

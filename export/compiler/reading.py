@@ -13,6 +13,7 @@ from export.compiler.numbers import activation_range, quantize_multiplier
 from export.micro import flatbuffer as fb
 
 _MOST_VALUES = 1 << 24  # of a tensor: no microcontroller holds more
+_DENSE_REMEDY = "Compile the file of `--formats int8`: zeros need no sparse storage there."
 _SCALES = 2.0**-40, 2.0**40  # least and greatest: ratios and products of them stay within float32
 
 
@@ -39,9 +40,10 @@ class Reading:
             raise CompileError(f"{model.path} has {ends}; the compiler takes models of one input and one output.")
         unknown = sorted({op.custom_code or op.name for op in model.ops} - set(self.readers))
         if unknown:
+            remedy = f" {_DENSE_REMEDY}" if "DENSIFY" in unknown else ""
             raise CompileError(
                 f"{model.path} uses {', '.join(unknown)}, which the compiler does not know. "
-                f"It knows {', '.join(sorted(self.readers))}."
+                f"It knows {', '.join(sorted(self.readers))}.{remedy}"
             )
         unsigned = self._end(model.input), self._end(model.output)
         self.written.add(model.inputs[0])
@@ -72,8 +74,9 @@ class Reading:
         self.ops.append(made)
         self.written.add(output)
 
-    def refuse(self, op: fb.Op, what: str) -> CompileError:
-        return CompileError(f"{self.model.path}: operator {op.index} ({op.name}) {what}; the compiler cannot take it.")
+    def refuse(self, op: fb.Op, what: str, remedy: str = "") -> CompileError:
+        refused = f"{self.model.path}: operator {op.index} ({op.name}) {what}; the compiler cannot take it."
+        return CompileError(f"{refused} {remedy}".rstrip())
 
     def activation(self, op: fb.Op, index: int, unsigned: bool = False) -> fb.Tensor:
         """An int8 tensor that flows: the input, or what an op before wrote, or a constant."""
@@ -83,7 +86,7 @@ class Reading:
         if tensor.type != "INT8" and not (unsigned and tensor.type == "UINT8"):
             raise self.refuse(op, f"works on {tensor.type}, not int8")
         if tensor.is_sparse:
-            raise self.refuse(op, "has a sparse-encoded tensor")
+            raise self.refuse(op, "has a sparse-encoded tensor", _DENSE_REMEDY)
         lowest, highest = (-128, 127) if tensor.type == "INT8" else (0, 255)
         if tensor.scales.size != 1 or tensor.scale <= 0 or not lowest <= tensor.zero_point <= highest:
             raise self.refuse(op, "has a tensor without one scale and zero point")
@@ -107,7 +110,7 @@ class Reading:
     def constant(self, op: fb.Op, index: int, kind: str, what: str) -> fb.Tensor:
         tensor = self.model.tensors[index]
         if tensor.is_sparse:
-            raise self.refuse(op, f"has sparse-encoded {what}")
+            raise self.refuse(op, f"has sparse-encoded {what}", _DENSE_REMEDY)
         if tensor.type != kind or tensor.data is None:
             raise self.refuse(op, f"has {what} that are {tensor.type} or computed, not constant {kind}")
         return tensor

@@ -10,10 +10,11 @@ The struct sizes are those of its release of October 2026; other releases differ
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from export.errors import ModelFileError
-from export.micro.flatbuffer import Model, Op
+from export.micro.flatbuffer import Model, Op, Tensor
+from export.micro.unpacking import unpacked
 
 ALIGNMENT = 16  # MicroArenaBufferAlignment()
 ARENA_MARGIN = 0.03
@@ -28,11 +29,14 @@ class Target:
 
     pointer_bytes: int
     cmsis_nn: bool
+    unpacks_once: bool = False
+    """Weights that the file packs are unpacked on loading and are no part of the arena."""
 
 
 HOST = Target(pointer_bytes=8, cmsis_nn=False)  # the tflite-micro wheel: reference kernels on 64 bits
 CORTEX_M = Target(pointer_bytes=4, cmsis_nn=True)
 MCU_32 = Target(pointer_bytes=4, cmsis_nn=False)  # other 32-bit processors, reference kernels
+LITERT = replace(MCU_32, unpacks_once=True)  # Linux: the same planning figures for activations
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def plan_arena(model: Model, target: Target = CORTEX_M) -> ArenaPlan:
     info_bytes = 16 + 2 * target.pointer_bytes
     scratch_count = sum(len(_scratch_bytes(model, op, target)) for op in model.ops)
     planning = info_bytes * (len(model.tensors) + scratch_count) + 40 * len(buffers)
-    largest = max((t.size_bytes for t in model.tensors if not t.is_constant), default=0)
+    largest = max((t.size_bytes for t in _activations(model, target)), default=0)
     return ArenaPlan(max(activations, planning) + persistent, activations, persistent, largest, peak_op)
 
 
@@ -129,6 +133,12 @@ def place_greedily(buffers: list[_Buffer]) -> int:
     return end
 
 
+def _activations(model: Model, target: Target) -> list[Tensor]:
+    """The tensors that are computed: no weights, packed or not."""
+    weights = unpacked(model) if target.unpacks_once else {}
+    return [tensor for tensor in model.tensors if not tensor.is_constant and tensor.index not in weights]
+
+
 def _buffers(model: Model, target: Target) -> tuple[list[_Buffer], int]:
     """The buffers in the planner's order (tensors, then scratch buffers), and the op with most bytes alive."""
     first: dict[int, int] = dict.fromkeys((*model.inputs, *model.outputs), 0)
@@ -140,7 +150,7 @@ def _buffers(model: Model, target: Target) -> tuple[list[_Buffer], int]:
             last[i] = step
     last.update(dict.fromkeys(model.outputs, len(model.ops)))
     # A tensor that no op touches is placed too, at a time of its own (-1).
-    tensors = [t for t in model.tensors if not t.is_constant and not t.is_variable and t.size_bytes]
+    tensors = [t for t in _activations(model, target) if not t.is_variable and t.size_bytes]
     buffers = [_Buffer(_aligned(t.size_bytes), first.get(t.index, -1), last.get(t.index, -1)) for t in tensors]
     for step, op in enumerate(model.ops, start=1):
         buffers += [_Buffer(_aligned(size), step, step) for size in _scratch_bytes(model, op, target)]

@@ -26,6 +26,7 @@ class Board:
     core_ram_bytes: int
     """Core, sketch, camera driver, stack and heap; the frame buffer comes on top."""
     frame_bytes: int
+    """Of a camera; 0 for a sketch without one."""
     cycle_factor: tuple[float, float]
     """Cycles relative to a Cortex-M4's in the interpreter, for the least and the most time."""
     c_factor: tuple[float, float]
@@ -42,13 +43,20 @@ class Board:
         """Whether its library is one of the two Arduino libraries of 2023 and 2024."""
         return self.library in (_ARDUINO, _CHIRALE)
 
+    @property
+    def flash_room_bytes(self) -> int:
+        """For a model and its engine: less the core and the sketch."""
+        return self.flash_bytes - self.core_flash_bytes
+
+    @property
+    def ram_room_bytes(self) -> int:
+        """The same of RAM, less the camera's frame, too."""
+        return self.ram_bytes - self.core_ram_bytes - self.frame_bytes
+
     def shortages(self, flash: int, ram: int) -> list[str]:
         """Why a model and its engine, which take these bytes, do not fit; empty where they do."""
-        rows = (
-            ("flash", flash + self.core_flash_bytes, self.flash_bytes),
-            ("RAM", ram + self.core_ram_bytes + self.frame_bytes, self.ram_bytes),
-        )
-        return [f"{memory} is {taken - limit:,} bytes short" for memory, taken, limit in rows if taken > limit]
+        rows = (("flash", flash, self.flash_room_bytes), ("RAM", ram, self.ram_room_bytes))
+        return [f"{memory} is {taken - room:,} bytes short" for memory, taken, room in rows if taken > room]
 
 
 _ARDUINO = "Arduino_TensorFlowLite or Chirale_TensorFLowLite"

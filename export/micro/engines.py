@@ -33,7 +33,7 @@ def engine_costs(path: str | Path, board: str, count_code: bool = True) -> dict[
     for a board that is not in the table.
     """
     place, model = find_board(board), read_model(path)
-    interpreter = interpreter_cost(model, place, interpreter_footprint(path, board))
+    interpreter = interpreter_cost(model, place, interpreter_footprint(path, place))
     if place.is_linux:
         return {"litert": interpreter}
     return {"c": c_cost(path, place, count_code), "tflm": interpreter}

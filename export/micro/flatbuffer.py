@@ -124,8 +124,15 @@ def parse_model(data: bytes, name: str = "model") -> Model:
 
 
 def _check_identifier(data: bytes, name: str) -> None:
-    if data[4:8] != b"TFL3":
+    if data[4:8] == b"TFL3":
+        return
+    suffix = Path(name).suffix
+    if suffix in ("", ".tflite"):
         raise ModelFileError(f"{name} is no .tflite file: it has no 'TFL3' at byte 4. Export it again.")
+    raise ModelFileError(
+        f"{name} is a {suffix} file, no .tflite file: take one that `hpe export RUN` writes, or for a network of your "
+        "own `export.convert`."
+    )
 
 
 def _read_model(reader: Reader, name: str) -> Model:

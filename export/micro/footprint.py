@@ -52,13 +52,12 @@ def footprint(path: str | Path, board: str) -> Footprint:
     one output); ExportError for a board that is not in the table.
     """
     place, model = find_board(board), read_model(path)
-    weighed = interpreter_footprint(path, board)
+    weighed = interpreter_footprint(path, place)
     costs = {"litert" if place.is_linux else "tflm": interpreter_cost(model, place, weighed)}
     if not place.is_linux:
         costs = {"c": c_cost(path, place), **costs}
     engine, why = choose_engine(costs)
-    flash_limit = place.flash_bytes - place.core_flash_bytes
-    ram_limit = place.ram_bytes - place.core_ram_bytes - place.frame_bytes
+    flash_limit, ram_limit = place.flash_room_bytes, place.ram_room_bytes
     return Footprint(
         model=str(path),
         board=place.name,

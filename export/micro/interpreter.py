@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.errors import ExportError
-from export.micro.arena import ARENA_MARGIN, MCU_32, ArenaPlan, plan_arena, reserved_bytes
+from export.micro.arena import ARENA_MARGIN, LITERT, ArenaPlan, plan_arena, reserved_bytes
 from export.micro.boards import INTERPRETER_CODE_BYTES, OPS, Board, OpSupport, find_board
 from export.micro.flatbuffer import Model, Op, read_model
 from export.micro.latency import latency_ms_range, op_macs
 from export.micro.tflm import check_int8, has_micro, micro_arena
+from export.micro.unpacking import unpacked
 from export.run.xnnpack import sparse_speed
 
 LOGISTIC_TABLE_BYTES = 256
 _OTHER_OP = OpSupport("", 6_000)
+_FLOAT_NOTE = (
+    "Times are estimated as for int8 and without regard to zeros, but the file computes in FLOAT32: `hpe bench` on the "
+    "board measures them."
+)
 _MEAN_NOTE = (
     "The Arduino libraries' int8 MEAN rescales in float, LiteRT's in integers: an output may differ by one step. Nets "
     "with SiLU did; one with ReLU6 was equal on 128 of 128 images."
@@ -47,7 +52,7 @@ class InterpreterFootprint:
     activations_bytes: int
     largest_activation_bytes: int
     ram_bytes: int
-    """Reserved arena, frame buffer, core and sketch."""
+    """Reserved arena, frame buffer, core and sketch; on Linux the loaded model, too."""
     ram_limit_bytes: int
     macs: int
     ops: dict[str, int]
@@ -60,23 +65,23 @@ class InterpreterFootprint:
     """What else to know before the figures are relied on."""
 
 
-def interpreter_footprint(path: str | Path, board: str) -> InterpreterFootprint:
-    """Weighs the model against the board.
+def interpreter_footprint(path: str | Path, board: str | Board) -> InterpreterFootprint:
+    """Weighs the model against the board, a name in the table or a board with other figures.
 
     Raises ModelFileError for a damaged file or, on a microcontroller, one that is not int8 from end to end (one input,
     one output); ExportError for a board that is not in the table.
     """
-    place = find_board(board)
+    place = find_board(board) if isinstance(board, str) else board
     model = read_model(path)
     if not place.is_linux:
         check_int8(model)
     ops = Counter(_op_name(op) for op in model.ops)
-    plan = plan_arena(model, place.target or MCU_32)
+    plan = plan_arena(model, place.target or LITERT)
     kernels = 0 if place.is_linux else _kernel_bytes(ops)
     flash = model.size_bytes + kernels + place.core_flash_bytes
     reserved = plan.arena_bytes if place.is_linux else reserved_bytes(plan)
     ram = reserved + place.frame_bytes + place.core_ram_bytes
-    ram += model.size_bytes if place.is_linux else 0  # Linux reads the model into RAM
+    ram += _loaded_bytes(model) if place.is_linux else 0
     unsupported = [] if place.is_linux else unsupported_ops(model)
     host_arena = None
     if has_micro() and not place.is_linux and not unsupported:
@@ -138,6 +143,11 @@ def _kernel_bytes(ops: Counter[str]) -> int:
     return INTERPRETER_CODE_BYTES + code + LOGISTIC_TABLE_BYTES * ops["LOGISTIC"]
 
 
+def _loaded_bytes(model: Model) -> int:
+    """Linux reads the model into RAM and unpacks there what the file packs."""
+    return model.size_bytes + sum(model.tensors[i].size_bytes for i in unpacked(model))
+
+
 def _op_name(op: Op) -> str:
     return f"CUSTOM {op.custom_code}" if op.name == "CUSTOM" else op.name
 
@@ -148,9 +158,16 @@ def _notes(model: Model, board: Board) -> list[str]:
     rescaled = [op for op in model.ops if op.name == "MEAN" and _rescales(model, op)]
     if rescaled and board.uses_arduino_library:
         notes.append(_MEAN_NOTE)
+    if board.is_linux and _computes_in_float(model):
+        notes.append(_FLOAT_NOTE)
     if board.is_linux and (line := sparse_speed(model).line):
         notes.append(line + ".")
     return notes
+
+
+def _computes_in_float(model: Model) -> bool:
+    """Whether any of its layers with weights puts out floats."""
+    return any(op_macs(model, op) and model.tensors[op.outputs[0]].type == "FLOAT32" for op in model.ops)
 
 
 def _rescales(model: Model, op: Op) -> bool:

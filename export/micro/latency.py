@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from export.micro.boards import OPS, Board, OpSupport
 from export.micro.flatbuffer import Model, Op
+from export.micro.unpacking import unpacked
 
 Range = tuple[float, float]
 """(least, most)."""
@@ -41,8 +42,12 @@ def op_macs(model: Model, op: Op) -> int:
 
 
 def board_cycles(model: Model, board: Board) -> Range:
-    """Estimated cycles with the newest kernels at -O2, and with the Arduino libraries as the Arduino IDE compiles."""
-    cycles = [op_cycles(model, op) for op in model.ops]
+    """Estimated cycles with the newest kernels at -O2, and with the Arduino libraries as the Arduino IDE compiles.
+
+    Weights that are unpacked on loading, as on Linux, take none.
+    """
+    once = unpacked(model).keys() if board.is_linux else set()
+    cycles = [op_cycles(model, op) for op in model.ops if once.isdisjoint(op.outputs)]
     least, most = (sum(cycle[i] for cycle in cycles) * board.cycle_factor[i] for i in range(2))
     return least, most
 

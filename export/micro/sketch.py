@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,8 @@ def _checked(kind: str, model_path: str | Path, out_dir: str | Path, board: str,
     for other, mark in _MARKS.items():
         if other != kind and (out / mark).exists():
             raise ExportError(f"{out} holds a sketch of another kind ({other}): remove it, or give another --out.")
+    if kind != "head_pose":
+        place = replace(place, frame_bytes=0)  # it has no camera
     return Job(kind, out, check_int8(read_model(model_path)), place, engine, limits)
 
 
@@ -113,16 +116,16 @@ def _write(
     settings_of: Callable[[Model, int | None, Mapping[str, Any]], str],
     readme_of: Callable[[Path, Job, Mapping[str, Any], str], str],
 ) -> list[Path]:
-    model, board, folder, camera = job.model, job.board, sketches_folder(), job.kind == "head_pose"
+    model, board, folder = job.model, job.board, sketches_folder()
     files = _fixed_files(folder, job.kind, job.engine)
     if job.engine == "c" or board.target is None:
         files["model_settings.h"] = settings_of(model, None, settings)
-        files |= c_files(model, board, camera, job.limits)
+        files |= c_files(model, board, job.limits)
         memory = f"model RAM {re.findall(r'_RAM_BYTES ([0-9]+)', files[f'{NAME}.h'])[0]}"
     else:
         plan = plan_arena(model, board.target)
         files["model_settings.h"] = settings_of(model, reserved_bytes(plan), settings)
-        files |= tflm_files(model, Path(model.path).read_bytes(), board, camera)
+        files |= tflm_files(model, Path(model.path).read_bytes(), board)
         memory = f"arena {plan.arena_bytes} of {reserved_bytes(plan)}"
     program = files.pop(f"{job.kind}.ino")
     stray = _stray_programs(job.out, program)

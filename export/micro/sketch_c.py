@@ -20,35 +20,30 @@ _FINE_OUTPUT_BYTES = 8
 """The same where the model has sums that SKETCH_FINE of src/config.h may ask for: a float and an int32."""
 
 
-def c_files(model: Model, board: Board, camera: bool = True, limits: Limits = NO_LIMITS) -> dict[str, str]:
-    """The compiled model.
+def c_files(model: Model, board: Board, limits: Limits = NO_LIMITS) -> dict[str, str]:
+    """The compiled model, which may take `limits` at most.
 
-    Args:
-        camera: whether the sketch has room for a camera's frame, too.
-        limits: what the model itself may take at most.
-
-    Raises:
-        ExportError: for a model that the compiler does not take or that does not fit the board or the limits.
+    Raises ExportError for a model that the compiler does not take or that does not fit the board or the limits.
     """
     with TemporaryDirectory() as folder:
         compiled = compile_model(model.path, folder, NAME, limits)
         texts = {file.name: file.read_text(encoding="utf-8") for file in compiled.files}
-    _check_fits(Path(model.path), compiled, board, board.frame_bytes if camera else 0)
+    _check_fits(Path(model.path), compiled, board)
     return {name: f"{generated(model)}\n{text}" for name, text in texts.items()}
 
 
-def _check_fits(path: Path, compiled: Compiled, board: Board, frame_bytes: int) -> None:
+def _check_fits(path: Path, compiled: Compiled, board: Board) -> None:
     output_bytes = _OUTPUT_BYTES if compiled.fine_scales is None else _FINE_OUTPUT_BYTES
-    sketch_ram = board.core_ram_bytes + frame_bytes + output_bytes * compiled.output_bytes
+    ram_room = board.ram_room_bytes - output_bytes * compiled.output_bytes
     rows = (
-        ("flash", most_flash(compiled.steps), board.core_flash_bytes, board.flash_bytes, "Prune the model"),
-        ("ram", compiled.ram_bytes, sketch_ram, board.ram_bytes, "Take narrower layers"),
+        ("flash", most_flash(compiled.steps), board.flash_room_bytes, board.flash_bytes, "Prune the model"),
+        ("ram", compiled.ram_bytes, ram_room, board.ram_bytes, "Take narrower layers"),
     )
-    for memory, needed, others, limit, remedy in rows:
-        if needed + others > limit:
+    for memory, needed, room, limit, remedy in rows:
+        if needed > room:
             raise ExportError(
                 f"{path} does not fit the {board.title}: {memory if memory == 'flash' else 'RAM'} is "
-                f"{needed + others - limit:,} bytes short (the model takes {needed:,}, the Arduino core and the sketch "
-                f"{others:,}, of {limit:,}). Most of it: {largest(compiled.steps, memory)}. {remedy}: `hpe profile` "
-                "shows what each layer takes."
+                f"{needed - room:,} bytes short (the model takes {needed:,}, the Arduino core and the sketch "
+                f"{limit - room:,}, of {limit:,}). Most of it: {largest(compiled.steps, memory)}. {remedy}: "
+                "`hpe profile` shows what each layer takes."
             )

@@ -19,6 +19,7 @@ class Job:
     out: Path
     model: Model
     board: Board
+    """Without a camera's frame where the sketch has none."""
     engine: str
     """c or tflm."""
     limits: Limits

@@ -55,6 +55,7 @@ def plain_readme(folder: Path, job: Job, settings: Mapping[str, Any], memory: st
         input_bytes=model.input.elements,
         outputs=model.output.elements,
         frame=_frame(model, settings),
+        **_values(takes_image(settings)),
         files=_FILES[job.engine],
         engine_option=" --engine tflm" if tflm else "",
         libraries=_tflm(folder).partition(_LIBRARIES)[2].strip() if tflm else _NO_LIBRARY,
@@ -91,6 +92,13 @@ def _frame(model: Model, settings: Mapping[str, Any]) -> str:
         f"the model's input, {source.elements} int8 values ({shape}; the last axis varies fastest):\n  "
         f"real value / {source.scale:.9g}, rounded, + {source.zero_point}"
     )
+
+
+def _values(image: bool) -> dict[str, str]:
+    """What a frame's bytes are, and what its CRC-32 is of, see arduino/head_pose/src/frame_parser.h."""
+    if image:
+        return {"dtype": "uint8", "other_dtype": "int8", "summed": "both"}
+    return {"dtype": "int8", "other_dtype": "uint8", "summed": "the letters `int8` and both"}
 
 
 def _for_board(readme: str, job: Job, places: list[str]) -> str:

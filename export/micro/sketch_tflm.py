@@ -15,16 +15,15 @@ _OUTPUT_BYTES = 4
 """Of the sketch's own RAM for each output: a float."""
 
 
-def tflm_files(model: Model, content: bytes, board: Board, camera: bool) -> dict[str, str]:
+def tflm_files(model: Model, content: bytes, board: Board) -> dict[str, str]:
     """model_data.{h,cpp} (the model, in flash) and op_resolver.h (the operators that it uses, no others).
 
-    camera: whether the sketch has room for a camera's frame, too.
     Raises ExportError for a model that does not fit the board or that the library cannot run.
     """
-    verdict = interpreter_footprint(model.path, board.name)
+    verdict = interpreter_footprint(model.path, board)
     if not verdict.fits:
         raise ExportError(f"{model.path} {verdict.verdict}. {' '.join(verdict.advice)}")
-    spare = verdict.ram_limit_bytes - verdict.ram_bytes + (0 if camera else board.frame_bytes)
+    spare = verdict.ram_limit_bytes - verdict.ram_bytes
     outputs = _OUTPUT_BYTES * model.output.elements
     if outputs > spare:
         raise ExportError(

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from export.micro.flatbuffer import Model, Op, Tensor, read_model
+from export.micro.unpacking import unpacked
 from export.run.nchw import enters, is_point, obstacle, zeros_in
 
-UNPACKING = ("DENSIFY", "DEQUANTIZE")
-"""Operators that only unpack constant weights; XNNPACK does so once, when it is made."""
 WORTH_SAYING = 0.5
 """With fewer zeros in the 1x1 convolutions nobody expects sparse speed."""
 
@@ -76,7 +75,7 @@ def sparse_speed(model: Model | str | Path) -> SparseSpeed:
     """
     if not isinstance(model, Model):
         model = read_model(model)
-    sources = {op.outputs[0]: op.inputs[0] for op in model.ops if _unpacks(model, op)}
+    sources = unpacked(model)
     points = [weights for op in model.ops if (weights := _point_weights(model, op, sources)) is not None]
     total = sum(weights.elements for weights in points)
     zeros = sum(zeros_in(weights) for weights in points) / total if total else 0.0
@@ -163,7 +162,7 @@ def _nodes(model: Model, sources: dict[int, int]) -> Iterator[_Node]:
             readers.setdefault(i, []).append(op)
     fused = {op.outputs[0]: op for op in model.ops if op.name == "PAD" and _goes_into(op, readers)}
     for op in model.ops:
-        if (op.name in UNPACKING and op.outputs[0] in sources) or op in fused.values():
+        if not sources.keys().isdisjoint(op.outputs) or op in fused.values():
             continue
         pad = fused.get(op.inputs[0]) if op.inputs else None
         source = op.inputs[0] if pad is None else pad.inputs[0]
@@ -180,10 +179,6 @@ def _goes_into(pad: Op, readers: dict[int, list[Op]]) -> bool:
     return (
         len(users) == 1 and users[0].name in ("CONV_2D", "DEPTHWISE_CONV_2D") and users[0].inputs[0] == pad.outputs[0]
     )
-
-
-def _unpacks(model: Model, op: Op) -> bool:
-    return op.name in UNPACKING and bool(op.inputs and op.outputs) and model.tensors[op.inputs[0]].is_constant
 
 
 def _point_weights(model: Model, op: Op, sources: dict[int, int]) -> Tensor | None:

@@ -22,7 +22,8 @@ def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = N
     run's int8 file is kept in its result.json, for `hpe report`.
 
     Args:
-        model: A .tflite file, or the name of a released model; microcontrollers need full int8.
+        model: A run folder (its int8 file), a .tflite file, or the name of a released model; microcontrollers need
+            full int8.
         board: The board, for instance nano33ble, rp2040, esp32-s3, pi4; a wrong name lists them all.
         json: Write the numbers here.
     """
@@ -67,7 +68,7 @@ def deploy(
     angles; any other int8 model gets one that takes its input over serial and prints its outputs.
 
     Args:
-        model: A full-int8 .tflite file, or the name of a released model.
+        model: A run folder (its int8 file), a full-int8 .tflite file, or the name of a released model.
         out: Folder of the sketch; its name becomes the sketch's name.
         board: The board, for instance nano33ble; a wrong name lists them all.
         engine: What runs the model: c, the model as plain C as `hpe compile` writes it, which needs no library and
@@ -105,7 +106,8 @@ def compile_c(
     The C gives the same bytes as TensorFlow Lite's reference kernels, and uses the DSP instructions of a Cortex-M4.
 
     Args:
-        model: A full-int8 .tflite file of one input and one output, or the name of a released model.
+        model: A run folder (its int8 file), a full-int8 .tflite file of one input and one output, or the name of a
+            released model.
         out: Folder for NAME.c and NAME.h.
         name: Begins the names of files and functions; left out, the model's own.
         flash: Refuse a model that takes more flash, code included.
@@ -114,9 +116,9 @@ def compile_c(
         json: Write sizes, and what was done for each operator, here.
     """
     from export.compiler import PASSES, SMALL, Limits, compile_model
-    from hpe.model.zoo import resolve_model
+    from hpe.model.zoo import resolve_file
 
-    compiled = compile_model(resolve_model(model), out, name, Limits(flash, ram), SMALL if small else PASSES)
+    compiled = compile_model(resolve_file(model), out, name, Limits(flash, ram), SMALL if small else PASSES)
     for file in compiled.files:
         say(str(file))
     say(f"RAM {compiled.ram_bytes:,} bytes, the input's {compiled.input_bytes:,} included")
@@ -134,7 +136,8 @@ def web(model: Positional[Model], out: Path) -> None:
     WebAssembly by clang, and says in the browser what it says on a board.
 
     Args:
-        model: A full-int8 .tflite file that locates the face (`--locate`), or the name of a released one.
+        model: A run folder (its int8 file) or a full-int8 .tflite file that locates the face (`--locate`), or the name
+            of a released one.
         out: The HTML file.
     """
     from hpe.deploy.web.build import write_web_page
@@ -155,14 +158,15 @@ def profile(
     network); cycles are 1.4 times as many, and flash wait states come on top.
 
     Args:
-        model: A full-int8 .tflite file of one input and one output, or the name of a released model.
+        model: A run folder (its int8 file), a full-int8 .tflite file of one input and one output, or the name of a
+            released model.
         explorer: Write the instructions as node data for Model Explorer here (.json).
         json: Write the rows here.
     """
     from export.compiler import explorer_data, profile_model
-    from hpe.model.zoo import resolve_model
+    from hpe.model.zoo import resolve_file
 
-    rows = profile_model(resolve_model(model))
+    rows = profile_model(resolve_file(model))
     say(f"{'instructions':>12} {'MACs':>11} {'flash':>8} {'RAM':>7} {'channels':>11}  kernel, operators")
     for row in rows:
         channels = f"{row['live_channels']}/{row['channels']}" if row["channels"] else "-"
@@ -190,8 +194,8 @@ def serial(
         port: The serial port, for instance /dev/ttyACM0 or COM3.
         data: Faces to send (as in hpe train); the error over them is printed at the end.
         camera: Send the middle of this camera's pictures instead (0 is the first camera); needs OpenCV.
-        inputs: Send these inputs of a model that is none for head poses: an int8 or uint8 array (N, ...) in a .npy
-            file; the outputs are printed as the board gives them, then the microseconds.
+        inputs: Send these inputs of a model that is none for head poses: an array (N, ...) in a .npy file, int8 or
+            uint8 as the sketch's README says; the outputs are printed as the board gives them, then the microseconds.
         count: How many to send.
         json: Write the error here (with --data).
     """

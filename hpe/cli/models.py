@@ -137,7 +137,7 @@ def bench(
     """Time models on this machine, one image at a time, in turns; with what TensorFlow Lite's benchmark_model reports.
 
     Args:
-        models: .onnx and .tflite files, or names of released models.
+        models: .onnx and .tflite files, run folders (their int8 files), or names of released models.
         seconds: How long each is measured; from 10 on the figures count.
         threads: Threads of the interpreter; no more are used than there are cores.
         xnnpack: Compute .tflite files with XNNPACK where it can; --no-xnnpack leaves them to the built-in kernels.

@@ -41,7 +41,7 @@ def predict(
     extra `vision`), unless --box, --boxes or --crops says where they are.
 
     Args:
-        sources: Pictures, videos, and folders of them.
+        sources: Pictures, videos, and folders of them; of a folder its hidden files and its subfolders do not count.
         model: The name of a released model (see hpe models), a .onnx or .tflite file, or a run folder. Left out: the
             default model.
         camera: Look through this camera until Ctrl-C: a number (0 is the first), an rtsp:// or http:// address, opened
@@ -58,8 +58,8 @@ def predict(
             is chosen and told.
         smooth: Filter the poses of a video over time (One Euro).
         frames: End each video, or the camera, after N frames.
-        reference: Compute a .tflite with TensorFlow Lite's reference kernels, slowly, to compare with a board bit by
-            bit; XNNPACK may differ by a step of the output (0.7 degrees).
+        reference: Compute a .tflite with TensorFlow Lite's reference kernels, slowly: their int8 output is a board's,
+            to the bit. The sketch of hpe deploy prints it before its last rounding, as hpe evaluate --engine c-fine.
         csv: Write a row for each face here as it is found, with the milliseconds that finding it and the model took;
             - is standard output.
         jsonl: Write the same as a JSON object per line.
@@ -76,15 +76,12 @@ def predict(
     from hpe.inference.found import as_detected
     from hpe.inference.neutral import NeutralLooks, parse_neutral
     from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct, check_json
-    from hpe.inference.sources import SourceError, expand, is_video, parse_box, read_boxes
+    from hpe.inference.sources import expand, parse_box, read_boxes
     from hpe.io.errors import require
 
     files = expand(sources)
-    if serve is not None and camera is None and not any(map(is_video, files)):
-        raise SourceError("--serve shows a video or a camera as it is looked at; give one of them")
     read = (boxes, Path(model) if model else None, Path(neutral) if neutral and Path(neutral).exists() else None)
     check_distinct({"--csv": csv, "--jsonl": jsonl, "--json": json}, [*files, *filter(None, read)])
-    check_json(json)
     places_given = (box is not None, boxes is not None, crops)
     require(sum(places_given) <= 1, "--box, --boxes and --crops each say where the faces are: give one of them")
     places = read_boxes(boxes) if boxes is not None else None
@@ -98,6 +95,8 @@ def predict(
     looks = parse_neutral(neutral) if neutral is not None else NeutralLooks() if serve is not None else None
     options = PredictOptions(places, crops, smooth, draw, frames, reference, serve is not None, looks)
     seen_by: list[Path | int | str] = [*files, *([] if camera is None else [parse_camera(camera)])]
+    options.check_sources(seen_by)
+    check_json(json)
     report = (lambda line: None) if quiet else say_aside if STANDARD_OUTPUT in (csv, jsonl) else say
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
@@ -108,9 +107,9 @@ def predict(
         again = looks.again if looks is not None else None
         sinks = [stack.enter_context(sink) for sink in _live_sinks(serve, mqtt, again, report)]
         outcome = run_predict(model, seen_by, options, lambda row: [write(row) for write in writers], report, sinks)
-    write_result(json, {"faces": rows, "faults": outcome.faults})
-    for fault in outcome.faults:
-        say_aside(f"hpe: {fault}")
+        for fault in outcome.faults:
+            say_aside(f"hpe: {fault}")
+        write_result(json, {"faces": rows, "faults": outcome.faults})
     if outcome.stopped_by and (camera is None or outcome.stopped_by != SIGINT):  # Ctrl-C is how a camera ends
         sys.exit(128 + outcome.stopped_by)
     if outcome.faults:

@@ -19,9 +19,9 @@ from export.run.latency import in_turns, summary, warm_up
 from export.run.runtime import Runtime, load_runtime, usable_threads
 from hpe.io.environment import environment
 from hpe.io.errors import require
-from hpe.io.files import merge_result, write_csv
+from hpe.io.files import note_result, write_csv
 from hpe.io.progress import progress_bar
-from hpe.model.zoo import ModelNameError, is_released, resolve_model
+from hpe.model.zoo import is_released, resolve_file
 
 VALID_S = 10.0
 """Seconds that a model must be measured for."""
@@ -46,7 +46,7 @@ def run_bench(
     where the file is in doubt, whose memory is then not counted) and what `machine_state` says before and after.
     """
     require(seconds > 0, f"--seconds is {seconds}; it must be more than 0")
-    files, threads = [_file(model) for model in models], usable_threads(threads)
+    files, threads = [resolve_file(model) for model in models], usable_threads(threads)
     before = machine_state()
     runtimes: list[Runtime] = []
     table: list[dict[str, Any]] = []
@@ -67,7 +67,7 @@ def run_bench(
         row |= {f"{key}_after": value for key, value in after.items()}
     for file, row in zip(files, table, strict=True):
         if threads == 1 and xnnpack and (file.parent / "result.json").exists():
-            merge_result(file.parent, "latency", {file.name: {**row, **environment()}})
+            note_result(file.parent, "latency", {file.name: {**row, **environment()}})
     if report is not None and seconds < VALID_S:
         report(f"{seconds:g} s a model is short: from {VALID_S:g} s on a figure counts")
     return {str(model): row for model, row in zip(models, table, strict=True)}
@@ -132,10 +132,3 @@ def memory_bytes() -> dict[str, int]:
             if name in ("VmRSS", "VmHWM"):
                 answer["resident" if name == "VmRSS" else "peak"] = int(value.split()[0]) * 1024
     return answer
-
-
-def _file(model: str | Path) -> Path:
-    file = resolve_model(model)
-    if file.is_dir():
-        raise ModelNameError(f"{file}: `hpe bench` times .onnx and .tflite files; run `hpe export {file}` first")
-    return file

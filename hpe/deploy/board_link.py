@@ -1,7 +1,8 @@
 """The PC's side of a serial line to a board that runs a sketch of `hpe deploy`: inputs go out, answers come back.
 
 A frame is the bytes of an input (for head poses RGB, row by row), one sequence byte, and the CRC-32 of both (little
-endian), in COBS (Cheshire & Baker 1999): zeros stand between frames only. The board answers each with a line
+endian; for int8 values that of the letters "int8" and both, so that a sketch never takes one type for the other), in
+COBS (Cheshire & Baker 1999): zeros stand between frames only. The board answers each with a line
 "yaw,pitch,roll,latency_us,frame", or "outputs,latency_us,frame", which repeats the sequence byte, so that an answer
 that comes too late is known as such; lines that begin with '#' are messages. A damaged frame is sent again.
 """
@@ -28,6 +29,8 @@ LONGEST_LINE = 512
 """More bytes than this without a line end are noise."""
 LONGEST_ANSWER = 1 << 22
 """The same where a line has all outputs of a model."""
+_OTHER_VALUES = "error: the frame holds"
+"""How a sketch begins to say that it takes the other type: such a frame need not be sent again."""
 
 
 T = TypeVar("T")
@@ -85,15 +88,18 @@ def encode_frame(image: np.ndarray, sequence: int) -> bytes:
     """The frame that carries an RGB image, uint8 (S, S, 3), and its sequence byte."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
         raise ValueError(f"A frame carries a square RGB image, uint8 (S, S, 3), not {image.dtype} {image.shape}.")
-    return encode_bytes(np.ascontiguousarray(image).tobytes(), sequence)
+    return encode_values(image, sequence)
 
 
-def encode_bytes(payload: bytes, sequence: int) -> bytes:
-    """The frame that carries any bytes, and its sequence byte."""
+def encode_values(values: np.ndarray, sequence: int) -> bytes:
+    """The frame that carries an input of any model, int8 or uint8 (the bytes of an image), and its sequence byte."""
     from cobs import cobs
 
-    content = payload + bytes([sequence])
-    return b"\0" + cobs.encode(content + zlib.crc32(content).to_bytes(4, "little")) + b"\0"
+    if values.dtype not in (np.int8, np.uint8):
+        raise ValueError(f"A frame carries int8 or uint8, not {values.dtype}.")
+    content = np.ascontiguousarray(values).tobytes() + bytes([sequence])
+    checksum = zlib.crc32(content, zlib.crc32(b"int8") if values.dtype == np.int8 else 0)
+    return b"\0" + cobs.encode(content + checksum.to_bytes(4, "little")) + b"\0"
 
 
 def parse_line(line: bytes) -> Reading | None:
@@ -144,13 +150,14 @@ class SerialLink:
         """The board's reading of an RGB image, uint8 (S, S, 3), S as the board's model wants.
 
         Raises:
-            LinkError: no answer after `attempts` tries of `answer_timeout_s` each; the board's last message is quoted.
+            LinkError: no answer after `attempts` tries of `answer_timeout_s` each, where the board's last message is
+                quoted; or its sketch takes int8, not an image.
         """
         return self._exchange(lambda sequence: encode_frame(image, sequence), parse_line, LONGEST_LINE)
 
-    def ask(self, payload: bytes) -> Answer:
-        """What the board answers to an input of any model, as the bytes that its sketch wants. Raises as `predict`."""
-        return self._exchange(lambda sequence: encode_bytes(payload, sequence), parse_answer, LONGEST_ANSWER)
+    def ask(self, values: np.ndarray) -> Answer:
+        """What the board answers to an input of any model, int8 or uint8 as its sketch wants. Raises as `predict`."""
+        return self._exchange(lambda sequence: encode_values(values, sequence), parse_answer, LONGEST_ANSWER)
 
     def _exchange(self, encode: Callable[[int], bytes], parse: Callable[[bytes], A | None], longest: int) -> A:
         self._sequence = (self._sequence + 1) % 256
@@ -189,6 +196,8 @@ class SerialLink:
             if line.startswith(b"#"):
                 message = line[1:].decode("ascii", "replace").strip()
                 self.messages.append(message)
+                if message.startswith(_OTHER_VALUES):
+                    raise LinkError(f"The board refuses the input ({message}): send that type, as its README says.")
                 if message.startswith("error"):
                     return None
         return None

@@ -45,7 +45,8 @@ def run_inputs(port: str | Port, path: Path, count: int, report: Callable[[str],
     """Send up to `count` arrays of a NumPy file to a board that runs any model, and report each answer.
 
     Raises:
-        LinkError: the file holds no int8 or uint8 arrays, the count is below 1, or the board fails.
+        LinkError: the file holds no int8 or uint8 arrays or not the type that the sketch takes, the count is below 1,
+            or the board fails.
     """
     _check_count(count)
     try:
@@ -53,10 +54,12 @@ def run_inputs(port: str | Port, path: Path, count: int, report: Callable[[str],
     except (OSError, ValueError, EOFError) as error:
         raise LinkError(f"--inputs {path} cannot be read as a .npy file: {error}") from error
     if not isinstance(inputs, np.ndarray) or inputs.dtype not in (np.int8, np.uint8) or inputs.ndim < 2:
-        raise LinkError(f"--inputs {path}: give an int8 or uint8 array (N, ...), the model's inputs one by one")
+        raise LinkError(
+            f"--inputs {path}: give an array (N, ...) of the model's inputs, int8 or uint8 as the sketch's README says"
+        )
     with SerialLink(open_port(port) if isinstance(port, str) else port) as link:
         for values in inputs[:count]:
-            answer = link.ask(np.ascontiguousarray(values).tobytes())
+            answer = link.ask(values)
             report(f"{answer.outputs},{answer.latency_us}")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from hpe.data.faces import Faces, load_faces
 from hpe.inference.predictor import Predict, load_predictor
 from hpe.io.errors import ConfigError
-from hpe.io.files import merge_result
+from hpe.io.files import note_result
 from hpe.model.zoo import resolve_model
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import PoseMetrics, pose_metrics
@@ -33,5 +33,5 @@ def run_evaluate(model: str | Path, data: str, skip_bad: bool = False, engine: s
         name = "model.safetensors" if model.is_dir() else model.name
         with_engine = name if engine == "litert" else f"{name} by {engine}"
         entry = {"file": name, "data": data, "engine": engine, **metrics.to_dict()}
-        merge_result(run, "evaluations", {f"{with_engine} on {data}": entry})
+        note_result(run, "evaluations", {f"{with_engine} on {data}": entry})
     return metrics

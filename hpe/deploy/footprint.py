@@ -7,11 +7,9 @@ from typing import Any
 
 from export.micro.engines import Cost
 from export.micro.footprint import Footprint, footprint
-from hpe.io.files import merge_result
-from hpe.model.zoo import resolve_model
+from hpe.io.files import note_result
+from hpe.model.zoo import INT8, resolve_file
 
-INT8 = "model_int8.tflite"
-"""The file of a run that boards are weighed by."""
 FACTS = ("fits", "flash_bytes", "ram_bytes", "cycles", "ms")
 
 
@@ -21,10 +19,10 @@ def run_footprint(model: str | Path, board: str) -> Footprint:
     Raises:
         ExportError: for a damaged file, one that the board cannot run, or an unknown board.
     """
-    file = resolve_model(model)
+    file = resolve_file(model)
     answer = footprint(file, board)
     if file.name == INT8 and (file.parent / "result.json").exists():
-        merge_result(file.parent, "footprint", {answer.board: engine_facts(answer.engines)})
+        note_result(file.parent, "footprint", {answer.board: engine_facts(answer.engines)})
     return answer
 
 

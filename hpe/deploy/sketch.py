@@ -13,7 +13,7 @@ from hpe.io.errors import ConfigError
 from hpe.io.files import read_json
 from hpe.model.outputs import LARGEST_LOG_SIZE, LARGEST_SHIFT, PLACE, PLACE_UNIT, POSE, SCORE_UNIT, output_names
 from hpe.model.preprocess import MEAN, STD
-from hpe.model.zoo import released_card, resolve_model
+from hpe.model.zoo import released_card, resolve_file
 from hpe.pose.metrics import ANGLES
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run_deploy(
     from export.micro.sketch import write_arduino, write_model_sketch
 
     limits = limits or Limits()
-    settings, model = pose_net_settings(model), resolve_model(model)
+    settings, model = pose_net_settings(model), resolve_file(model)
     if settings is None:
         settings = _plain_settings(model, read_metadata(model)) | ({} if labels is None else {"labels": labels})
         note = f"{_metadata_name(model)} names no yaw, pitch and roll as outputs: the sketch is none for head poses"
@@ -56,14 +56,14 @@ def run_deploy(
 
 
 def pose_net_settings(model: str | Path) -> dict[str, Any] | None:
-    """How a head-pose net, a file or the name of a released one, is fed and read; None for a net of another kind.
+    """How a head-pose net (a run, a file or a released name) is fed and read; None for a net of another kind.
 
     With "place" where it also says where the face is, and with its measured errors as "note". ConfigError for metadata
     that say too little.
     """
     from export.convert.tflite import read_metadata
 
-    card, file = released_card(model), resolve_model(model)
+    card, file = released_card(model), resolve_file(model)
     metadata = {} if card is not None else read_metadata(file)
     if card is None and not _names_angles(metadata):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from hpe.inference.outputs import DrawnNames, OutputError, shown
 from hpe.inference.predictor import Face, HeadPosePredictor, read_crop, read_image
 from hpe.inference.rates import RateCounter
 from hpe.inference.seen import Seen, SeenFace, Sink, each_line, each_row
-from hpe.inference.sources import SourceError, Stream, expand, is_video, open_video, paced
+from hpe.inference.sources import SourceError, Stream, expand, inside, is_video, open_video, paced
 from hpe.inference.tracking import Tracks
 from hpe.io.errors import HpeError
 from hpe.io.interrupts import endings_interrupt, signal_of
@@ -77,8 +78,7 @@ def run_predict(
         raise SourceError("give pictures, folders or videos, or --camera N, so that there is something to look at")
     files = expand([source for source in sources if isinstance(source, Path)])
     cameras = [source for source in sources if not isinstance(source, Path)]
-    if options.neutral is not None and options.neutral.seconds and not cameras and not any(map(is_video, files)):
-        raise NeutralError("--neutral SECONDS is for a video or camera; give pictures a CSV of someone at rest")
+    options.check_sources([*files, *cameras])
     names = DrawnNames(options.draw, files) if options.draw is not None else None
     predictor = HeadPosePredictor(model, engine="reference" if options.reference else "litert")
     outcome = Outcome()
@@ -104,8 +104,8 @@ def run_predict(
 
 def predict_source(job: Job, source: Path | Camera) -> None:
     """One picture, video or camera."""
-    if isinstance(source, Path) and source.is_dir():
-        raise SourceError(f"{source}: this folder holds no picture and no video")
+    if isinstance(source, Path) and os.path.isdir(source):
+        inside(source)  # raises: a folder that gives nothing
     if job.options.neutral is not None:
         job.options.neutral.begin()
     if isinstance(source, Path) and not is_video(source):

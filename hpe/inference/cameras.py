@@ -19,6 +19,7 @@ from hpe.inference.sources import (
     frames_per_second,
     read_frame,
     video_frames,
+    without_user,
 )
 
 Camera = int | str
@@ -39,12 +40,15 @@ def parse_camera(text: str) -> Camera:
         return int(text)
     if re.fullmatch(r"pi(:\d+)?", text) or text.startswith("/dev/") or _is_url(text):
         return text
-    raise SourceError(
-        f"--camera {text}: give a number (0 is the first), /dev/videoN, a URL ({', '.join(SCHEMES)}), or pi"
-    )
+    urls = f"a URL ({', '.join(SCHEMES)})"
+    raise SourceError(f"--camera {without_user(text)}: give a number (0 is the first), /dev/videoN, {urls}, or pi")
 
 
 def _is_url(text: str) -> bool:
+    try:
+        urlsplit(text)
+    except ValueError:  # brackets that do not close
+        return False
     return "://" in text and text.partition("://")[0].lower() in SCHEMES
 
 

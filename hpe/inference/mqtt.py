@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hpe.inference.seen import Seen, message
+from hpe.inference.sources import without_user
 from hpe.io.errors import HpeError, install
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -43,14 +44,14 @@ class Broker:
 
 def parse_broker(url: str) -> Broker:
     """`mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC`; mqtts is MQTT over TLS."""
-    parts = urlsplit(url)
-    topic = unquote(parts.path.lstrip("/"))
     try:
+        parts = urlsplit(url)
         port = parts.port or PORTS.get(parts.scheme, 0)
-    except ValueError:
-        port = 0
+    except ValueError:  # brackets that do not close, or a port that is no number
+        parts, port = urlsplit(""), 0
+    topic = unquote(parts.path.lstrip("/"))
     if parts.scheme not in PORTS or not parts.hostname or not port or not topic or {"+", "#"} & set(topic):
-        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        shown = without_user(url)
         raise MqttError(f"--mqtt {shown}: give mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC; + and # are no topic")
     password = unquote(parts.password) if parts.password else os.environ.get(PASSWORD)
     user = unquote(parts.username) if parts.username else None

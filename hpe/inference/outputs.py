@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from hpe.io.errors import HpeError
+from hpe.io.files import file_to_write
 
 COLUMNS = ("source", "frame", "time_s", "face", "x", "y", "w", "h", "yaw_deg", "pitch_deg", "roll_deg",
            "find_ms", "model_ms", "score", "yaw_spread_deg", "pitch_spread_deg", "roll_spread_deg",
@@ -71,21 +72,32 @@ class RowFile:
 
     def _add(self, line: str) -> None:
         content = line.encode("utf-8", "backslashreplace")  # file names need not be UTF-8
-        if self._file is None:
-            sys.stdout.write(content.decode("utf-8"))
-            sys.stdout.flush()
-            return
         try:
-            left = memoryview(content)
-            while left:
-                left = left[self._file.write(left) :]
-        except BrokenPipeError:  # a named pipe whose reader has enough
+            if self._file is None:
+                sys.stdout.write(content.decode("utf-8"))
+                sys.stdout.flush()
+            else:
+                _write_all(self._file, content)
+        except BrokenPipeError:  # a reader that has enough
             raise
         except OSError as error:
-            with suppress(OSError):  # a pipe or device
-                self._file.truncate(self._size)
-            raise OutputError(f"{self._path}: {error.strerror}; the rows up to here are whole") from None
+            raise self._stopped(error.strerror) from None
         self._size += len(content)
+
+    def _stopped(self, reason: str | None) -> OutputError:
+        """The error for a row that could not be written; a file loses the part of it that was."""
+        if self._file is None:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or the interpreter tries that row again at its end
+            return OutputError(f"standard output: {reason}; its last row may be cut")
+        with suppress(OSError):  # a pipe or device
+            self._file.truncate(self._size)
+        return OutputError(f"{self._path}: {reason}; the rows up to here are whole")
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _csv_line(values: Iterable[Any]) -> str:
@@ -157,10 +169,9 @@ def check_json(path: Path | None) -> None:
     if path == STANDARD_OUTPUT:
         raise OutputError("--json - is no file; --jsonl - writes faces to standard output, as they are found")
     try:
+        folder = file_to_write(path).parent
         path.parent.mkdir(parents=True, exist_ok=True)
-        reason = (
-            "it is a folder" if path.is_dir() else None if os.access(path.parent, os.W_OK) else "its folder is closed"
-        )
+        reason = None if os.access(folder, os.W_OK) else "its folder is closed"
     except OSError as error:
         reason = error.strerror
     if reason is not None:

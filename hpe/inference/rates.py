@@ -58,7 +58,7 @@ class RateCounter:
     def now(self) -> dict[str, dict[str, float]]:
         """camera, detector, network: `per_second`, and `ms` (median of one wait, search, inference) of late."""
         last = [self._taken[index] for index in range(-min(FRAMES_NOW, len(self._taken)), 0)]
-        begin_s = last[-len(last)].done_s if len(last) == FRAMES_NOW else self._start_s
+        begin_s = self._taken[-FRAMES_NOW - 1].done_s if len(self._taken) > FRAMES_NOW else self._start_s
         span_s = max(1e-6, self._clock() - begin_s)
         searches = [taken.find_ms for taken in last if taken.find_ms > 0]
         inferences = [taken.model_ms / taken.faces for taken in last if taken.faces]

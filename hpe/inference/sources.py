@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +16,11 @@ import numpy as np
 
 from hpe.inference.detector import load_opencv
 from hpe.io.errors import HpeError
+from hpe.io.files import open_regular
 from hpe.pose.crop import Box
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mjpeg")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mjpeg", ".3gp", ".ts")
 MODELS = (".tflite", ".onnx")
 PATIENCE = 30
 """Frames that may fail one after the other before a video or camera counts as gone."""
@@ -40,17 +43,31 @@ class Frame:
 
 
 def expand(sources: Sequence[Path]) -> list[Path]:
-    """Files as they are, folders as the pictures and videos directly in them, by name; an empty folder stays."""
+    """Files as they are, folders as what is `inside` them; one that gives nothing stays, to be told in its turn."""
     files = []
     for source in sources:
         if source.suffix.lower() in MODELS:
             raise SourceError(f"{source}: this is a model; name it with --model, and pictures, folders or videos here")
-        if not source.is_dir():
+        try:
+            files.extend(inside(source) if os.path.isdir(source) else [source])
+        except SourceError:
             files.append(source)
-            continue
-        inside = sorted(file for file in source.iterdir() if file.suffix.lower() in PICTURES + VIDEOS)
-        files.extend(inside or [source])
     return files
+
+
+def inside(folder: Path) -> list[Path]:
+    """The pictures and videos directly in a folder, by name; SourceError where there is none, or it cannot be read.
+
+    Hidden files, whose names begin with a dot, do not count: macOS leaves them beside pictures, a killed writer too.
+    """
+    try:
+        named = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES + VIDEOS]
+        found = sorted(file for file in named if not file.name.startswith(".") and not file.is_dir())
+    except OSError as error:
+        raise SourceError(f"{folder}: this folder cannot be read ({error.strerror}); let this user read it") from None
+    if not found:
+        raise SourceError(f"{folder}: this folder holds no picture and no video")
+    return found
 
 
 def is_video(path: Path) -> bool:
@@ -74,9 +91,11 @@ class Stream:
 @contextmanager
 def open_video(path: Path) -> Iterator[Stream]:
     """A video file; SourceError where it does not open."""
-    if not path.is_file():
-        reason = "a folder, a pipe or a device, not a file" if path.exists() else "no such file"
-        raise SourceError(f"{path}: {reason}; a camera is named by --camera N")
+    try:
+        open_regular(path).close()
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
+        raise SourceError(f"{path}: {reason}; a camera is named by --camera N") from None
     capture = load_opencv().VideoCapture(str(path))
     try:
         if not capture.isOpened():
@@ -137,6 +156,11 @@ def read_frame(capture: Any) -> np.ndarray | None:
     if not whole or frame is None or frame.ndim != 3 or frame.size == 0:
         return None
     return frame[..., ::-1]
+
+
+def without_user(url: str) -> str:
+    """An address as messages show it, also one that cannot be used: without what stands before @."""
+    return re.sub(r"^(\w+://)?.*@", r"\1", url)
 
 
 def parse_box(text: str) -> Box:

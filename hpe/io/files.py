@@ -8,19 +8,31 @@ import io
 import json
 import os
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from export.files import is_temporary, whole_file, write_all, write_json, write_text, write_whole
+from export.files import (
+    NO_FILE,
+    file_to_write,
+    is_temporary,
+    whole_file,
+    write_all,
+    write_json,
+    write_text,
+    write_whole,
+)
 from hpe.io.errors import FileError
 
 __all__ = [
     "default_cache_dir",
+    "file_to_write",
     "is_temporary",
     "locked",
     "merge_result",
+    "note_result",
     "open_regular",
     "read_json",
     "whole_file",
@@ -71,6 +83,16 @@ def merge_result(run: str | os.PathLike, section: str, entries: Mapping[str, Any
         write_json(path, {**result, section: {**kept, **entries}})
 
 
+def note_result(run: str | os.PathLike, section: str, entries: Mapping[str, Any]) -> None:
+    """`merge_result` for what took long to find out: where it cannot be kept a line says so, and the caller goes on."""
+    path = Path(run) / "result.json"
+    try:
+        merge_result(run, section, entries)
+    except (OSError, FileError) as error:
+        reason = getattr(error, "strerror", None) or str(error).removeprefix(f"{path}: ")
+        print(f"hpe: not noted in {path} ({reason})", file=sys.stderr)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Only one process at a time holds the lock of a folder, or of a file made for it; it ends with the process."""
@@ -114,5 +136,5 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would wait here
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise NotAFile("it is a folder, a pipe or a device, not a file")
+        raise NotAFile(NO_FILE)
     return os.fdopen(handle, "rb")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hpe.io.errors import FileError
 from hpe.io.files import open_regular
@@ -58,6 +58,11 @@ def open_image(path: str | Path) -> Image.Image:
             return _decode(path, file)
     except FileNotFoundError:
         raise ImageError(path, "no such file", "restore it or correct the path") from None
+    except PermissionError:
+        raise ImageError(path, "permission denied", "let this user read it (chmod, chown)") from None
+    except UnidentifiedImageError:
+        what = f"the image cannot be decoded: it is none of the formats that are read ({', '.join(FORMATS)})"
+        raise ImageError(path, what, "save it as one of them, or copy it again") from None
     except ImageError:
         raise
     except Image.DecompressionBombError as error:

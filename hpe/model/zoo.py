@@ -23,6 +23,8 @@ from hpe.model.cards import cards
 DEFAULT_MODEL = "b0-pi"
 """What `hpe predict` runs where no model is named: the best bargain, which at a tenth of b0's bytes errs less."""
 SUFFIXES = (".tflite", ".onnx")
+INT8 = "model_int8.tflite"
+"""The file of a run that devices run, and by which boards are weighed."""
 WEIGHTS = "model.safetensors"
 """The weights in a run folder."""
 
@@ -50,6 +52,16 @@ def resolve_model(text: str | Path | None, folder: Path | None = None) -> Path:
     if file.suffix == ".gz":
         file = _unpacked(file, card["sha256"])
     return _whole(file, card["sha256"], card["name"])
+
+
+def resolve_file(text: str | Path, folder: Path | None = None) -> Path:
+    """The model file that `text` means, of a run folder its int8 file; for what weighs, times, compiles or deploys."""
+    path = resolve_model(text, folder)
+    if not path.is_dir():
+        return path
+    if not (path / INT8).is_file():
+        raise ModelNameError(f"{path}: no {INT8} in this folder; run `hpe export {path}` first, or name a model file")
+    return path / INT8
 
 
 def resolve_run(text: str | Path, folder: Path | None = None) -> Path:

@@ -14,7 +14,7 @@ from export.errors import ExportError
 from export.micro.flatbuffer import read_model
 from export.micro.labels import c_string
 from export.micro.sketch import write_arduino, write_model_sketch
-from hpe.deploy.board_link import encode_bytes
+from hpe.deploy.board_link import encode_values
 from tests.export.compiler.nets import Net
 from tests.sketches import RELU6, SETTINGS, SILU, build_c_sketch, build_sketch, needs_gxx, run
 
@@ -55,7 +55,7 @@ def reference(path: Path, inputs: np.ndarray) -> np.ndarray:
 
 def ask(program: Path, inputs: np.ndarray) -> list[list[str]]:
     """The answers without the microseconds; sequence bytes are checked."""
-    stream = b"".join(encode_bytes(values.tobytes(), index) for index, values in enumerate(inputs))
+    stream = b"".join(encode_values(values, index) for index, values in enumerate(inputs))
     lines = run(program, stdin=stream).decode().splitlines()
     assert lines[0].startswith("# model ready: input ")
     fields = [line.rsplit(",", 2) for line in lines[1:]]

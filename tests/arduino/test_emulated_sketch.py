@@ -12,7 +12,7 @@ from export.micro.sketch import write_arduino, write_model_sketch
 from export.run.compiled import CompiledRuntime
 from export.run.runtime import load_runtime
 from hpe.data.faces import load_faces
-from hpe.deploy.board_link import encode_bytes, encode_frame
+from hpe.deploy.board_link import encode_frame, encode_values
 from hpe.model.preprocess import preprocess
 from hpe.model.zoo import resolve_model
 from hpe.pose.crop import centre_crop
@@ -111,7 +111,7 @@ def test_outputs_of_other_models_are_the_reference(path: Path, tmp_path: Path):
     runtime = load_runtime(path, reference_kernels=True)
     inputs = np.random.default_rng(3).integers(-128, 128, (3, *runtime.input_shape), dtype=np.int8)
     write_model_sketch(path, tmp_path / "any", "nano33ble", {})
-    run = run_sketch(tmp_path / "any", b"".join(encode_bytes(x.tobytes(), 250 + i) for i, x in enumerate(inputs)))
+    run = run_sketch(tmp_path / "any", b"".join(encode_values(x, 250 + i) for i, x in enumerate(inputs)))
     real = (runtime.invoke_raw(inputs).astype(np.float64) - runtime.output_zero_point) * runtime.output_scale
     np.testing.assert_allclose(answers(run, 3), real, atol=0.0501 * runtime.output_scale)
 
@@ -123,7 +123,7 @@ def test_top_class_and_its_score(tmp_path: Path):
     (tmp_path / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
     write_model_sketch(path, tmp_path / "any", "nano33ble", {"labels": tmp_path / "labels.txt"})
     inputs = np.random.default_rng(4).integers(-128, 128, (4, *runtime.input_shape), dtype=np.int8)
-    run = run_sketch(tmp_path / "any", b"".join(encode_bytes(x.tobytes(), i) for i, x in enumerate(inputs)))
+    run = run_sketch(tmp_path / "any", b"".join(encode_values(x, i) for i, x in enumerate(inputs)))
     raw = runtime.invoke_raw(inputs).astype(np.float64)
     for line, values in zip(run.lines[1:], raw, strict=True):
         label, score, _, _ = line.rsplit(",", 3)

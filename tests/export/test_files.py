@@ -1,5 +1,6 @@
 """Files are whole or absent; what killed programs left goes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -52,6 +53,53 @@ def test_the_temporary_name_keeps_the_suffix_and_fits_long_names(tmp_path):
     with whole_file(tmp_path / "a.png") as temporary:
         assert temporary.suffix == ".png"
     write_whole(tmp_path / ("x" * 240 + ".txt"), lambda path: path.write_text("long"))
+
+
+def test_a_link_stays_and_the_file_that_it_names_is_written(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "target.txt", tmp_path / "link.txt"
+    link.symlink_to("elsewhere/target.txt")
+    for text in ("new", "newer"):  # there is no target before the first
+        write_all({link: text})
+        assert (link.is_symlink(), target.read_text()) == (True, text)
+    assert names(tmp_path) == ["elsewhere", "link.txt"]
+    assert names(tmp_path / "elsewhere") == ["target.txt"]
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "device").symlink_to("/dev/null")
+    for name in ("pipe", "folder", "device"):
+        with pytest.raises(OSError, match="it is a folder, a pipe or a device") as caught:
+            write_all({tmp_path / name: "new"})
+        assert caught.value.filename == str(tmp_path / name)
+    assert names(tmp_path) == ["device", "folder", "pipe"]
+    assert (tmp_path / "device").is_symlink()
+
+
+@pytest.mark.parametrize("named", ["", "temporary", "other"])
+def test_an_error_names_what_the_user_knows(tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)
+
+    def full(temporary):
+        paths = {"": (), "temporary": (str(temporary),), "other": ("other.txt",)}
+        raise OSError(errno.ENOSPC, "No space left on device", *paths[named])
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_whole("a.txt", full)
+    assert caught.value.filename == ("other.txt" if named == "other" else "a.txt")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_closed_names_the_file(tmp_path, monkeypatch):
+    def closed(prefix, suffix, dir):
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/{prefix}x{suffix}")
+
+    monkeypatch.setattr("tempfile.mkstemp", closed)
+    with pytest.raises(PermissionError) as caught:
+        write_all({tmp_path / "a.txt": "new"})
+    assert caught.value.filename == str(tmp_path / "a.txt")
 
 
 def test_what_a_killed_program_left_is_removed_by_the_next_and_nothing_else(tmp_path):

@@ -3,11 +3,15 @@
 #define SKETCH_INPUT_H_
 
 #include "../model_settings.h"
+#include "frame_parser.h"
 #include "quantize.h"
 
 namespace sketch {
 
 #if SKETCH_IMAGE
+
+constexpr Values kInputValues = Values::kUint8;
+constexpr char kInputType[] = "uint8";
 
 // The bytes of an image, in place.
 inline void QuantizeInput(uint8_t* input) {
@@ -15,6 +19,9 @@ inline void QuantizeInput(uint8_t* input) {
 }
 
 #else
+
+constexpr Values kInputValues = Values::kInt8;
+constexpr char kInputType[] = "int8";
 
 // int8 values are what the model takes.
 inline void QuantizeInput(uint8_t*) {}

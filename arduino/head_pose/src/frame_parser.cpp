@@ -61,8 +61,14 @@ void FrameParser::Store(uint8_t byte) {
 
 FrameEvent FrameParser::Finish() {
   if (left_ > 0 || count_ != payload_bytes_ + kTailBytes) return FrameEvent::kBadLength;
-  const uint32_t found = Crc32(tail_, 1, Crc32(payload_, payload_bytes_));
-  return found == LittleEndian32(tail_ + 1) ? FrameEvent::kFrame : FrameEvent::kBadChecksum;
+  if (Matches(values_)) return FrameEvent::kFrame;
+  const Values other = values_ == Values::kInt8 ? Values::kUint8 : Values::kInt8;
+  return Matches(other) ? FrameEvent::kOtherValues : FrameEvent::kBadChecksum;
+}
+
+bool FrameParser::Matches(Values values) const {
+  const uint32_t found = Crc32(tail_, 1, Crc32(payload_, payload_bytes_, static_cast<uint32_t>(values)));
+  return found == LittleEndian32(tail_ + 1);
 }
 
 }  // namespace sketch

@@ -3,12 +3,11 @@
 #include <Arduino.h>
 
 #include "config.h"
-#include "frame_parser.h"
 
 namespace sketch {
 
-bool ReadFrame(uint8_t* payload, size_t size, uint8_t* sequence) {
-  FrameParser parser(payload, size);
+bool ReadFrame(uint8_t* payload, size_t size, uint8_t* sequence, Values values) {
+  FrameParser parser(payload, size, values);
   unsigned long last_byte_ms = millis();
   while (true) {
     if (Serial.available() <= 0) {
@@ -29,6 +28,10 @@ bool ReadFrame(uint8_t* payload, size_t size, uint8_t* sequence) {
         break;
       case FrameEvent::kBadChecksum:
         Serial.println("# error: a frame arrived damaged");
+        break;
+      case FrameEvent::kOtherValues:
+        Serial.println(values == Values::kInt8 ? "# error: the frame holds uint8, this sketch takes int8"
+                                               : "# error: the frame holds int8, this sketch takes uint8");
         break;
       case FrameEvent::kNone:
         break;

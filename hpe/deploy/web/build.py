@@ -16,7 +16,7 @@ from hpe.inference.live.server import FOLDER as PAGE
 from hpe.io.errors import ConfigError
 from hpe.io.files import write_whole
 from hpe.io.script_json import script_json
-from hpe.model.zoo import resolve_model
+from hpe.model.zoo import resolve_file
 from hpe.pose.overlay import BLUE, GREEN, RED
 
 FOLDER = Path(__file__).parent
@@ -34,7 +34,7 @@ def write_web_page(model: str | Path, out: Path) -> Path:
     """Write a page in which an int8 model that locates the face follows it before the reader's camera.
 
     Args:
-        model: a file, or the name of a released one.
+        model: a run folder, a file, or the name of a released one.
         out: the HTML file; it is written whole or not at all.
 
     Raises:
@@ -44,7 +44,7 @@ def write_web_page(model: str | Path, out: Path) -> Path:
     """
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"--out {out}: a page's name ends in .html")
-    settings, file = pose_net_settings(model), resolve_model(model)
+    settings, file = pose_net_settings(model), resolve_file(model)
     if settings is None or "place" not in settings:
         raise ConfigError(
             f"{model} does not say where the face is, which a page must find by itself: take b0-pi or b0-nano-locate, "

@@ -75,15 +75,17 @@ function face(seen) {
   return told;
 }
 
+// The frame before the last second stays first: the time is counted from its end, and it is left out of the counts.
 function rates(frame) {
   const before = frames[frames.length - 1];
   frames.push(frame);
-  frames = frames.filter((other) => other.start > frame.start - RATES_OVER_MS);
-  const seconds = Math.max(frame.end - (before ? frames[0].start : frame.start), 1) / 1000;
-  const looks = frames.reduce((sum, other) => sum + other.looks, 0);
-  const busy = frames.reduce((sum, other) => sum + other.end - other.start, 0);
+  while (before && frames[1].start <= frame.start - RATES_OVER_MS) frames.shift();
+  const counted = before ? frames.slice(1) : frames;
+  const seconds = Math.max(frame.end - (before ? frames[0].end : frame.start), 1) / 1000;
+  const looks = counted.reduce((sum, other) => sum + other.looks, 0);
+  const busy = counted.reduce((sum, other) => sum + other.end - other.start, 0);
   return {
-    camera: { per_second: frames.length / seconds, ms: before ? frame.start - before.end : 0 },
+    camera: { per_second: counted.length / seconds, ms: before ? frame.start - before.end : 0 },
     network: { per_second: looks / seconds, ms: busy / looks },
   };
 }

@@ -29,6 +29,22 @@ def test_an_unknown_operator_is_named(tmp_path):
     refused(custom_operator_model(tmp_path / "m.tflite"), tmp_path, "Nonsense")
 
 
+def test_sparse_weights_have_a_remedy(tmp_path):
+    """int8, once through DENSIFY, once as they are."""
+    for densify in (True, False):
+        net = Net(0)
+        x = net.tensor([1, 8, 8, 2], 0.05)
+        y = net.window(x, (4, 1, 1, 2), depthwise=False, out=(1.0, 0))
+        convolution = net.graph.operators[-1]
+        weights = int(convolution.inputs[1])
+        net.graph.tensors[weights].sparsity = net.schema.SparsityParametersT()
+        if densify:
+            convolution.inputs[1] = net.op("DENSIFY", [weights], net.tensor([4, 1, 1, 2], 0.05))
+        (tmp_path / "m.tflite").write_bytes(net.finish(x, y))
+        reason = "DENSIFY" if densify else "0 (CONV_2D) has sparse-encoded weights"
+        refused(tmp_path / "m.tflite", tmp_path, reason, "`--formats int8`: zeros need no sparse storage there.")
+
+
 def test_float_models_and_two_inputs(tmp_path):
     refused(quantize_model(tmp_path / "m.tflite", 0.5, 0, 4), tmp_path, "FLOAT32", "int8")
     refused(two_input_model(tmp_path / "m.tflite"), tmp_path, "2 inputs")

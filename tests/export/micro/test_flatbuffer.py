@@ -153,6 +153,12 @@ def test_messages_name_file_and_remedy(tmp_path: Path, content: bytes, reason: s
     assert "Export it again" in str(caught.value)
 
 
+def test_a_file_of_another_kind_is_told_what_makes_a_tflite(tmp_path: Path):
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x08 an ONNX file")
+    with pytest.raises(ModelFileError, match=r"model.onnx is a .onnx file, no .tflite file: .*`hpe export RUN`"):
+        read_model(tmp_path / "model.onnx")
+
+
 def test_shared_vectors_cannot_keep_the_reader_busy():
     # 20,000 operators that are one and the same table, with a list of 20,000 inputs: 160 kB unfold to 1.6 GB.
     flatbuffers = pytest.importorskip("flatbuffers")

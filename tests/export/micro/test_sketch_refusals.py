@@ -108,6 +108,18 @@ def test_outputs_that_fill_the_memory_of_the_sketch(engine: str, tmp_path: Path)
     write(tmp_path / "means.tflite", tmp_path / "out")
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_only_a_sketch_with_a_camera_needs_room_for_its_frame(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    board = BOARDS[BOARD]
+    needed = engine_costs(SILU, BOARD, count_code=False)[engine]["ram_bytes"] + board.core_ram_bytes
+    monkeypatch.setitem(BOARDS, BOARD, replace(board, ram_bytes=needed + board.frame_bytes - 1))
+    heads = partial(write_arduino, board=BOARD, settings=SETTINGS, engine=engine)
+    refused(heads, SILU, tmp_path / "heads", r"tiny_silu_se.tflite does not fit .*RAM is \d+ bytes short")
+    assert write_model_sketch(SILU, tmp_path / "any", BOARD, {}, engine)
+
+
 def test_the_sums_of_a_last_dense_layer_count(tmp_path: Path):
     """6 bytes an output fit, the model's own byte included, and 9 with SKETCH_FINE do not."""
     board = BOARDS[BOARD]

@@ -1,6 +1,7 @@
 """hpe compile, hpe profile and the engine c of hpe evaluate, as they are typed."""
 
 import json
+import shutil
 
 import pytest
 
@@ -53,3 +54,22 @@ def test_evaluate_by_engine(engine, capsys):
     code, out, _ = run(capsys, "evaluate", TINY, "--data", "synthetic:easy:6:1", "--engine", engine)
     assert code == 0
     assert "6 faces" in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["compile", "--out", "c"], ["deploy", "--out", "sketch"], ["footprint"], ["profile"]],
+    ids=lambda c: c[0],
+)
+def test_a_run_folder_stands_for_its_int8_file(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("export.micro.interpreter.has_micro", lambda: False)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    code, _, err = run(capsys, *command, folder)
+    assert (code, err) == (2, f"hpe: {folder}: no model_int8.tflite in this folder; run `hpe export {folder}` first, "
+                              "or name a model file\n")  # fmt: skip
+    shutil.copy(TINY, folder / "model_int8.tflite")
+    code, out, _ = run(capsys, *command, folder)
+    assert code == 0
+    assert out

@@ -108,6 +108,8 @@ def test_a_run_folder_is_told_what_to_do(tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match="hpe export"):
         run_bench([tmp_path / "run"])
+    (tmp_path / "run" / "model_int8.tflite").write_bytes(MODEL.read_bytes())
+    assert list(run_bench([tmp_path / "run"], seconds=0.02)) == [str(tmp_path / "run")]
 
 
 def test_short_measurements_are_marked_in_the_table_and_threads_are_capped(capsys, tmp_path):

@@ -12,7 +12,16 @@ import pytest
 from cobs import cobs
 
 from export.micro.sketch import write_arduino, write_model_sketch
-from hpe.deploy.board_link import LONGEST_LINE, LinkError, SerialLink, encode_frame, open_port, parse_answer, parse_line
+from hpe.deploy.board_link import (
+    LONGEST_LINE,
+    LinkError,
+    SerialLink,
+    encode_frame,
+    encode_values,
+    open_port,
+    parse_answer,
+    parse_line,
+)
 from tests.sketches import SETTINGS, SILU, build_sketch
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
@@ -91,7 +100,7 @@ def test_board_with_any_model_answers_each_input(tmp_path: Path):
     write_model_sketch(SILU, tmp_path / "any", "nano33ble", {}, "tflm")
     program = build_sketch(tmp_path / "any", SILU, camera=False)
     with SerialLink(Pipe(program, lambda count, data: b"noise" * (count == 2) + data)) as link:
-        answers = [link.ask(image.tobytes()) for image in IMAGES]
+        answers = [link.ask(image.view(np.int8)) for image in IMAGES]
     assert [answer.outputs.count(",") for answer in answers] == [2, 2, 2]
     assert len({answer.outputs for answer in answers}) == 3
     assert "model ready" in link.messages[0]
@@ -100,7 +109,7 @@ def test_board_with_any_model_answers_each_input(tmp_path: Path):
         SerialLink(Pipe(program), answer_timeout_s=5, attempts=1) as link,
         pytest.raises(LinkError, match=said),
     ):
-        link.ask(b"too short")
+        link.ask(np.zeros(9, np.int8))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +193,7 @@ def test_an_answer_that_lost_its_head_is_passed_over(monkeypatch: pytest.MonkeyP
     port = Silent()
     link = SerialLink(port, answer_timeout_s=5, attempts=1)
     port.lines += [b"0.25," * 30, b"0.25," * 3, answered(link, b"0.5"), answered(link, b"0.75,1.5")]
-    assert link.ask(b"input").outputs == "0.75,1.5"
+    assert link.ask(IMAGES[0]).outputs == "0.75,1.5"
 
 
 def test_all_outputs_of_a_large_model_are_an_answer():
@@ -192,7 +201,7 @@ def test_all_outputs_of_a_large_model_are_an_answer():
     link = SerialLink(port, answer_timeout_s=5, attempts=1)
     line = answered(link, outputs.encode())
     port.lines += [line[at : at + 1000] for at in range(0, len(line), 1000)]
-    assert link.ask(b"input").outputs == outputs
+    assert link.ask(IMAGES[0]).outputs == outputs
 
 
 def test_opening_forgets_what_came_before():
@@ -229,6 +238,35 @@ def test_frame_layout():
         encode_frame(np.zeros((64, 32, 3), np.uint8), 0)
     with pytest.raises(ValueError, match="float32"):
         encode_frame(np.zeros((64, 64, 3), np.float32), 0)
+    with pytest.raises(ValueError, match="int8 or uint8, not float32"):
+        encode_values(np.zeros(3, np.float32), 0)
+
+
+def test_a_frame_tells_int8_from_the_bytes_of_an_image():
+    values = np.arange(6, dtype=np.uint8)
+    image, whole = (cobs.decode(encode_values(v, 7)[1:-1]) for v in (values, values.view(np.int8)))
+    assert image[:-4] == whole[:-4] == values.tobytes() + b"\x07"
+    assert int.from_bytes(image[-4:], "little") == zlib.crc32(image[:-4])
+    assert int.from_bytes(whole[-4:], "little") == zlib.crc32(b"int8" + whole[:-4])
+
+
+@pytest.mark.parametrize(("image", "holds", "takes"), [(True, "int8", "uint8"), (False, "uint8", "int8")])
+def test_a_sketch_refuses_inputs_of_the_other_type(image: bool, holds: str, takes: str, tmp_path: Path):
+    """Also when it has run for long, so that nobody sees its first line, which names the type, too."""
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    settings = {"mean": [0.5] * 3, "std": [0.25] * 3} if image else {}
+    write_model_sketch(SILU, tmp_path / "any", "nano33ble", settings, "tflm")
+    program = build_sketch(tmp_path / "any", SILU, camera=False)
+    with SerialLink(Pipe(program)) as link:
+        assert link.ask(IMAGES[0].view(takes)).outputs
+        assert f"input {IMAGES[0].size} {takes}, outputs 3" in link.messages[0]
+        with pytest.raises(LinkError, match=rf"the frame holds {holds}, this sketch takes {takes}\): send that type"):
+            link.ask(IMAGES[1].view(holds))
+        assert link.ask(IMAGES[2].view(takes)).outputs
+    readme = (tmp_path / "any" / "README.md").read_text()
+    assert f"({takes}: this sketch refuses {holds};" in readme
+    assert ("the CRC-32 of the letters `int8` and both" in readme) == (takes == "int8")
 
 
 def test_missing_port_is_one_message():

@@ -81,6 +81,28 @@ def test_sends_the_inputs_of_any_model(tmp_path):
     assert lines == ["a dog, or so,0.75,812345"] * 2
 
 
+class ImageBoard(AnyBoard):
+    """A board whose sketch takes the bytes of an image."""
+
+    def write(self, data):
+        content = cobs.decode(data.strip(b"\0"))
+        if int.from_bytes(content[-4:], "little") == zlib.crc32(content[:-4]):
+            return super().write(data)
+        self.lines.append(b"# error: the frame holds int8, this sketch takes uint8\r\n")
+        return len(data)
+
+
+def test_int8_is_not_answered_by_a_sketch_that_takes_images(tmp_path):
+    values, lines = np.random.default_rng(0).integers(0, 127, (3, 5, 7), dtype=np.int8), []
+    np.save(tmp_path / "inputs.npy", values)
+    with pytest.raises(LinkError, match=r"this sketch takes uint8.*as its README says"):
+        run_inputs(ImageBoard(), tmp_path / "inputs.npy", 2, report=lines.append)
+    assert lines == []
+    np.save(tmp_path / "inputs.npy", values.view(np.uint8))
+    run_inputs(ImageBoard(), tmp_path / "inputs.npy", 2, report=lines.append)
+    assert len(lines) == 2
+
+
 @pytest.mark.parametrize("content", [np.zeros((3, 4)), np.zeros(5, np.int8), np.array([{}], dtype=object), None])
 def test_inputs_that_are_none_are_refused(content, tmp_path):
     path = tmp_path / "inputs.npy"

@@ -134,6 +134,21 @@ def test_axes_are_those_of_the_drawn_pictures(browser, page):
 
 
 @needs_clang
+@needs_chromium
+def test_ten_pictures_a_second_are_told_as_ten(browser, page):
+    browser.show(page, 1280, dark=False)
+    browser.wait_for("element('state').textContent == 'ready'")
+    for count in (2, 10, 11, 12, 30):
+        told = browser.value(
+            f"(() => {{ frames = []; let told; for (let n = 0; n < {count}; ++n)"
+            " told = rates({ start: 100 * n, end: 100 * n + 40, looks: 2 }); return told; })()"
+        )
+        assert told["camera"] == {"per_second": pytest.approx(10, abs=0.01), "ms": 60}
+        assert told["network"] == {"per_second": pytest.approx(20, abs=0.01), "ms": 20}
+    assert browser.errors == []
+
+
+@needs_clang
 def test_the_page_loads_nothing(page):
     text = page.read_text(encoding="utf-8")
     assert "src=" not in text

@@ -44,9 +44,10 @@ def test_what_camera_may_name():
     assert parse_camera("0") == 0
     for text in ("pi", "pi:1", "/dev/video2", "rtsp://me:secret@house/s?token=1", "HTTP://house/m"):
         assert parse_camera(text) == text
-    for bad in ("-1", "one", "ftp://house/x", "pip", ""):
-        with pytest.raises(SourceError, match="give a number"):
+    for bad in ("-1", "one", "ftp://house/x", "pip", "", "rtsp://me:secret@[::1/x"):
+        with pytest.raises(SourceError, match="give a number") as caught:
             parse_camera(bad)
+        assert "secret" not in str(caught.value)
     assert camera_name("rtsp://me:secret@house:554/s?token=1") == "rtsp://house:554/s"
     assert camera_name(2) == "camera 2"
 
@@ -224,3 +225,14 @@ def test_rates_of_camera_detector_and_network():
     assert (rates.frames, rates.unreadable) == (200, 4)
     assert rates.summary().startswith("200 frames, 4 of them unreadable, 20.")
     assert FRAMES_NOW < 196
+
+
+@pytest.mark.parametrize("count", [1, FRAMES_NOW - 1, FRAMES_NOW, FRAMES_NOW + 1, 200])
+def test_ten_frames_a_second_are_told_as_ten(count):
+    now = [0.0]
+    rates = RateCounter(lambda: now[0])
+    for _ in range(count):
+        now[0] += 0.1
+        rates.add(2.0, 8.0, 1)
+    per_second = [told["per_second"] for told in rates.now().values()]
+    assert per_second == pytest.approx([10, 10, 10], abs=0.01)

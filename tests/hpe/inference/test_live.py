@@ -159,7 +159,7 @@ def test_predict_serves_while_it_follows_a_video(tmp_path, capsys):
     Image.fromarray(picture((40, 60, 160))).save(tmp_path / "a.png")
     with pytest.raises(SystemExit):
         main(["predict", str(tmp_path / "a.png"), "--serve", ":0", *given])
-    assert "--serve shows a video or a camera" in capsys.readouterr().err
+    assert "--serve is for a video or a camera" in capsys.readouterr().err
     main(["predict", str(tmp_path / "v.avi"), "--serve", ":0", "--model", str(MODEL)])
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("live page: http://127.0.0.1:")

@@ -160,7 +160,7 @@ def test_predict_with_a_look_from_a_file_in_every_output(tmp_path, capsys, monke
     assert drawn == ["rel. yaw +0, pitch +0, roll +0"]
     with pytest.raises(SystemExit):
         main([*given, "--neutral", "2"])
-    assert "--neutral SECONDS is for a video or camera" in capsys.readouterr().err
+    assert "--neutral SECONDS is for a video or a camera" in capsys.readouterr().err
 
 
 def test_predict_with_the_first_seconds_of_a_video(tmp_path):

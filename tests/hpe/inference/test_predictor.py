@@ -11,6 +11,7 @@ from export.run.runtime import load_runtime
 from hpe.inference.predictor import BoxError, HeadPosePredictor, PredictError, load_predictor, read_image
 from hpe.io.images import ImageError
 from hpe.model.preprocess import preprocess
+from hpe.pose import crop as crop_module
 from hpe.pose.crop import crop_face
 from tests.drawn_faces import MODEL, picture
 
@@ -120,3 +121,34 @@ def test_the_whole_way_never_imports_torch(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
     assert (tmp_path / "drawn" / "selfie.png").exists()
+
+
+def test_a_frame_of_a_video_is_cropped_searched_and_drawn_as_a_copy_of_it_would_be():
+    pytest.importorskip("cv2")
+    from hpe.inference.annotation import draw_seen
+    from hpe.inference.detector import FaceDetector
+    from hpe.inference.seen import Seen, SeenFace
+
+    copy = picture((40, 60, 160))
+    view = np.ascontiguousarray(copy[..., ::-1])[..., ::-1]  # as frames are
+    detector, predictor = FaceDetector(), HeadPosePredictor(MODEL)
+    (found,) = detector(view)
+    assert [found] == detector(copy)
+    face, same = predictor.face(view, found), predictor.face(copy, found)
+    assert face.box == same.box
+    np.testing.assert_array_equal(face.pose_deg, same.pose_deg)
+    np.testing.assert_array_equal(predictor(view), predictor(copy))
+    told = (SeenFace(face, 0, face.pose_deg, 1.0),)
+    drawn = [np.asarray(draw_seen(Seen("a", 0, 0.0, pixels, told, 1.0))).tobytes() for pixels in (view, copy)]
+    assert drawn[0] == drawn[1]
+    assert (view == copy).all()
+
+
+def test_a_frame_is_never_copied_whole(monkeypatch):
+    """The pixels that Pillow is given for one face of a 1080p frame are those of the crop's rectangle."""
+    given = []
+    whole = crop_module.as_picture
+    monkeypatch.setattr(crop_module, "as_picture", lambda pixels: given.append(pixels.shape) or whole(pixels))
+    frame = np.zeros((1080, 1920, 3), np.uint8)[..., ::-1]
+    HeadPosePredictor(MODEL)(frame, (800.0, 400.0, 1000.0, 600.0))
+    assert given == [(304, 360, 3)]

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -5,8 +6,9 @@ import sys
 
 import pytest
 
+from hpe.io import files
 from hpe.io.errors import FileError
-from hpe.io.files import held, merge_result, read_json, write_csv, write_json
+from hpe.io.files import held, merge_result, note_result, read_json, write_csv, write_json
 
 
 def test_json_refuses_nan_and_names_a_damaged_file(tmp_path):
@@ -43,6 +45,24 @@ def test_a_result_of_another_kind_is_named_and_kept(tmp_path, text, what):
     with pytest.raises(FileError, match=what):
         merge_result(tmp_path, "files", {"a": 1})
     assert (tmp_path / "result.json").read_text() == text
+
+
+def test_a_note_that_cannot_be_written_is_a_line(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "result.json"
+    note_result(tmp_path, "files", {"a": 1})
+    assert read_json(path) == {"files": {"a": 1}}
+    path.write_text("[]")
+    note_result(tmp_path, "files", {"a": 2})
+    what = f"hpe: not noted in {path} ("
+    assert capsys.readouterr().err.startswith(f"{what}the file is no JSON object; ")
+
+    def full(path, value):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(files, "write_json", full)
+    path.write_text("{}")
+    note_result(tmp_path, "files", {"a": 2})
+    assert capsys.readouterr().err == f"{what}Read-only file system)\n"
 
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):

@@ -109,6 +109,22 @@ def test_a_missing_a_cut_and_a_foreign_file_are_named(tmp_path):
         assert str(caught.value).startswith(str(tmp_path / name))
 
 
+def test_an_image_of_another_format_and_one_that_may_not_be_read(tmp_path, monkeypatch):
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(
+        ImageError, match=r"none of the formats that are read \(BMP, .*WEBP\); save it as one"
+    ) as caught:
+        open_image(tmp_path / "phone.heic")
+    assert "BufferedReader" not in str(caught.value)
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("hpe.io.images.open_regular", closed)
+    with pytest.raises(ImageError, match="permission denied; let this user read it"):
+        open_image(tmp_path / "phone.heic")
+
+
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(st.sampled_from(["JPEG", "PNG", "TIFF", "GIF", "WEBP", "BMP", "PPM"]), st.data())
 def test_no_damage_ends_in_another_error(tmp_path_factory, form, data):

@@ -13,7 +13,7 @@ from hpe.io.errors import FileError
 from hpe.io.files import read_json, write_json
 from hpe.model import cards as released
 from hpe.model.cards import cards
-from hpe.model.zoo import DEFAULT_MODEL, ModelNameError, resolve_model, resolve_run
+from hpe.model.zoo import DEFAULT_MODEL, INT8, ModelNameError, resolve_file, resolve_model, resolve_run
 from tests.cards import card
 from tests.drawn_faces import MODEL
 
@@ -48,6 +48,18 @@ def test_a_name_a_path_and_the_default(folder):
         resolve_model("b0-py")
 
 
+def test_a_device_runs_the_int8_file_of_a_run(folder, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(ModelNameError, match=r"run: no model_int8.tflite in this folder; run `hpe export .*run` first"):
+        resolve_file(run)
+    (run / INT8).write_bytes(MODEL.read_bytes())
+    assert resolve_file(run) == run / INT8
+    assert resolve_file(MODEL) == MODEL
+    assert resolve_file("b0") == folder / "b0.tflite"
+    assert resolve_file("model.onnx") == Path("model.onnx")  # `hpe bench` times those, too
+
+
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
 def test_a_released_name_is_not_taken_for_a_folder_or_file_of_that_name(folder, tmp_path, monkeypatch, caplog, make):
     monkeypatch.chdir(tmp_path)
@@ -75,7 +87,7 @@ def test_the_command_line_keeps_the_separator_that_means_a_path(folder, tmp_path
         main(["export", typed])
     assert f"{tmp_path / 'b0'}: no arch.json" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
-        main(["export", "b0"])
+        main(["export", "b0", "--out", "o", "--calibration", "synthetic:easy:8:1"])
     assert "released as a file that can only be run" in capsys.readouterr().err
 
 
