@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.files import work_folder
-from hpe.deploy.footprint import INT8
 from hpe.deploy.learnt import known_ranges
 from hpe.deploy.samples import Samples, export_samples
 from hpe.deploy.target import report_target
@@ -22,7 +21,7 @@ from hpe.io.records import read_record
 from hpe.model.lineage import RunConfig
 from hpe.model.outputs import POSE, output_names, output_parts
 from hpe.model.preprocess import MEAN, STD, preprocess
-from hpe.model.zoo import digest, released_card
+from hpe.model.zoo import INT8, digest, released_card
 from hpe.pose.crop import IMAGE_SIZE
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ import numpy as np
 from hpe.data.faces import Faces, load_faces
 from hpe.deploy.bench import run_bench
 from hpe.deploy.export import run_export
-from hpe.deploy.footprint import INT8, engine_facts
+from hpe.deploy.footprint import engine_facts
 from hpe.inference.predictor import load_predictor
 from hpe.io.files import read_json, write_json
+from hpe.model.zoo import INT8
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import pose_metrics
 from hpe.study.planned import RunSettings

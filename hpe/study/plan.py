@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from export.process import command
-from hpe.deploy.footprint import INT8
 from hpe.io.configs import from_dict, to_dict
 from hpe.io.environment import commit
 from hpe.io.errors import ConfigError, FileError
 from hpe.io.files import is_temporary, read_json, write_all, write_json
+from hpe.model.zoo import INT8
 from hpe.study.expand import expand
 from hpe.study.folder import StudyFolder, read_result
 from hpe.study.planned import PlannedRun, Task

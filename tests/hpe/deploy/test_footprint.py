@@ -6,8 +6,9 @@ import pytest
 
 from export import engine_costs
 from hpe.cli.main import main
-from hpe.deploy.footprint import FACTS, INT8, run_footprint
+from hpe.deploy.footprint import FACTS, run_footprint
 from hpe.io.files import read_json, write_json
+from hpe.model.zoo import INT8
 from tests.sketches import SILU
 
 
