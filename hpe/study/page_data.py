@@ -30,7 +30,9 @@ def _set(data: Data) -> dict[str, Any]:
         if draws is not None and a["model"] in drawn and b["model"] in drawn:
             result = draws.compare((a["model"], "int8"), (b["model"], "int8"))
             faces_alone = result.faces_alone
-            pairs[f"{i},{j}"] = [round(result.low_deg, 4), round(result.high_deg, 4)]
+            pairs[f"{i},{j}"] = [
+                round(number, 4) for number in (result.low_deg, result.high_deg, result.standard_error_deg)
+            ]
     chosen_by = None if data.chosen_by == data.spec else data.chosen_by
     models = [_model(row) for row in known]
     return {"spec": data.spec, "chosenBy": chosen_by, "models": models, "pairs": pairs, "facesAlone": faces_alone}

@@ -20,6 +20,8 @@ from hpe.pose.rotation import wrap_deg
 
 DRAWS = 4000
 LEVEL = 0.95
+ONE_SD = 0.6827
+"""Of a normal distribution within one standard deviation of its mean."""
 Files = tuple[str, str]
 """A row, and a kind of file of all its networks."""
 
@@ -48,6 +50,8 @@ class Comparison:
     """Upper end."""
     probability: float
     """Share of the draws in which A is better."""
+    standard_error_deg: float
+    """Half of the interval that holds the middle 68 % of the draws, one standard deviation to each side."""
     faces_alone: bool
     """Whether nothing says what another seed would change, so that two networks are compared, not two recipes."""
 
@@ -104,10 +108,11 @@ class Draws:
         differences = self.drawn[a] - self.drawn[b]
         if runs.freedom:
             differences = differences + _student(runs.freedom, len(differences)) * (runs.sd_deg * sqrt(share))
-        low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        ends = [(1 - LEVEL) / 2, (1 - ONE_SD) / 2, (1 + ONE_SD) / 2, (1 + LEVEL) / 2]
+        low, lower, upper, high = (float(end) for end in np.quantile(differences, ends))
         better = float(np.mean(differences < 0) + np.mean(differences == 0) / 2)
         observed = float(np.mean(list(first.values())) - np.mean(list(second.values())))
-        return Comparison(observed, float(low), float(high), better, runs.freedom == 0)
+        return Comparison(observed, low, high, better, (upper - lower) / 2, runs.freedom == 0)
 
 
 @cache

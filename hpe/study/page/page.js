@@ -53,12 +53,13 @@ function candidates(models, place, limits) {
   return { left, out };
 }
 
-// The interval of the difference in error, first less second; null where it was not tested.
+// The interval of the difference in error, first less second, and its standard error; null where it was not tested.
 function interval(set, first, second) {
   const key = `${Math.min(first, second)},${Math.max(first, second)}`;
   const pair = set.pairs[key];
   if (!pair) return null;
-  return first < second ? pair : [-pair[1], -pair[0]];
+  const [low, high, error] = pair;
+  return first < second ? pair : [-high, -low, error];
 }
 
 function figures(entry, place) {
@@ -98,28 +99,28 @@ function card(entry, place, picked, why) {
 // The model with the least error by which models are chosen: on validation faces, where all were tried on some.
 const least = (entries) => entries.reduce((a, b) => (b.model.choice < a.model.choice ? b : a));
 
-// The one to ship: the smallest of those that cannot be told apart from the one with the least error. Of files of one
-// size the one that takes less RAM (after gzip, where there is no board), then the one with less error. No control,
+// The one to ship: the smallest whose error is within one standard error of the least one (Breiman et al. 1984). What
+// merely cannot be told apart may be much worse, where runs spread and few were made. Of files of one size the one that takes less RAM (after gzip, where there is no board), then the one with less error. No control,
 // unless nothing else passes.
 function choose(set, left) {
   const shippable = left.filter((entry) => entry.model.role !== "control");
   const able = shippable.length ? shippable : left;
   const best = least(able);
-  const equal = able.filter((entry) => {
+  const near = able.filter((entry) => {
     const between = interval(set, entry.index, best.index);
-    return entry === best || (between !== null && between[0] <= 0 && between[1] >= 0);
+    return entry === best || (between !== null && entry.model.error - best.model.error <= between[2]);
   });
   const order = (a, b) => {
     const keys = [[size(a.cost), size(b.cost)], [second(a.cost), second(b.cost)], [a.model.choice, b.model.choice]];
     const [less, more] = keys.find(([x, y]) => x !== y) || [0, 0];
     return less - more;
   };
-  return { able, best, equal, pick: [...equal].sort(order)[0] };
+  return { able, best, near, pick: [...near].sort(order)[0] };
 }
 
-// Why a model was picked among those that cannot be told apart.
-function smallness(place, pick, equal) {
-  const tied = equal.some((entry) => entry !== pick && size(entry.cost) === size(pick.cost));
+// Why a model was picked among those that are as good as the best.
+function smallness(place, pick, near) {
+  const tied = near.some((entry) => entry !== pick && size(entry.cost) === size(pick.cost));
   if (!tied) return place.board ? "takes the least flash" : "has the smallest file";
   if (place.board) return "takes no more flash than any, and then the least RAM";
   return "has a file as small as any, and then the smallest after gzip";
@@ -141,22 +142,22 @@ function explain(set, place, found) {
   const reasons = [...out].map(([reason, count]) => `${reason}: ${count}`).join(", ");
   const passed = `${left.length} of ${total} models pass${reasons ? `; left out: ${reasons}` : ""}.`;
   if (!left.length) return { lines: ["No model passes.", passed], pick: null };
-  const { able, best, equal, pick } = choose(set, left);
+  const { able, best, near, pick } = choose(set, left);
   const lines = [null, passed];
-  const what = smallness(place, pick, equal);
+  const what = smallness(place, pick, near);
   const erring = set.chosenBy ? `the least error on ${set.chosenBy}` : "the least error";
   if (pick !== best) {
-    lines.push(`${best.model.name} has ${erring}${set.chosenBy ? ", here" : ","} ${best.model.error.toFixed(2)}°. ${equal.length - 1} other `
-      + `model${equal.length > 2 ? "s" : ""} cannot be told apart from it; of all these, `
+    lines.push(`${best.model.name} has ${erring}${set.chosenBy ? ", here" : ","} ${best.model.error.toFixed(2)}°. ${near.length - 1} other `
+      + `model${near.length > 2 ? "s are" : " is"} within one standard error of it; of all these, `
       + `${pick.model.name} ${what}.`);
-  } else if (left.length > 1 && equal.length > 1) {
-    lines.push(`It has ${erring}, and ${what} of the ${equal.length} that cannot be told apart from it.`);
+  } else if (left.length > 1 && near.length > 1) {
+    lines.push(`It has ${erring}, and ${what} of the ${near.length} within one standard error of that.`);
   } else if (able.length > 1) {
     const untested = able.filter((entry) => entry !== best && interval(set, entry.index, best.index) === null).length;
     if (untested === able.length - 1) {
       lines.push(`It has ${erring}. Poses were not noted face by face, so nothing says how much of that is chance.`);
     } else {
-      lines.push(`It has ${erring}${untested ? `. ${untested} ${untested === 1 ? "was" : "were"} not tested against it; of the others none` : ", and no other"} comes near it.`);
+      lines.push(`It has ${erring}${untested ? `. ${untested} ${untested === 1 ? "was" : "were"} not tested against it; of the others none` : ", and no other"} is within one standard error of it.`);
     }
   }
   if (least(left) !== best && pick === best) lines.push("A control errs less.");

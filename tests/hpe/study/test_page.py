@@ -207,19 +207,24 @@ def test_the_page_opens_where_a_model_runs(browser, report):
         ([("dense", 10, 8, 4.8, "row"), ("masked", 10, 6, 4.7, "row")], "masked"),  # as large: the less after gzip
         ([("a", 10, 6, 4.8, "row"), ("b", 10, 6, 4.7, "row")], "b"),  # and of these the one that errs less
         ([("a", 10, 6, 4.7, "row"), ("b", 9, 7, 4.8, "row")], "b"),
+        ([("a", 10, 6, 4.7, "row"), ("b", 9, 7, 5.0, "row")], "a"),  # not to be told apart, but not as good either
         ([("a", 10, 6, 4.8, "row"), ("random masks", 9, 5, 4.7, "control")], "a"),
         ([("random masks", 9, 5, 4.7, "control")], "random masks"),
     ],
 )
-def test_of_models_that_cannot_be_told_apart_the_smallest_is_picked(browser, report, models, pick):
+def test_of_models_within_one_standard_error_of_the_best_the_smallest_is_picked(browser, report, models, pick):
     browser.show(report[0] / "report.html", 1280, False)
     entries = [
-        {"index": i, "model": {"name": name, "choice": error, "role": role}, "cost": {"flash": flash, "ram": ram}}
+        {
+            "index": i,
+            "model": {"name": name, "choice": error, "error": error, "role": role},
+            "cost": {"flash": flash, "ram": ram},
+        }
         for i, (name, flash, ram, error, role) in enumerate(models)
     ]
-    found = f"choose({{ pairs: {{ '0,1': [-1, 1] }} }}, {json.dumps(entries)})"
+    found = f"choose({{ pairs: {{ '0,1': [-1, 1, 0.2] }} }}, {json.dumps(entries)})"
     assert browser.value(f"{found}.pick.model.name") == pick
-    words = browser.value(f"(({{ pick, equal }}) => smallness({{ board: null }}, pick, equal))({found})")
+    words = browser.value(f"(({{ pick, near }}) => smallness({{ board: null }}, pick, near))({found})")
     tied = len(models) == 2 and models[0][1] == models[1][1]
     assert ("as small as any" in words) == tied
 
@@ -229,17 +234,22 @@ def test_of_models_that_cannot_be_told_apart_the_smallest_is_picked(browser, rep
     [
         (
             [(4.7, "row"), (5.5, "row")],
-            {"0,1": [-1.2, -0.4]},
+            {"0,1": [-1.2, -0.4, 0.2]},
             "val",
-            "It has the least error on val, and no other comes near",
+            "It has the least error on val, and no other is within one standard error",
         ),
-        ([(4.7, "row"), (5.5, "row"), (4.71, "row")], {"0,1": [-1.2, -0.4]}, "val", ". 1 was not tested against it"),
+        (
+            [(4.7, "row"), (5.5, "row"), (4.71, "row")],
+            {"0,1": [-1.2, -0.4, 0.2]},
+            "val",
+            ". 1 was not tested against it",
+        ),
         ([(4.7, "row"), (5.5, "row")], {}, "val", "nothing says how much of that is chance"),
-        ([(4.7, "row"), (5.5, "row"), (4.6, "control")], {"0,1": [-1, -0.4]}, "val", "A control errs less."),
-        ([(4.7, "row"), (5.5, "row")], {"0,1": [-1.2, -0.4]}, None, "chosen by the errors that are told"),
+        ([(4.7, "row"), (5.5, "row"), (4.6, "control")], {"0,1": [-1, -0.4, 0.2]}, "val", "A control errs less."),
+        ([(4.7, "row"), (5.5, "row")], {"0,1": [-1.2, -0.4, 0.2]}, None, "chosen by the errors that are told"),
         (
             [(4.7, "row"), (4.8, "row")],
-            {"0,1": [-1, 1]},
+            {"0,1": [-1, 1, 0.2]},
             "val",
             "model 0 has the least error on val, here 5.70°. 1 other",
         ),

@@ -72,6 +72,8 @@ def test_over_seeds_alone_the_interval_is_that_of_the_t_test(seeds):
     interval = theirs.confidence_interval(0.95)
     width = interval.high - interval.low
     assert (ours.low_deg, ours.high_deg) == pytest.approx((interval.low, interval.high), abs=0.04 * width)
+    middle = theirs.confidence_interval(2 * stats.norm.cdf(1) - 1)
+    assert ours.standard_error_deg == pytest.approx((middle.high - middle.low) / 2, rel=0.04)
     one_sided = theirs.pvalue / 2 if theirs.statistic > 0 else 1 - theirs.pvalue / 2
     assert ours.probability == pytest.approx(one_sided, abs=0.01)
     assert not ours.faces_alone
