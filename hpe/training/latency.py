@@ -72,7 +72,7 @@ def table_price(network: HeadPoseNet, table: LayerTable) -> Price:
 def _shape(layer: Layer, outputs: int, inputs: int, traits: dict[str, bool]) -> Shape:
     depthwise = layer.groups == layer.inputs > 1
     if depthwise:
-        kind, inputs = "depthwise", outputs  # each channel reads its own: whoever cuts the one cuts the other
+        kind = "depthwise"
     elif layer.kind == "dense" or layer.image_in == (1, 1):
         kind = "vector"
     else:

@@ -54,6 +54,8 @@ class ChannelGraph:
     def time(self, name: str, out: int, inputs: int) -> float:
         """What a layer takes with these numbers of channels; 0 without a price, and of a bare parameter."""
         layer = self.layers[name]
+        if layer.groups == layer.inputs > 1:  # depthwise: each channel reads its own, and both go together
+            inputs = out * layer.inputs // layer.out
         return 0.0 if self.price is None or layer.kind == "parameter" else self.price(name, layer, out, inputs)
 
 

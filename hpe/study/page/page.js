@@ -100,8 +100,9 @@ function card(entry, place, picked, why) {
 const least = (entries) => entries.reduce((a, b) => (b.model.choice < a.model.choice ? b : a));
 
 // The one to ship: the smallest whose error is within one standard error of the least one (Breiman et al. 1984). What
-// merely cannot be told apart may be much worse, where runs spread and few were made. Of files of one size the one that takes less RAM (after gzip, where there is no board), then the one with less error. No control,
-// unless nothing else passes.
+// merely cannot be told apart may be much worse, where runs spread and few were made. Of files of one size the one that
+// takes less RAM (after gzip, where there is no board), then the one with less error. No control, unless nothing else
+// passes.
 function choose(set, left) {
   const shippable = left.filter((entry) => entry.model.role !== "control");
   const able = shippable.length ? shippable : left;
