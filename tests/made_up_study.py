@@ -49,8 +49,8 @@ def plan() -> list[dict[str, Any]]:
         for equal in ("int8_gzip_bytes", "macs"):
             name = f"twin {share} {equal.split('_')[0]}"
             runs += [planned(name, s, "channel", "twin", twin={"of": of, "equal": equal}) for s in (0, 1, 2)]
-    runs += [planned("random masks 75", 0, "magnitude", "control")]
-    runs += [planned("narrow 75", 0, "dense", "control", twin={"of": "twin 75 int8", "equal": "int8_bytes"})]
+    runs += [planned("random masks 75", 0, "magnitude", "control", against="poly 75 0-80")]
+    runs += [planned("narrow 75", 0, "dense", "control", twin={"of": "poly 75 0-80", "equal": "int8_gzip_bytes"})]
     return runs
 
 

@@ -49,6 +49,9 @@ def expand(study: StudySpec, folder: Path) -> list[PlannedRun]:
         runs += list(_twins(study, twin, rows))
     _check_names(study, runs)
     _check_ids(study, runs)
+    for run in runs:
+        if run.against is not None and run.against not in {other.row for other in runs} - {run.row}:
+            raise StudyError(f"{study.name}: row '{run.row}' is against '{run.against}', which is no other row")
     return runs
 
 
@@ -67,7 +70,8 @@ def multiplied(spec: RowSpec) -> list[RowSpec]:
         tables = {name: copy.deepcopy(getattr(spec, name)) for name in ("prune", "model", "train")}
         for key, value in zip(spec.axes, values, strict=True):
             _set(tables, key, value)
-        rows.append(replace(spec, axes={}, name=_name(spec.name, tables), **tables))
+        against = None if spec.against is None else _name(spec.against, tables)
+        rows.append(replace(spec, axes={}, name=_name(spec.name, tables), against=against, **tables))
     return rows
 
 
@@ -117,7 +121,7 @@ def _run(study: StudySpec, row: RowSpec, seed: int, published: dict[tuple, list[
     assert study.reference is not None or lines is None
     reference = {"file": Path(study.reference or "").name, "line": lines} if lines else None
     family = prune.method if prune else "dense"
-    return PlannedRun(row.name, family, row.role, seed, settings, None, labels, reference)
+    return PlannedRun(row.name, family, row.role, seed, settings, None, labels, reference, row.against)
 
 
 def _masks_as_published(prune: PruneConfig | None) -> bool:

@@ -96,6 +96,8 @@ class PlannedRun:
     """What distinguishes the row."""
     reference: dict[str, Any] | None = None
     """The published rows beside it: {"file": name, "line": [row numbers from 1]}."""
+    against: str | None = None
+    """The row that a report tests it against."""
 
     @property
     def id(self) -> str:
@@ -108,7 +110,7 @@ class PlannedRun:
 
     def study(self) -> dict[str, Any]:
         """What result.json says of it under "study"."""
-        names = ("row", "family", "role", "seed", "twin", "labels", "reference")
+        names = ("row", "family", "role", "seed", "twin", "labels", "reference", "against")
         return {name: getattr(self, name) for name in names}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ EQUAL = {"int8_bytes": "int8 bytes", "int8_gzip_bytes": "int8 bytes after gzip",
          "macs": "multiply-accumulates", "cycles": "cycles"}  # fmt: skip
 TABLE, SCHEDULE = "the best rows (Table I)", "polynomial against constant"
 WINDOW, FIRST = "epochs 0 to 60 against another window", "a first sparsity above 0"
+CONTROL = "a control against its row"
 QUANTISE = "quantising against float"
 BEST_WINDOW: Settings = ("polynomial", 0.0, 0.5, 0, 60)
 """The paper's best row."""
@@ -70,16 +72,20 @@ class PaperClaim:
 
 
 def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
-    """Twins against the rows that they are twins of, and the best of each family against the best of the others.
+    """Twins against the rows that they are twins of, and against each other; rows against those that they name; and the
+    best of each family against the best of the others.
 
     The best are chosen by validation faces where rows know an error on them (`make_rows`).
     """
     by_name = {row["model"]: row for row in rows}
-    pairs = [
-        (f"at equal {EQUAL.get(row['twin']['equal'], row['twin']['equal'])}", row["model"], row["twin"]["of"])
-        for row in rows
-        if row["twin"] and row["twin"]["of"] in by_name
+    twins = [row for row in rows if row["twin"]]
+    pairs = [(_equal(row), row["model"], row["twin"]["of"]) for row in twins if row["twin"]["of"] in by_name]
+    pairs += [
+        (_equal(a), a["model"], b["model"])
+        for a, b in itertools.product(twins, twins)
+        if a["role"] == "twin" != b["role"] and a["twin"] == b["twin"]
     ]
+    pairs += [(CONTROL, row["model"], row["against"]) for row in rows if row["against"] in by_name]
     best: dict[str, Row] = {}
     for row in rows:
         error = row["choice_mae_deg"]
@@ -92,6 +98,11 @@ def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
         Claim(question, a, b, (by_name[a]["n"], by_name[b]["n"]), compared(draws, (a, "int8"), (b, "int8")))
         for question, a, b in pairs
     ]
+
+
+def _equal(twin: Row) -> str:
+    measure = twin["twin"]["equal"]
+    return f"at equal {EQUAL.get(measure, measure)}"
 
 
 def compared(draws: Draws | None, a: tuple[str, str], b: tuple[str, str]) -> Comparison | None:

@@ -115,6 +115,7 @@ def _row(name: str, by_seed: Mapping[int, RunResult], spec: str, chosen_by: str 
     choices = [_values(result, chosen_by)["int8_mae_deg"] for result in results] if chosen_by else []
     row["choice_mae_deg"] = spread(choices).mean if choices else row["int8_mae_deg"]
     row["twin"] = asdict(part.twin) if part and part.twin else None
+    row["against"] = part.against if part else None
     row["labels"] = part.labels if part else {}
     row["boards"] = _boards(results)
     return row

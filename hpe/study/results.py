@@ -124,6 +124,8 @@ class StudyPart:
     """What tells the row from others."""
     reference: Reference | None = None
     """What it repeats; None where nothing was published."""
+    against: str | None = None
+    """The row that it is tested against; None where none was named."""
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ class RowSpec:
     """Dotted key ("prune.final_sparsity") -> its values; "prune.window" has pairs of begin and end epoch."""
     seeds: list[int] | None = None
     """Other seeds than the study's."""
+    against: str | None = None
+    """Name of the row that a report tests it against: what a control differs from in one thing."""
 
     def __post_init__(self) -> None:
         require(self.seeds != [], f"row '{self.name}': seeds is empty; leave it out, or give at least one")

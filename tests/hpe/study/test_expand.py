@@ -38,6 +38,13 @@ def test_every_row_is_run_with_every_seed(tmp_path):
     assert all(run.settings.recipe.train.seed == run.seed for run in found)
 
 
+def test_a_row_names_the_one_that_it_is_tested_against_and_stays_the_same_run(tmp_path):
+    control = LATE.replace("prune =", 'against = "dense"\nprune =')
+    found, plain = runs(tmp_path, DENSE, control), runs(tmp_path, DENSE, LATE)
+    assert [run.against for run in found] == [None, *["dense"] * 4]
+    assert [run.id for run in found] == [run.id for run in plain]
+
+
 def test_an_id_is_that_of_the_settings_wherever_the_row_stands(tmp_path):
     alone, among = runs(tmp_path, DENSE), runs(tmp_path, LATE, DENSE)
     assert alone[0].id == among[-1].id
@@ -105,6 +112,7 @@ REFUSED = {
     "blocks": ('[[rows]]\nname = "x"\nprune = { method = "block" }', "row 'x': --method block"),
     "axis": ('[[rows]]\nname = "x"\naxes = { lr = [1] }', "axes: 'lr' must begin with"),
     "pattern": ('[[rows]]\nname = "{x}"\naxes = { "train.lr" = [1] }', "row '{x}': 'x' is none of its settings"),
+    "against itself": (DENSE + 'against = "dense"', "row 'dense' is against 'dense', which is no other row"),
     "twin of nothing": (DENSE + TWIN, r"a twin of 'polynomial\*', but there is no such row; there are dense"),
     "twin of dense": (DENSE + TWIN.replace("polynomial*", "dense"), "twin of 'dense': it is dense"),
     "twin without dense": (LATE + TWIN, "twin of 'polynomial 4-6': it needs a dense row"),

@@ -132,6 +132,17 @@ def test_rows_are_chosen_by_validation_where_all_runs_know_it(folder):
     assert all(row["choice_mae_deg"] == row["int8_mae_deg"] for row in make_rows(other, SPEC))
 
 
+def test_twins_are_tested_against_each_other_and_a_control_against_its_row(folder):
+    rows = make_rows(study_groups(read_study(folder)), SPEC)
+    found = [(claim.question, claim.a, claim.b) for claim in study_claims(rows, None)]
+    assert ("a control against its row", "random masks 75", "poly 75 0-80") in found
+    assert ("at equal int8 bytes after gzip", "twin 75 int8", "narrow 75") in found  # both are twins of poly 75
+    assert ("at equal int8 bytes after gzip", "narrow 75", "poly 75 0-80") in found
+    assert not {("twin 75 macs", "narrow 75"), ("narrow 75", "twin 75 int8")} & {(a, b) for _, a, b in found}
+    alone = [row for row in rows if row["model"] != "poly 75 0-80"]  # not run yet
+    assert "a control against its row" not in {claim.question for claim in study_claims(alone, None)}
+
+
 def test_runs_on_more_faces_or_fewer_are_left_out(small, tmp_path):
     fewer = result(planned("one", 0, "dense"), np.zeros((3, 3)))["evaluations"]
     fewer = {name: entry | {"n": entry["n"] - 1} for name, entry in fewer.items()}
