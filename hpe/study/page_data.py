@@ -28,7 +28,7 @@ def _set(data: Data) -> dict[str, Any]:
     pairs, faces_alone = {}, True
     for (i, a), (j, b) in combinations(enumerate(known), 2):
         if draws is not None and a["model"] in drawn and b["model"] in drawn:
-            result = draws.compare((a["model"], "int8"), (b["model"], "int8"))
+            result = draws.compare(((a["model"], "int8"), (b["model"], "int8")))
             faces_alone = result.faces_alone
             pairs[f"{i},{j}"] = [
                 round(number, 4) for number in (result.low_deg, result.high_deg, result.standard_error_deg)

@@ -9,7 +9,7 @@ from pathlib import Path
 from hpe.study.paper import PaperRow, Settings, contradictions, paper_noise, quantising_noise, read_grid
 from hpe.study.plots_paper import FIGURES, SIZES, plot_question, plot_sizes
 from hpe.study.plots_pareto import costs, plot_pareto
-from hpe.study.report_claims import QUANTISE, PaperClaim, our_rows, paper_claims, study_claims
+from hpe.study.report_claims import QUANTISE, PaperClaim, our_rows, paper_claims, paper_means, study_claims
 from hpe.study.report_document import Chapter, Drawing, Folded
 from hpe.study.report_rows import Groups, Row
 from hpe.study.report_tables import (
@@ -137,7 +137,9 @@ def paper_chapters(groups: Groups, data: Data, out: Path) -> list[Chapter]:
     ])  # fmt: skip
     conclusions = Chapter("conclusions", "What of the paper holds", [
         *_noise_texts(grid, claims, data.draws),
-        counts_table(claims), Folded("Every comparison", paper_claims_table(claims)),
+        counts_table(claims), Folded("Every comparison", paper_claims_table(claims, "conclusions")),
+        "Taken together, which chance changes less: the mean over all comparisons of one question and sparsity.",
+        paper_claims_table(paper_means(grid, groups, data.draws), "conclusions-means"),
     ])  # fmt: skip
     return [
         tables,

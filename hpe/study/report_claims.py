@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hpe.study.paper import PaperRow, Setting, Settings, best_of_each, distinct, paper_noise, quantising_noise
 from hpe.study.report_rows import Groups, Row, reference_lines
-from hpe.study.statistics import Comparison, Draws
+from hpe.study.statistics import Comparison, Draws, Files, variance
 
 EQUAL = {"int8_bytes": "int8 bytes", "int8_gzip_bytes": "int8 bytes after gzip", "flash": "flash",
          "macs": "multiply-accumulates", "cycles": "cycles"}  # fmt: skip
@@ -72,8 +72,8 @@ class PaperClaim:
 
 
 def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
-    """Twins against the rows that they are twins of, and against each other; rows against those that they name; and the
-    best of each family against the best of the others.
+    """Twins against the rows that they are twins of, and against each other, one by one and in the mean of all that
+    differ in their row alone; rows against those that they name; the best of each family against the others' best.
 
     The best are chosen by validation faces where rows know an error on them (`make_rows`).
     """
@@ -85,6 +85,10 @@ def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
         for a, b in itertools.product(twins, twins)
         if a["role"] == "twin" != b["role"] and a["twin"] == b["twin"]
     ]
+    together: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for question, *pair in pairs:
+        patterns = [name.replace(by_name[pair[0]]["twin"]["of"], "*") for name in pair]
+        together.setdefault((question, *patterns), []).append((pair[0], pair[1]))
     pairs += [(CONTROL, row["model"], row["against"]) for row in rows if row["against"] in by_name]
     best: dict[str, Row] = {}
     for row in rows:
@@ -94,10 +98,14 @@ def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
             best[row["family"]] = row if known is None or error < known["choice_mae_deg"] else known
     order = sorted(best.values(), key=lambda row: row["choice_mae_deg"])
     pairs += [("the best of each family", order[0]["model"], other["model"]) for other in order[1:]]
-    return [
-        Claim(question, a, b, (by_name[a]["n"], by_name[b]["n"]), compared(draws, (a, "int8"), (b, "int8")))
-        for question, a, b in pairs
-    ]
+    asked = [(question, a, b, [(a, b)]) for question, a, b in pairs]
+    asked += [(f"{q}, mean of {len(of)}", a, b, of) for (q, a, b), of in together.items() if len(of) > 1]
+    claims = []
+    for question, a, b, of in asked:
+        first, second = (sum(by_name[name]["n"] for name in set(names)) for names in zip(*of, strict=True))
+        result = compared(draws, *(((one, "int8"), (other, "int8")) for one, other in of))
+        claims.append(Claim(question, a, b, (first, second), result))
+    return claims
 
 
 def _equal(twin: Row) -> str:
@@ -105,9 +113,11 @@ def _equal(twin: Row) -> str:
     return f"at equal {EQUAL.get(measure, measure)}"
 
 
-def compared(draws: Draws | None, a: tuple[str, str], b: tuple[str, str]) -> Comparison | None:
-    """A against B, each a row and a kind of file; None where one of them was not drawn."""
-    return draws.compare(a, b) if draws is not None and a in draws.drawn and b in draws.drawn else None
+def compared(draws: Draws | None, *pairs: tuple[Files, Files]) -> Comparison | None:
+    """A against B in the mean of all pairs; None where one of them was not drawn."""
+    if draws is None or not all(files in draws.drawn for pair in pairs for files in pair):
+        return None
+    return draws.compare(*pairs)
 
 
 def our_rows(groups: Groups, grid: Sequence[PaperRow]) -> dict[Settings, str]:
@@ -123,30 +133,57 @@ def our_rows(groups: Groups, grid: Sequence[PaperRow]) -> dict[Settings, str]:
 
 def paper_claims(grid: Sequence[PaperRow], groups: Groups, draws: Draws | None) -> list[PaperClaim]:
     """What the paper concludes from its grid, each with its noise and with our rows."""
-    settings, ours, limits = distinct(grid), our_rows(groups, grid), paper_noise(grid)
-    claims = []
-    for question, a, b in _pairs(settings, grid):
-        names = ours.get(a.settings), ours.get(b.settings)
-        result = None if None in names else compared(draws, (str(names[0]), "float"), (str(names[1]), "float"))
-        seeds = _seeds(groups, names[0]), _seeds(groups, names[1])
-        limit = limits.limit_deg(len(a.rows), len(b.rows))
-        claims.append(PaperClaim(question, a.name, b.name, a.mae() - b.mae(), limit, result, seeds))
+    settings, ours = distinct(grid), our_rows(groups, grid)
+    claims = [_paper_claim(question, a.name, b.name, [(a, b)], grid, groups, draws) for question, a, b in _pairs(grid)]
     quantising = quantising_noise(grid)
     for setting in settings.values():
         name = ours.get(setting.settings)
         kind = "dynamic" if draws is not None and (name, "dynamic") in draws.drawn else "int8"
-        result = compared(draws, (name, kind), (name, "float")) if name else None
+        result = compared(draws, ((name, kind), (name, "float"))) if name else None
         cost = setting.mae("quantized") - setting.mae("pruned")
         times = len(setting.rows)
-        limit = quantising.limit_deg(times, times) / 2**0.5  # one cost against zero, not against another
+        limit = quantising.limit_deg(1 / times)  # one cost against zero, not against another
         seeds = _seeds(groups, name), _seeds(groups, name)
         claims.append(PaperClaim(QUANTISE, f"{setting.name}, quantised", "float", cost, limit, result, seeds))
     return claims
 
 
-def _pairs(settings: Mapping[Settings, Setting], grid: Sequence[PaperRow]) -> list[tuple[str, Setting, Setting]]:
+def paper_means(grid: Sequence[PaperRow], groups: Groups, draws: Draws | None) -> list[PaperClaim]:
+    """The same comparisons between rows, in the mean of all with one question and one last sparsity."""
+    together: dict[tuple[str, float], list[tuple[Setting, Setting]]] = {}
+    for question, a, b in _pairs(grid):
+        if question != TABLE:
+            together.setdefault((question, a.settings[2]), []).append((a, b))
+    return [
+        _paper_claim(question, f"to {last * 100:g} %, mean of {len(pairs)}", "-", pairs, grid, groups, draws)
+        for (question, last), pairs in together.items()
+        if len(pairs) > 1
+    ]
+
+
+def _paper_claim(
+    question: str,
+    a: str,
+    b: str,
+    pairs: Sequence[tuple[Setting, Setting]],
+    grid: Sequence[PaperRow],
+    groups: Groups,
+    draws: Draws | None,
+) -> PaperClaim:
+    """A claim about the mean of all pairs."""
+    runs = {setting.settings: len(setting.rows) for pair in pairs for setting in pair}
+    limit = paper_noise(grid).limit_deg(variance([(a.settings, b.settings) for a, b in pairs], runs.__getitem__))
+    difference = sum(a.mae() - b.mae() for a, b in pairs) / len(pairs)
+    ours = our_rows(groups, grid)
+    names = [(ours.get(a.settings, ""), ours.get(b.settings, "")) for a, b in pairs]
+    result = compared(draws, *(((a, "float"), (b, "float")) for a, b in names))
+    first, second = (sum(_seeds(groups, name) for name in set(side)) for side in zip(*names, strict=True))
+    return PaperClaim(question, a, b, difference, limit, result, (first, second))
+
+
+def _pairs(grid: Sequence[PaperRow]) -> list[tuple[str, Setting, Setting]]:
     """Which published settings are compared, and why."""
-    table = best_of_each(grid)
+    settings, table = distinct(grid), best_of_each(grid)
     pairs = [(TABLE, a, b) for a, b in zip(table[::2], table[1::2], strict=True)]
     for key, setting in settings.items():
         schedule, first, last, begin, end = key

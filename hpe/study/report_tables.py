@@ -146,7 +146,7 @@ def _result(result: Comparison | None) -> list[str]:
     return [f"{result.difference_deg:+.2f}", interval, f"{result.probability:.2f}", so]
 
 
-def paper_claims_table(claims: Sequence[PaperClaim]) -> Table:
+def paper_claims_table(claims: Sequence[PaperClaim], name: str) -> Table:
     """What the paper concludes, its noise, and what our runs say."""
     headings = ["question", "A", "B", "paper: A less B (deg)", "inside its noise", "ours (deg)", "95 % interval", "n",
                 "verdict"]  # fmt: skip
@@ -157,7 +157,7 @@ def paper_claims_table(claims: Sequence[PaperClaim]) -> Table:
         seeds = f"{claim.seeds[0]}, {claim.seeds[1]}" if claim.ours else "-"
         cells.append([claim.question, claim.a, claim.b, f"{claim.paper_deg:+.3f}", inside, difference, interval, seeds,
                       claim.verdict])  # fmt: skip
-    return Table("conclusions", headings, cells, 3)
+    return Table(name, headings, cells, 3)
 
 
 def counts_table(claims: Sequence[PaperClaim]) -> Table:

@@ -9,10 +9,12 @@ covers the choice of faces alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import nan, sqrt
+from typing import Any
 
 import numpy as np
 
@@ -70,11 +72,13 @@ class Noise:
     freedom: int
     """Degrees of freedom; 0 where nothing was repeated."""
 
-    def limit_deg(self, runs_a: int = 1, runs_b: int = 1) -> float:
-        """Differences beyond this between the means of n runs happen by chance in 1 - LEVEL of the cases."""
+    def limit_deg(self, runs: float = 2.0) -> float:
+        """Differences beyond this happen by chance in 1 - LEVEL of the cases; `runs` is their variance in those of a
+        run: 2 between two single runs, 1/n + 1/m between the means of n and m (`variance`).
+        """
         from scipy.special import stdtrit  # its import is much shorter than that of scipy.stats
 
-        return float(stdtrit(self.freedom, (1 + LEVEL) / 2)) * self.sd_deg * sqrt(1 / runs_a + 1 / runs_b)
+        return float(stdtrit(self.freedom, (1 + LEVEL) / 2)) * self.sd_deg * sqrt(runs)
 
 
 @dataclass(frozen=True)
@@ -97,22 +101,40 @@ class Draws:
                 groups.append([error - other[seed] for seed, error in errors.items() if seed in other])
         return pooled(groups)
 
-    def compare(self, a: Files, b: Files) -> Comparison:
-        """Two rows with one kind of file; or two kinds of file of one row, which come from the same networks, so that
-        most of what a seed changes falls out.
+    def compare(self, *pairs: tuple[Files, Files]) -> Comparison:
+        """A against B in the mean of all pairs: two rows with one kind of file; or two kinds of file of one row, which
+        come from the same networks, so that most of what a seed changes falls out.
         """
-        first, second = self.by_seed[a], self.by_seed[b]
-        same = a[0] == b[0]
-        runs = self.run_noise(a[1], b[1] if same else None)
-        share = 1 / len(first) if same else 1 / len(first) + 1 / len(second)
-        differences = self.drawn[a] - self.drawn[b]
+        (_, kind), (_, other_kind) = pairs[0]
+        same = all(a[0] == b[0] for a, b in pairs)
+        runs = self.run_noise(kind, other_kind if same else None)
+        trainings = [(self._training(a), None if same else self._training(b)) for a, b in pairs]
+        differences = np.mean([self.drawn[a] - self.drawn[b] for a, b in pairs], axis=0)
         if runs.freedom:
-            differences = differences + _student(runs.freedom, len(differences)) * (runs.sd_deg * sqrt(share))
+            scale = runs.sd_deg * sqrt(variance(trainings, len))
+            differences = differences + _student(runs.freedom, len(differences)) * scale
         ends = [(1 - LEVEL) / 2, (1 - ONE_SD) / 2, (1 + ONE_SD) / 2, (1 + LEVEL) / 2]
         low, lower, upper, high = (float(end) for end in np.quantile(differences, ends))
         better = float(np.mean(differences < 0) + np.mean(differences == 0) / 2)
-        observed = float(np.mean(list(first.values())) - np.mean(list(second.values())))
+        means = [[np.mean(list(self.by_seed[files].values())) for files in pair] for pair in pairs]
+        observed = float(np.mean([a - b for a, b in means]))
         return Comparison(observed, low, high, better, (upper - lower) / 2, runs.freedom == 0)
+
+    def _training(self, files: Files) -> tuple[tuple[int, float], ...]:
+        """Errors by seed, which know rows that are one training under several names, and how many runs there are."""
+        return tuple(self.by_seed[files].items())
+
+
+def variance(pairs: Sequence[tuple[Hashable, Hashable]], runs: Callable[[Any], int]) -> float:
+    """The variance, in those of one run, of the mean over pairs of A less B, each the mean of so many `runs`; without
+    a B, of the mean of A. What stands in several pairs counts in all of them.
+    """
+    weights: dict[Hashable, float] = defaultdict(float)
+    for pair in pairs:
+        for one, sign in zip(pair, (1, -1), strict=True):
+            if one is not None:
+                weights[one] += sign / len(pairs)
+    return sum(weight**2 / runs(one) for one, weight in weights.items())
 
 
 @cache

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpe.study.paper import _list, best_of_each, contradictions, distinct, paper_noise, quantising_noise, read_grid
-from hpe.study.report_claims import QUANTISE, SCHEDULE, TABLE, count, paper_claims
+from hpe.study.report_claims import QUANTISE, SCHEDULE, TABLE, WINDOW, count, paper_claims, paper_means
 
 GRID = read_grid()
 
@@ -50,6 +50,18 @@ def test_what_of_its_conclusions_is_inside_its_noise():
     mean = np.mean([GRID[0].mae_deg["pruned"], GRID[10].mae_deg["pruned"]])
     assert twice.paper_deg == pytest.approx(mean - GRID[29].mae_deg["pruned"])
     assert twice.limit_deg < paper_noise(GRID).limit_deg()
+
+
+def test_its_comparisons_taken_together_have_less_noise():
+    claims, means = paper_claims(GRID, {}, None), paper_means(GRID, {}, None)
+    windows = [claim for claim in claims if claim.question == WINDOW]
+    (mean,) = [claim for claim in means if claim.question == WINDOW]
+    assert (mean.a, mean.verdict) == ("to 50 %, mean of 9", "not repeated")
+    assert mean.paper_deg == pytest.approx(np.mean([claim.paper_deg for claim in windows]))
+    others = 4 / 2 + 5  # four of the other windows stand twice
+    assert mean.limit_deg == pytest.approx(paper_noise(GRID).limit_deg(1 + others / 81))
+    schedules = {claim.a: claim for claim in means if claim.question == SCHEDULE}
+    assert list(schedules) == ["to 50 %, mean of 9", "to 87.5 %, mean of 2"]
 
 
 def test_contradictions_name_the_rows():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hpe.study.statistics import DRAWS, draw, face_errors, pooled, spread
+from hpe.study.statistics import DRAWS, draw, face_errors, pooled, spread, variance
 
 
 def errors(seeds, faces=200, level=3.0, seed=0):
@@ -17,7 +17,7 @@ def errors(seeds, faces=200, level=3.0, seed=0):
 def compare(rows, **options):
     """Row a against row b by their int8 files."""
     drawn = draw({(name, "int8"): by_seed for name, by_seed in rows.items()}, **options)
-    return drawn.compare(("a", "int8"), ("b", "int8"))
+    return drawn.compare((("a", "int8"), ("b", "int8")))
 
 
 def level(values):
@@ -88,7 +88,7 @@ def test_all_rows_tell_the_spread_of_a_run_even_for_rows_with_one_seed():
     assert drawn.run_noise("int8").sd_deg == pytest.approx(np.sqrt(within))
     assert drawn.run_noise("int8").freedom == 6
     for a, b in (("a", "b"), ("b", "d"), ("a", "c")):
-        found = drawn.compare((a, "int8"), (b, "int8"))
+        found = drawn.compare(((a, "int8"), (b, "int8")))
         half = stats.t.ppf(0.975, 6) * np.sqrt(within * (1 / len(errors[a]) + 1 / len(errors[b])))
         assert found.difference_deg == pytest.approx(errors[a].mean() - errors[b].mean())
         assert (found.high_deg - found.low_deg) / 2 == pytest.approx(half, rel=0.03)
@@ -99,12 +99,36 @@ def test_two_kinds_of_file_of_one_row_come_from_the_same_networks():
     """A cost that every network pays alike is certain, however much the networks differ; and so is its spread."""
     seeds, costs = np.array([2.0, 3.0, 4.5]), np.array([0.1, 0.12, 0.08])
     rows = {("a", "float"): level(seeds), ("a", "int8"): level(seeds + costs)}
-    found, theirs = draw(rows, draws=40_000).compare(("a", "int8"), ("a", "float")), stats.ttest_1samp(costs, 0)
+    found, theirs = draw(rows, draws=40_000).compare((("a", "int8"), ("a", "float"))), stats.ttest_1samp(costs, 0)
     interval = theirs.confidence_interval(0.95)
     assert found.decided
     assert (found.low_deg, found.high_deg) == pytest.approx((interval.low, interval.high), abs=0.004)
     once = rows | {("b", "float"): level([1.0]), ("b", "int8"): level([1.1])}
-    assert not draw(once).compare(("b", "int8"), ("b", "float")).faces_alone
+    assert not draw(once).compare((("b", "int8"), ("b", "float"))).faces_alone
+
+
+def test_the_mean_of_several_comparisons_is_the_contrast_of_its_rows():
+    """The interval of a contrast in a one-way analysis of variance; b stands in both pairs, c's runs also as d."""
+    generator = np.random.default_rng(9)
+    errors = {name: generator.normal(3, 0.2, size=n) for name, n in (("a", 2), ("b", 3), ("c", 4))}
+    rows = {(name, "int8"): level(values) for name, values in errors.items()}
+    drawn = draw(rows | {("d", "int8"): level(errors["c"])}, draws=40_000)
+    within = sum(((values - values.mean()) ** 2).sum() for values in errors.values()) / 6
+    found = drawn.compare((("a", "int8"), ("b", "int8")), (("c", "int8"), ("b", "int8")))
+    half = stats.t.ppf(0.975, 6) * np.sqrt(within * (0.25 / 2 + 1 / 3 + 0.25 / 4))
+    assert found.difference_deg == pytest.approx((errors["a"].mean() + errors["c"].mean()) / 2 - errors["b"].mean())
+    assert (found.high_deg - found.low_deg) / 2 == pytest.approx(half, rel=0.03)
+    copied = drawn.compare((("c", "int8"), ("a", "int8")), (("d", "int8"), ("a", "int8")))
+    once = drawn.compare((("c", "int8"), ("a", "int8")))
+    assert (copied.low_deg, copied.high_deg) == pytest.approx((once.low_deg, once.high_deg))
+
+
+def test_variance_of_means_in_closed_form():
+    runs = {"a": 1, "b": 2, "c": 4}.__getitem__
+    assert variance([("a", "b")], runs) == 1 + 1 / 2
+    assert variance([("a", None), ("c", None)], runs) == 1 / 4 + 1 / 16
+    assert variance([("a", "b"), ("a", "c")], runs) == 1 + 1 / 8 + 1 / 16
+    assert variance([("a", "b"), ("b", "a")], runs) == 0
 
 
 def test_one_training_under_several_names_counts_once():
@@ -153,4 +177,4 @@ def test_noise_of_pairs_in_closed_form():
     sd = np.sqrt(np.mean([np.var(pair, ddof=1) for pair in [(1.0, 1.2), (2.0, 1.8), (3.0, 3.0)]]))
     assert found.sd_deg == pytest.approx(sd)
     assert found.limit_deg() == pytest.approx(stats.t.ppf(0.975, 3) * sd * np.sqrt(2))
-    assert found.limit_deg(2, 1) == pytest.approx(stats.t.ppf(0.975, 3) * sd * np.sqrt(1.5))
+    assert found.limit_deg(1 / 2 + 1) == pytest.approx(stats.t.ppf(0.975, 3) * sd * np.sqrt(1.5))

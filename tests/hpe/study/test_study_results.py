@@ -12,6 +12,7 @@ from hpe.study.report import write_study_report
 from hpe.study.report_claims import study_claims
 from hpe.study.report_rows import choice_spec, errors_by_face, make_rows, on_same_faces, study_groups
 from hpe.study.results import ReportError, read_study
+from hpe.study.statistics import draw
 from tests.made_up_study import SPEC, plan, planned, result, write_study
 
 
@@ -141,6 +142,20 @@ def test_twins_are_tested_against_each_other_and_a_control_against_its_row(folde
     assert not {("twin 75 macs", "narrow 75"), ("narrow 75", "twin 75 int8")} & {(a, b) for _, a, b in found}
     alone = [row for row in rows if row["model"] != "poly 75 0-80"]  # not run yet
     assert "a control against its row" not in {claim.question for claim in study_claims(alone, None)}
+
+
+def test_twins_that_differ_in_their_row_alone_are_tested_in_the_mean(folder):
+    groups = study_groups(read_study(folder))
+    named = {row["model"]: f"{row['twin']['of']} | {row['family']}" for row in make_rows(groups, SPEC) if row["twin"]}
+    kept = {named.get(name, name): by_seed for name, by_seed in groups.items() if "macs" not in name}
+    rows, draws = make_rows(kept, SPEC), draw(errors_by_face(kept, SPEC))
+    claims = [claim for claim in study_claims(rows, draws) if "mean of" in claim.question]
+    assert [(claim.question, claim.a, claim.b, claim.seeds) for claim in claims] == [
+        ("at equal int8 bytes after gzip, mean of 3", "* | channel", "*", (9, 8))
+    ]
+    each = [claim.result.difference_deg for claim in study_claims(rows, draws) if claim.a.endswith("| channel")][:3]
+    assert claims[0].result.difference_deg == pytest.approx(np.mean(each))
+    assert claims[0].result.standard_error_deg < min(c.result.standard_error_deg for c in study_claims(rows, draws)[:3])
 
 
 def test_runs_on_more_faces_or_fewer_are_left_out(small, tmp_path):
