@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pruning.channels.allocation import rank
 from pruning.channels.fusing import fuse_attentions
 from pruning.channels.graph import ChannelGraph, trace
-from pruning.channels.pruner import PruneReport, load_score_state, remove, score_state
+from pruning.channels.pruner import PruneReport, load_score_state, remove, score_state, scores_of
 from pruning.channels.surgery import out_dims
 from pruning.channels.target import Criteria, Target, no_scores
 from pruning.errors import PruningError
@@ -70,7 +70,7 @@ class GrowingRegPruner:
             return False
         if not self._doomed:
             graph = self._trace()
-            scores = [self._score(group) for group in graph.groups]
+            scores = scores_of(graph, self._score)
             removed = self.target.removals(graph, rank(graph, scores, self.criteria))
             for group, score, count in zip(graph.groups, scores, removed, strict=True):
                 doomed = torch.zeros(group.size, dtype=torch.bool)

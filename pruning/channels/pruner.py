@@ -12,6 +12,7 @@ from pruning.channels.costs import Cost
 from pruning.channels.fusing import fuse_attentions
 from pruning.channels.graph import ChannelGraph, trace
 from pruning.channels.groups import Kept, kept_positions
+from pruning.channels.importance import Importance
 from pruning.channels.norms import reestimate_norms
 from pruning.channels.surgery import Widths, apply_widths, keep_channels, widths
 from pruning.channels.target import LIMITS, Criteria, Target, no_scores
@@ -64,8 +65,7 @@ def prune_channels(
         check_optimizer(model, optimizer)
     fuse_attentions(model, example_input)
     graph = trace(model, example_input, criteria.ignored, criteria.price)
-    score = criteria.make_score()
-    scores = [score(group) for group in graph.groups]
+    scores = scores_of(graph, criteria.make_score())
     removed = target.removals(graph, rank(graph, scores, criteria))
     return remove(model, example_input, graph, scores, removed, optimizer)
 
@@ -146,7 +146,7 @@ class ChannelPruner:
         if sparsity == 0:  # a random score, which has a state, is not asked either
             return False
         graph = trace(self.model, self.example_input, self.criteria.ignored, self.criteria.price)
-        scores = [self._score(group) for group in graph.groups]
+        scores = scores_of(graph, self._score)
         removed = self._removals(graph, scores, sparsity)
         if not any(removed):
             return False
@@ -187,6 +187,11 @@ class ChannelPruner:
             for name, weight in weights.items()
         }
         return meet_limits(graph, ranking, limits)
+
+
+def scores_of(graph: ChannelGraph, score: Importance) -> list[Tensor]:
+    """(size,) scores for each group. One of a single unit stays whatever its score, which some importances lack."""
+    return [score(group) if group.size > 1 else torch.zeros(1) for group in graph.groups]
 
 
 def score_state(score: Any) -> dict[str, Tensor]:

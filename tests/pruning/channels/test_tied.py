@@ -117,6 +117,21 @@ def test_floors_and_rounding_are_of_channels():
     assert model.grouped.groups == 4
 
 
+def several_kernels_a_channel(outputs_each):
+    """As keyword spotting nets have it: a depthwise layer with several outputs for each of its 16 channels."""
+    torch.manual_seed(0)
+    depthwise = nn.Conv2d(16, 16 * outputs_each, 3, groups=16)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.ReLU(), depthwise, nn.ReLU(), nn.Conv2d(16 * outputs_each, 12, 1), nn.ReLU(), Head(12)
+    ).eval()
+
+
+def test_a_channel_that_cannot_go_needs_no_score():
+    model = several_kernels_a_channel(2)
+    report = prune_channels(model, X, Target(ratio=0.5), Criteria())  # Torch-Pruning cannot score the first layer
+    assert report.widths == {"0": (16, 16), "2": (32, 16), "4": (12, 6)}
+
+
 @pytest.mark.parametrize("name", ["grouped", "transformer", "torch encoder"])
 def test_growing_regularisation_fades_units_and_tokens(name):
     model, x = NETS[name](), torch.randn(2, 3, 16, 16)
