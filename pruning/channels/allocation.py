@@ -79,7 +79,8 @@ def rank(
     lowest_multiple = -(-criteria.min_channels // criteria.round_to) * criteria.round_to
     floors = [min(group.size, -(-lowest_multiple // group.channels_each)) for group in graph.groups]
     steps = [criteria.round_to // math.gcd(criteria.round_to, group.channels_each) for group in graph.groups]
-    first = [(first_sizes or {}).get(group.name, group.size) for group in graph.groups]
+    # more than at first: channels that were tied, of a grouped convolution that is a depthwise one by now
+    first = [max((first_sizes or {}).get(group.name, 0), group.size) for group in graph.groups]
     orders = [_order(pool, graph.groups, scores, floors) for pool in pools]
     losses = [lost_scores(score) for score in scores] if criteria.ranking == "knapsack" else None
     return Ranking(graph.groups, pools, orders, first, floors, steps, losses)

@@ -13,10 +13,11 @@ from pruning.channels.graph import trace
 from pruning.channels.growing import GrowingRegPruner
 from pruning.channels.importance import IMPORTANCES
 from pruning.channels.observed import HessianImportance, SensitivityImportance
-from pruning.channels.pruner import apply_widths, prune_channels, widths
+from pruning.channels.pruner import ChannelPruner, apply_widths, prune_channels, widths
 from pruning.channels.surgery import keep_channels
 from pruning.channels.target import Criteria, Target
 from pruning.errors import PruningError
+from pruning.schedule import PolynomialDecay
 from pruning.stats import stats
 from tests.small_nets import X, images, params
 from tests.tied_nets import NETS, Head, grouped_net, transformer
@@ -130,6 +131,16 @@ def test_a_channel_that_cannot_go_needs_no_score():
     model = several_kernels_a_channel(2)
     report = prune_channels(model, X, Target(ratio=0.5), Criteria())  # Torch-Pruning cannot score the first layer
     assert report.widths == {"0": (16, 16), "2": (32, 16), "4": (12, 6)}
+
+
+def test_channels_that_a_cut_has_untied_are_counted_from_then_on():
+    model = several_kernels_a_channel(2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    pruner = ChannelPruner(model, X, PolynomialDecay(0.5, 0.75, 0, 1, frequency=1), Criteria(min_channels=2))
+    pruner.prune_to(0.5, optimizer)  # one kernel a channel is left, so that both layers' channels are the same now
+    assert (model[0].out_channels, model[2].out_channels, model[2].groups) == (16, 16, 16)
+    pruner.prune_to(0.75, optimizer)
+    assert (model[0].out_channels, model[2].out_channels, model[4].out_channels) == (4, 4, 3)
 
 
 @pytest.mark.parametrize("name", ["grouped", "transformer", "torch encoder"])
