@@ -19,7 +19,8 @@ def footprint(model: Positional[Model], board: str = "nano33ble", json: Json = N
 
     Engines: c, the model compiled to plain C; tflm, TensorFlow Lite Micro; LiteRT on a Raspberry Pi. Times are those of
     gcc -O2 and the newest kernels; their range goes on to the Arduino IDE's -Os and libraries. What is found of a
-    run's int8 file is kept in its result.json, for `hpe report`.
+    run's int8 file is kept in its result.json, for `hpe report`. A microcontroller's RAM leaves room for a camera's
+    frame of 38,400 bytes, which the sketch of `hpe deploy` for a net without angles does not take.
 
     Args:
         model: A run folder (its int8 file), a .tflite file, or the name of a released model; microcontrollers need
