@@ -110,6 +110,8 @@ def _is_identity_without_weights(module: nn.Module, given: Tensor) -> bool:
 
 def _forget(optimizer: torch.optim.Optimizer, gone: set[nn.Parameter]) -> None:
     for group in optimizer.param_groups:
-        group["params"] = [parameter for parameter in group["params"] if parameter not in gone]
+        stays = [parameter not in gone for parameter in group["params"]]
+        for key in {"params", "param_names"} & group.keys():  # names where it was made of named_parameters()
+            group[key] = [entry for entry, stay in zip(group[key], stays, strict=True) if stay]
     for parameter in gone:
         optimizer.state.pop(parameter, None)

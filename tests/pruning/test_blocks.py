@@ -47,6 +47,16 @@ def test_blocks_that_share_layers():
     assert {id(p) for p in optimizer.param_groups[0]["params"]} == {id(p) for p in model.parameters()}
 
 
+def test_an_optimizer_of_named_parameters_forgets_the_names_too():
+    model = small_net()
+    optimizer = torch.optim.Adam(model.named_parameters())
+    drop_blocks(model, images(), names=["blocks.0"], optimizer=optimizer)
+    (group,) = optimizer.param_groups
+    assert [(n, id(p)) for n, p in zip(group["param_names"], group["params"], strict=True)] == [
+        (n, id(p)) for n, p in model.named_parameters()
+    ]
+
+
 def test_blocks_and_channels_together_load_into_a_plain_build():
     model = small_net()
     drop_blocks(model, images(), names=["blocks.0"])
