@@ -166,7 +166,11 @@ class ChannelPruner:
         return {"step": self.steps, **sizes, **cost, **score_state(self._score)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken, on a model that has its widths again (`apply_widths`)."""
+        """Go on where `state_dict` was taken, on a model that has its widths again (`apply_widths`).
+
+        Make the pruner before: of a model that is cut already it would take the schedule's end for a share of what is
+        left, which may be out of reach.
+        """
         sizes = {
             name.removeprefix("first_size."): int(v) for name, v in state.items() if name.startswith("first_size.")
         }
