@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
         _fail("Linux and macOS are supported; on Windows use its Linux subsystem (WSL)")
     try:
         dispatch("hpe", commands(), sys.argv[1:] if arguments is None else list(arguments))
+        sys.stdout.flush()  # here an error is explained; the interpreter, at its end, would show a traceback
     except BrokenPipeError:  # `hpe ... | head` has read enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or the interpreter fails to flush at its end
         sys.exit(128 + 13)  # as a program that SIGPIPE ends
@@ -98,10 +99,22 @@ def explained(error: Exception) -> str | None:
             return None
         extra = next((name for name, modules in EXTRAS.items() if module in modules), "export")
         return f"this needs {error.name}, which is not installed: {install(extra)}"
+    if isinstance(error, OSError) and error.filename is None and (reason := _lost_output()) is not None:
+        return f"standard output: {reason}"
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if isinstance(error, MemoryError):
         return "there is not enough memory for this; close other programs, or give a smaller --batch-size"
+    return None
+
+
+def _lost_output() -> str | None:
+    """Why standard output cannot be written, None where it can; the interpreter does not try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return error.strerror or str(error)
     return None
 
 

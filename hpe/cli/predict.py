@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from hpe.cli.output import Json, say_aside, write_result
-from hpe.io.processes import say
 
 
 def predict(
@@ -75,7 +74,7 @@ def predict(
     from hpe.inference.cameras import parse_camera
     from hpe.inference.found import as_detected
     from hpe.inference.neutral import NeutralLooks, parse_neutral
-    from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct, check_json
+    from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct, check_json, print_line
     from hpe.inference.sources import expand, parse_box, read_boxes
     from hpe.io.errors import require
 
@@ -97,7 +96,7 @@ def predict(
     seen_by: list[Path | int | str] = [*files, *([] if camera is None else [parse_camera(camera)])]
     options.check_sources(seen_by)
     check_json(json)
-    report = (lambda line: None) if quiet else say_aside if STANDARD_OUTPUT in (csv, jsonl) else say
+    report = (lambda line: None) if quiet else say_aside if STANDARD_OUTPUT in (csv, jsonl) else print_line
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         writers = [] if json is None else [rows.append]

@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from hpe.io.errors import HpeError
 from hpe.io.files import file_to_write
+from hpe.io.processes import say
 
 COLUMNS = ("source", "frame", "time_s", "face", "x", "y", "w", "h", "yaw_deg", "pitch_deg", "roll_deg",
            "find_ms", "model_ms", "score", "yaw_spread_deg", "pitch_spread_deg", "roll_spread_deg",
@@ -87,11 +88,26 @@ class RowFile:
     def _stopped(self, reason: str | None) -> OutputError:
         """The error for a row that could not be written; a file loses the part of it that was."""
         if self._file is None:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or the interpreter tries that row again at its end
-            return OutputError(f"standard output: {reason}; its last row may be cut")
+            return _lost_standard_output(f"{reason}; its last row may be cut")
         with suppress(OSError):  # a pipe or device
             self._file.truncate(self._size)
         return OutputError(f"{self._path}: {reason}; the rows up to here are whole")
+
+
+def print_line(line: str) -> None:
+    """Print a line to read on standard output; OutputError where it cannot be written."""
+    try:
+        say(line)
+    except BrokenPipeError:  # a reader that has enough
+        raise
+    except OSError as error:
+        raise _lost_standard_output(error.strerror) from None
+
+
+def _lost_standard_output(reason: str | None) -> OutputError:
+    """The error for a standard output that cannot be written, which the interpreter does not try again at its end."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    return OutputError(f"standard output: {reason}")
 
 
 def _write_all(file: io.FileIO, content: bytes) -> None:

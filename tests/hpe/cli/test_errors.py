@@ -6,6 +6,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +112,16 @@ def test_a_closed_pipe_ends_quietly():
     done = subprocess.run([sys.executable, "-m", "hpe.cli", "models"], stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes to /dev/full")
+@pytest.mark.parametrize("words", [["models"], ["--help"]])
+def test_a_full_standard_output_is_one_message(words):
+    environment = os.environ | {"PYTHONUNBUFFERED": ""}
+    with open("/dev/full", "w") as full:
+        line = [sys.executable, "-m", "hpe.cli", *words]
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (2, "hpe: standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize(
