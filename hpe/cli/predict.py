@@ -68,19 +68,17 @@ def predict(
         mqtt: Publish a JSON message per frame: mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC (the extra `mqtt`).
         neutral: Tell poses relative to a neutral look: that of each face in its first SECONDS, or the mean of a CSV of
             an earlier call in which someone looked so.
-        quiet: Print nothing but what goes wrong.
+        quiet: Print nothing but what goes wrong; LiteRT's own line (INFO: Created ...) goes to standard error all the
+            same.
     """
-    from hpe.inference.app import PredictOptions, run_predict
+    from hpe.inference.app import PredictOptions, checked_sources, predict_sources
     from hpe.inference.cameras import parse_camera
     from hpe.inference.found import as_detected
     from hpe.inference.neutral import NeutralLooks, parse_neutral
     from hpe.inference.outputs import STANDARD_OUTPUT, RowFile, check_distinct, check_json, print_line
-    from hpe.inference.sources import expand, parse_box, read_boxes
+    from hpe.inference.sources import parse_box, read_boxes
     from hpe.io.errors import require
 
-    files = expand(sources)
-    read = (boxes, Path(model) if model else None, Path(neutral) if neutral and Path(neutral).exists() else None)
-    check_distinct({"--csv": csv, "--jsonl": jsonl, "--json": json}, [*files, *filter(None, read)])
     places_given = (box is not None, boxes is not None, crops)
     require(sum(places_given) <= 1, "--box, --boxes and --crops each say where the faces are: give one of them")
     places = read_boxes(boxes) if boxes is not None else None
@@ -93,8 +91,10 @@ def predict(
         places = {name: [as_detected(place) for place in given] for name, given in places.items()}
     looks = parse_neutral(neutral) if neutral is not None else NeutralLooks() if serve is not None else None
     options = PredictOptions(places, crops, smooth, draw, frames, reference, serve is not None, looks)
-    seen_by: list[Path | int | str] = [*files, *([] if camera is None else [parse_camera(camera)])]
-    options.check_sources(seen_by)
+    seen_by = checked_sources([*sources, *([] if camera is None else [parse_camera(camera)])], options)
+    read = (boxes, Path(model) if model else None, Path(neutral) if neutral and Path(neutral).exists() else None)
+    given = [path for path in (*seen_by, *read) if isinstance(path, Path)]
+    check_distinct({"--csv": csv, "--jsonl": jsonl, "--json": json}, given)
     check_json(json)
     report = (lambda line: None) if quiet else say_aside if STANDARD_OUTPUT in (csv, jsonl) else print_line
     rows: list[dict[str, Any]] = []
@@ -105,7 +105,7 @@ def predict(
                 writers.append(stack.enter_context(RowFile(path, as_json)).write)
         again = looks.again if looks is not None else None
         sinks = [stack.enter_context(sink) for sink in _live_sinks(serve, mqtt, again, report)]
-        outcome = run_predict(model, seen_by, options, lambda row: [write(row) for write in writers], report, sinks)
+        outcome = predict_sources(model, seen_by, options, lambda row: [write(row) for write in writers], report, sinks)
         for fault in outcome.faults:
             say_aside(f"hpe: {fault}")
         write_result(json, {"faces": rows, "faults": outcome.faults})

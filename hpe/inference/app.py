@@ -25,7 +25,7 @@ from hpe.inference.tracking import Tracks
 from hpe.io.errors import HpeError
 from hpe.io.interrupts import endings_interrupt, signal_of
 
-__all__ = ["Outcome", "PredictOptions", "run_predict"]
+__all__ = ["Outcome", "PredictOptions", "checked_sources", "predict_sources", "run_predict"]
 
 
 @dataclass
@@ -74,11 +74,32 @@ def run_predict(
     Errors are raised for what concerns all sources.
     """
     options = options or PredictOptions()
+    return predict_sources(model, checked_sources(sources, options), options, write, report, sinks)
+
+
+def checked_sources(sources: Sequence[Path | Camera], options: PredictOptions) -> list[Path | Camera]:
+    """The files, folders being what is inside them, then the cameras.
+
+    SourceError where there is none, ConfigError where they do not obey the options.
+    """
     if not sources:
         raise SourceError("give pictures, folders or videos, or --camera N, so that there is something to look at")
     files = expand([source for source in sources if isinstance(source, Path)])
-    cameras = [source for source in sources if not isinstance(source, Path)]
-    options.check_sources([*files, *cameras])
+    checked = [*files, *(source for source in sources if not isinstance(source, Path))]
+    options.check_sources(checked)
+    return checked
+
+
+def predict_sources(
+    model: str | Path | None,
+    sources: Sequence[Path | Camera],
+    options: PredictOptions,
+    write: Callable[[dict[str, Any]], object],
+    report: Callable[[str], object],
+    sinks: Sequence[Sink],
+) -> Outcome:
+    """As `run_predict`, for what `checked_sources` gave."""
+    files = [source for source in sources if isinstance(source, Path)]
     names = DrawnNames(options.draw, files) if options.draw is not None else None
     predictor = HeadPosePredictor(model, engine="reference" if options.reference else "litert")
     outcome = Outcome()
@@ -86,7 +107,7 @@ def run_predict(
     job = Job(predictor, options, names, every, report, outcome)
     try:
         with endings_interrupt():
-            for source in [*files, *cameras]:
+            for source in sources:
                 try:
                     predict_source(job, source)
                 except (OutputError, VisionError):

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from hpe.inference.app import PredictOptions, run_predict
 from hpe.inference.sources import SourceError, expand, inside, is_video, without_user
+from hpe.io.errors import ConfigError
 from tests.drawn_faces import MODEL, picture
 from tests.hpe.cli.command import run
 
@@ -76,6 +78,15 @@ def test_what_only_a_video_obeys_is_refused_for_pictures(capsys, tmp_path, flag)
     _, _, err = predict(capsys, tmp_path / "absent.mp4", *given, *flag.split(), "--quiet")
     assert "absent.mp4: no such file" in err
     assert "is for a video" not in err
+
+
+def test_sources_are_checked_once_and_for_callers_from_python_too(capsys, tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match="--frames is for a video"):
+        run_predict(MODEL, [crop(tmp_path / "a.png")], PredictOptions(crops=True, frames=3))
+    checked = []
+    monkeypatch.setattr(PredictOptions, "check_sources", lambda options, sources: checked.append(list(sources)))
+    assert predict(capsys, tmp_path, "--crops")[0] == 0
+    assert checked == [[tmp_path / "a.png"]]
 
 
 def test_an_address_is_shown_without_its_user():
