@@ -37,6 +37,8 @@ def with_settings(name: str, command: Callable[..., None], arguments: list[str])
     settings = _read(path)
     if settings.get("command", name) != name:
         raise ConfigError(f"--config {path}: written by hpe {settings['command']}, not by hpe {name}; use it there")
+    if "command" in settings and "model" not in inspect.signature(command).parameters:
+        settings.pop("model", None)  # what a run that began with another's network notes of that
     known = known_settings(command)
     given = {word.split("=")[0].replace("--no-", "--") for word in typed if word.startswith("--")}
     places = list(takewhile(lambda word: not word.startswith("-"), typed))

@@ -7,7 +7,14 @@ import pytest
 from hpe.cli import training
 from hpe.cli.main import commands
 from hpe.cli.settings_file import with_settings
+from hpe.io.configs import to_dict
 from hpe.io.errors import ConfigError
+from hpe.model.config import ModelConfig
+from hpe.training import runs
+from hpe.training.augment import AugmentConfig
+from hpe.training.config import PRUNING_RECIPE, FinetuneConfig, Recipe
+from hpe.training.pruning_config import PruneConfig
+from tests.hpe.cli.command import run
 
 
 def test_config_takes_what_a_run_wrote_and_typed_flags_win(tmp_path):
@@ -42,6 +49,24 @@ def test_config_takes_what_a_run_wrote_and_typed_flags_win(tmp_path):
         assert with_settings("train", training.train, given) == ["--data", "csv:x", "--lr", "0.5"]
     path.write_text(json.dumps({"command": "prune", "parent": "runs/dense", "prune": {"method": "channel"}}))
     assert with_settings("prune", training.prune, ["--config", str(path)]) == ["runs/dense", "--method", "channel"]
+
+
+def test_a_run_that_began_with_another_is_made_again_by_its_own_config(capsys, tmp_path, monkeypatch):
+    recipe = Recipe("csv:x", "csv:y", train=PRUNING_RECIPE, augment=AugmentConfig(no_face=0.1))
+    prune = PruneConfig("channel", target_macs=9_000_000, end_epoch=3, frequency=50)
+    made = []
+    monkeypatch.setattr(runs, "run_finetune", lambda source, out, tune, recipe, *_, **__: made.append((tune, recipe)))
+    monkeypatch.setattr(runs, "run_prune", lambda source, out, prune, recipe, *_, **__: made.append((prune, recipe)))
+    for command, settings in (("finetune", FinetuneConfig(qat=True)), ("prune", prune)):
+        config = {"command": command, "parent": "runs/a", command: to_dict(settings)} | to_dict(recipe)
+        config |= {"model": to_dict(ModelConfig(locate=True, width=0.5)), "lineage": {"family": "dense"}}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        code, _, err = run(capsys, command, "--config", tmp_path / "config.json", "--out", tmp_path / "o")
+        assert (code, err) == (0, "")
+        assert made.pop() == (settings, recipe)  # --locate is not asked of a network that has it
+    (tmp_path / "mine.toml").write_text("[model]\nwidth = 0.5\n")
+    with pytest.raises(ConfigError, match="there is no setting width in hpe finetune"):
+        with_settings("finetune", training.finetune, ["--config", str(tmp_path / "mine.toml")])
 
 
 @pytest.mark.parametrize(
