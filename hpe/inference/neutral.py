@@ -52,19 +52,17 @@ class NeutralLooks:
         self._again = False
         self._watch_s = seconds
         self._looks: dict[int, _Look] = {}
+        self.known = fixed is not None
+        """Whether any face has had its look since `begin`."""
 
     def begin(self) -> None:
         """A new picture or video: its faces are other ones."""
         self._again, self._watch_s, self._looks, self._fixed = False, self.seconds, {}, self._given
+        self.known = self._given is not None
 
     def again(self) -> None:
         """Watch all faces anew from the next frame on; may be called from another thread."""
         self._again = True
-
-    @property
-    def known(self) -> bool:
-        """Whether any face has its look."""
-        return self._fixed is not None or any(look.mean is not None for look in self._looks.values())
 
     def __call__(
         self, time_s: float, faces: Sequence[tuple[int, Face]], report: Callable[[str], object] = lambda line: None
@@ -87,7 +85,7 @@ class NeutralLooks:
         look = self._looks[number]
         look.box = face.box
         if look.mean is None and look.rotations and time_s - look.since_s >= self._watch_s:
-            look.mean = mean_rotation(np.stack(look.rotations))
+            look.mean, self.known = mean_rotation(np.stack(look.rotations)), True
             look.rotations = []
             yaw, pitch, roll = matrix_to_euler(look.mean)
             report(f"face {number}: neutral look yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f} deg; "

@@ -103,6 +103,12 @@ def test_asked_for_anew():
     flags = [looks(i / 4, [(0, face([10, 0, 0]))])[0] for i in range(1, 8)]
     assert [flag for _, flag in flags] == [False] * 4 + [True] * 3
     np.testing.assert_allclose(flags[-1][0], 0, atol=1e-9)
+    timed = NeutralLooks(0.3)
+    for i in range(5):
+        timed(i / 10, [(0, face([10, 0, 0]))])
+    timed.again()  # just before the video ends: poses were relative all the same
+    assert not timed(0.5, [(0, face([10, 0, 0]))])[0][1]
+    assert timed.known
     fixed = NeutralLooks(fixed=np.eye(3))
     assert fixed(0.0, [(0, face([10, 0, 0]))])[0][1]
     fixed.again()
