@@ -114,11 +114,11 @@ class Prepared:
     spec: str
     """The part."""
     samples: int
-    """Usable samples in the cache."""
+    """Usable samples that the part takes; the cache holds all of the folder's."""
     dropped: int
-    """Samples left out because an angle is beyond the limit."""
+    """Samples of the folder left out because an angle is beyond the limit."""
     faults: list[Fault]
-    """Samples left out because they cannot be used."""
+    """Samples of the folder left out because they cannot be used."""
     missing: list[str]
     """How the listing differs from a complete copy of a benchmark dataset; empty when it is complete or not known."""
 
@@ -144,7 +144,8 @@ def prepare(spec: str, *, cache_dir: str | Path | None = None, max_angle_deg: fl
             raise DataError(f"{error}\n{describe(part.kind)}") from None
         cached = open_or_build(directory, str(whole), source, max_angle_deg)
         missing = missing_samples(part, source.ids)
-        summary.append(Prepared(str(part), len(cached.ids), cached.dropped, cached.faults, missing))
+        usable = subset(cached, part) if part.subset else cached
+        summary.append(Prepared(str(part), len(usable.ids), cached.dropped, cached.faults, missing))
     return summary
 
 

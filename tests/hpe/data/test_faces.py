@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hpe.data.faces import DataError, Faces, Part, check_data, load_faces, parse_spec
+from hpe.data.faces import DataError, Faces, Part, check_data, load_faces, parse_spec, prepare
 from hpe.inference.predictor import read_image
 from hpe.pose.crop import crop_face
 from hpe.synthetic import render
@@ -243,6 +243,10 @@ def test_of_a_count_of_faces_nothing_was_left_out(tmp_path):
     some, both = load_faces(f"csv:{folder}#3", skip_bad=True), load_faces(f"csv:{folder}#3+csv:{folder}", skip_bad=True)
     assert (len(some), some.skipped, some.dropped) == (3, 0, 0)
     assert (len(both), both.skipped, both.dropped) == (3 + 5, 1, 0)
+    (told,) = prepare(f"csv:{folder}#3")
+    assert (told.spec, told.samples, len(told.faults)) == (f"csv:{folder}#3", 3, 1)  # what is wrong is the folder's
+    with pytest.raises(DataError, match="there are 5 usable samples"):
+        prepare(f"csv:{folder}#6")
 
 
 def test_a_mixture_joins_its_parts(tmp_path):
