@@ -120,7 +120,7 @@ def recalibrate(run: Positional[Run], data: Data, out: Run, pose_balance: float 
     Example: hpe recalibrate RUN --data csv:faces@val --out RECALIBRATED
 
     Args:
-        run: Folder of a finished run; it stays as it is.
+        run: Folder of a finished run, or a released model (b0-pi, b0-nano); it stays as it is.
         data: Faces that the run was not trained on. The error that is printed is cross-validated in 5 folds,
             or as many as there are persons, where the data tell fewer.
         out: Folder for the new run; it must be new.

@@ -28,7 +28,7 @@ from hpe.model.recalibration import (
     fit_spread_factors,
     split_folds,
 )
-from hpe.model.zoo import resolve_run
+from hpe.model.zoo import released_card, resolve_run
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import ANGLES, pose_metrics
 from hpe.pose.rotation import flip_pose
@@ -64,7 +64,8 @@ def run_recalibrate(
     """Recalibrate the angles of run `source` by what the faces of SPEC `data` say; the new network is kept in `out`.
 
     Raises:
-        ConfigError: if `out` holds anything but an unfinished recalibration, or `source` is no run folder.
+        ConfigError: if `out` holds anything but an unfinished recalibration, or `source` is neither a run folder nor a
+            released model.
     """
     from hpe.data.faces import load_faces
     from hpe.model.net import load_model, outputs_of, predict_all, save_checkpoint
@@ -72,14 +73,11 @@ def run_recalibrate(
     require(0 <= pose_balance <= 3, f"--pose-balance is {pose_balance}; it must be 0 (off) to 3")
     if not _is_free(out):
         raise ConfigError(f"--out {out}: exists; give the folder of a new run")
-    finished = resolve_run(source) / "result.json"
-    if not finished.is_file():
-        raise ConfigError(f"{source}: no result.json there; give the folder of a finished run")
-    parent = read_record(RunOrigin, finished)
+    trained_on, summary = _facts(source)
     network, faces = load_model(source), load_faces(data)
     require(len(faces) >= FOLDS, f"--data {data}: {len(faces)} faces; give {FOLDS} or more")
     config: dict[str, Any] = {"command": "recalibrate", "parent": str(source), "model": to_dict(network.config)}
-    config |= {"data": parent.config.data, "val": data}
+    config |= {"data": trained_on, "val": data}
     config["lineage"] = to_dict(lineage_after(config))
 
     true = np.array(faces.pose_deg)  # (N, 3)
@@ -101,14 +99,24 @@ def run_recalibrate(
     config["recalibrate"] = to_dict(RecalibrateConfig(pose_balance, gain.tolist(), bias.tolist(), factors))
     write_json(out / "config.json", config)
     save_checkpoint(network, out)
-    learnt = finished.with_name(RANGES)
+    learnt = resolve_run(source) / RANGES
     if learnt.is_file():  # of quantisation-aware training; the output's own is set from the poses
         write_json(out / RANGES, read_json(learnt))
-    summary = {key: value for key, value in read_json(finished).items() if key in KEPT}
     summary["val"] = pose_metrics(unseen, true, faces.dropped).to_dict() | {"folds": folds}
     result = {"id": run_id(config), "config": config, **summary, "environment": environment()}
     write_json(out / "result.json", result)
     return out
+
+
+def _facts(source: Path) -> tuple[str | None, dict[str, Any]]:
+    """The training data of a finished run, None of a released model, whose data are not here; what is kept of it."""
+    finished, card = resolve_run(source) / "result.json", released_card(source)
+    if card is not None:
+        return None, {key: card[key] for key in KEPT if key in card}
+    if not finished.is_file():
+        raise ConfigError(f"{source}: no result.json there; give the folder of a finished run")
+    facts = {key: value for key, value in read_json(finished).items() if key in KEPT}
+    return read_record(RunOrigin, finished).config.data, facts
 
 
 def _calibrate_spread(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hpe.model.lineage import Lineage
 from hpe.model.net import build_model, example_input, load_model, predict_all, save_checkpoint
 from hpe.model.preprocess import preprocess_torch
 from hpe.model.recalibration import GAINS, split_folds
+from hpe.model.zoo import released_card, resolve_run
 from hpe.pose.crop import centre_crop
 from hpe.pose.metrics import pose_metrics
 from hpe.training.recalibrate import _persons, run_recalibrate
@@ -66,6 +68,18 @@ def test_the_new_run_has_the_gains_and_descends_from_the_old(run, made):
     ratio = load_model(out).last_layer.weight / load_model(run).last_layer.weight
     np.testing.assert_allclose(ratio.detach().mean(1), saved["recalibrate"]["gain"], rtol=1e-5)
     assert (result["params"], result["config"], "environment" in result) == (1, saved, True)
+
+
+def test_a_released_model_is_recalibrated_as_a_run_is(tmp_path):
+    run_recalibrate(Path("b0-nano"), DATA, tmp_path / "out", 1.5, lambda line: None)
+    result, card = read_json(tmp_path / "out" / "result.json"), released_card("b0-nano")
+    assert result["config"]["data"] is None  # which its card does not name
+    assert {name: card[name] for name in ("params", "nonzeros", "macs")}.items() <= result.items()
+    last = {"id": card["id"], "command": card["config"]["command"], "name": "b0-nano", "released": True}
+    assert result["config"]["lineage"]["ancestors"][-1] == last
+    released = resolve_run("b0-nano")
+    ratio = load_model(tmp_path / "out").last_layer.weight / load_model(released).last_layer.weight
+    np.testing.assert_allclose(ratio.detach().nanmean(1)[:3], result["config"]["recalibrate"]["gain"], rtol=1e-4)
 
 
 def test_ranges_that_quantisation_aware_training_learnt_stay(run, tmp_path):
