@@ -89,6 +89,9 @@ def test_data_preview_and_check(capsys, tmp_path):
     assert "9 faces" in out
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 300
+    for flags in (["--out", tmp_path / "sheet"], ["--out", tmp_path / "s.xyz"], ["--out", "s.png", "--count", 0]):
+        code, _, err = run(capsys, "data", "preview", TINY_DATA, *flags)
+        assert (code, err.splitlines()[0].split(" ")[:2]) == (2, ["hpe:", "--count" if len(flags) > 2 else "--out"])
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "labels.csv").write_text("file,yaw,pitch,roll\nabsent.jpg,1,2,3\nalso.jpg,x,2,3\n")
     code, out, _ = run(capsys, "data", "check", f"csv:{tmp_path / 'faces'}", "--json", tmp_path / "faults.json")
