@@ -107,16 +107,12 @@ def shared_epochs(prune: PruneConfig | None, epochs: int) -> int:
 def canonical(prune: PruneConfig, epochs: int) -> PruneConfig:
     """The config without what makes no difference: two runs with the same one end in the same bits.
 
-    Masks nest and removed channels stay, so a constant sparsity that is met once needs no further pruning step: its
-    end and frequency say nothing. Not so in a hybrid, where masks take the place of channels in the middle, and where
-    channels of several groups are ranked together in multiples of some number: what rounding leaves of one step, the
-    next one cuts. A polynomial from a sparsity to the same one is constant.
+    Masks nest and channels are cut once for a sparsity, so a constant one needs no further pruning step: its end and
+    frequency say nothing. Not so in a hybrid, where masks take the place of channels in the middle. A polynomial from a
+    sparsity to the same one is constant.
     """
     flat = prune.schedule == "polynomial" and prune.initial_sparsity == prune.final_sparsity and not prune.has_target
-    channels = prune.channels
-    rounded = (channels.round_to or 1) > 1 and channels.ranking not in (None, "local") and not prune.has_target
-    if prune.method in ("block", "hybrid") or channels.grow or not (flat or prune.schedule == "constant"):
-        return prune
-    if prune.method == "channel" and rounded:
+    once = flat or prune.schedule == "constant"
+    if prune.method in ("block", "hybrid") or prune.channels.grow or not once:
         return prune
     return replace(prune, schedule="constant", initial_sparsity=0.0, end_epoch=epochs, frequency=1)

@@ -114,6 +114,7 @@ class ChannelPruner:
         self.batches = batches
         self.fit_on = fit_on
         self.steps = 0
+        self.sparsity = 0.0  # that was last pruned to
         self.report: PruneReport | None = None
         self._check = ParameterCheck(model)
         self._score: Any = criteria.make_score()
@@ -142,9 +143,13 @@ class ChannelPruner:
         return any(pruned)
 
     def prune_to(self, sparsity: float, optimizer: torch.optim.Optimizer | None = None) -> bool:
-        """Prune to a sparsity now, whatever the schedule. Returns True if channels were removed."""
-        if sparsity == 0:  # a random score, which has a state, is not asked either
+        """Prune to a sparsity now, whatever the schedule. Returns True if channels were removed.
+
+        To the one of the last time there is nothing to do: what rounding left of it stays.
+        """
+        if sparsity in (0, self.sparsity):  # a random score, which has a state, is not asked either
             return False
+        self.sparsity = sparsity
         graph = trace(self.model, self.example_input, self.criteria.ignored, self.criteria.price)
         scores = scores_of(graph, self._score)
         removed = self._removals(graph, scores, sparsity)
@@ -159,11 +164,11 @@ class ChannelPruner:
         return True
 
     def state_dict(self) -> dict[str, Tensor | int | float]:
-        """Flat: `step`, the widths and cost before any pruning, which sparsities are fractions of; and `score.NAME`,
-        the state of an importance that has one (random)."""
+        """Flat: `step`, the `sparsity` that was last pruned to, the widths and cost before any pruning, which
+        sparsities are fractions of; and `score.NAME`, the state of an importance that has one (random)."""
         sizes = {f"first_size.{name}": size for name, size in self._first_sizes.items()}
         cost = {f"first_cost.{name}": getattr(self._first_cost, name) for name in LIMITS}
-        return {"step": self.steps, **sizes, **cost, **score_state(self._score)}
+        return {"step": self.steps, "sparsity": self.sparsity, **sizes, **cost, **score_state(self._score)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken, on a model that has its widths again (`apply_widths`).
@@ -177,6 +182,7 @@ class ChannelPruner:
         if sizes.keys() != self._first_sizes.keys():
             raise PruningError("The stored widths are of other layers than this pruner's; were other layers ignored?")
         self.steps = int(state["step"])
+        self.sparsity = float(state.get("sparsity", 0.0))
         self._first_sizes = sizes
         self._first_cost = Cost(**{name: int(state[f"first_cost.{name}"]) for name in LIMITS})
         load_score_state(self._score, state)

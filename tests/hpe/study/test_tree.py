@@ -22,6 +22,7 @@ TRAIN = TrainConfig(epochs=4, batch_size=16, patience=0)
 ONECYCLE = TrainConfig(epochs=4, batch_size=16, lr_schedule="onecycle")
 
 CHANNELS = PruneConfig("channel", "constant", begin_epoch=2)
+TOGETHER = replace(CHANNELS, channels=ChannelConfig("lamp", "global", round_to=8), end_epoch=4)
 
 
 def quiet(line):
@@ -116,22 +117,15 @@ def test_what_looks_at_every_step_shares_nothing():
         (masks("constant", frequency=1), masks("constant", end_epoch=4)),
         (masks("constant"), masks(initial_sparsity=0.75, end_epoch=4)),
         (CHANNELS, replace(CHANNELS, end_epoch=4)),
+        (TOGETHER, replace(TOGETHER, end_epoch=3, frequency=1)),
     ],
-    ids=["ends", "flat polynomial", "channels"],
+    ids=["ends", "flat polynomial", "channels", "channels ranked together in multiples"],
 )
 def test_runs_that_are_trained_once_would_end_in_the_same_bits(one, other, tmp_path):
     assert canonical(one, 4) == canonical(other, 4)
     for name, prune in (("one", one), ("other", other)):
         run_scratch_prune(tmp_path / name, SMALL, prune, Recipe(DATA, DATA, train=TRAIN), quiet)
     assert_same_bits(tmp_path / "one", tmp_path / "other")
-
-
-def test_channels_that_are_ranked_together_in_multiples_go_on_after_their_first_step():
-    wide = replace(CHANNELS, channels=ChannelConfig(ranking="global", round_to=8))
-    assert canonical(wide, 8) != canonical(replace(wide, end_epoch=8), 8)
-    for free in (replace(wide.channels, round_to=1), replace(wide.channels, ranking="local")):
-        one = replace(wide, channels=free)
-        assert canonical(one, 8) == canonical(replace(one, end_epoch=8), 8)
 
 
 def test_where_the_end_of_a_hybrid_lies_makes_a_difference():

@@ -118,6 +118,32 @@ def test_schedules_that_channels_cannot_follow_are_refused_at_once():
         ChannelPruner(small_net(), X, ConstantSparsity(0.5, 0), measure={"channels": 1.0, "macs": 0.5})
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_constant_schedule_cuts_once_whatever_rounding_leaves(resumed):
+    """After the first cut all that is left to go is sought in one group, where it is more than rounding leaves."""
+    cut = []
+
+    def score(group):
+        return torch.full((group.size,), float(bool(cut) and group.name != "blocks.1.squeeze.2"))
+
+    def build():
+        model = small_net().train()
+        criteria = Criteria(importance=score, ranking="global", round_to=8)
+        return model, ChannelPruner(model, X, ConstantSparsity(0.3, 1, frequency=1), criteria)
+
+    model, pruner = build()
+    assert pruner.prune_to(0.3)
+    cut.append(widths(model))
+    if resumed:
+        state = pruner.state_dict()
+        model, pruner = build()
+        apply_widths(model, cut[0])
+        pruner.load_state_dict(state)
+    assert not pruner.step(torch.optim.Adam(model.parameters()))
+    assert widths(model) == cut[0]
+    assert pruner.prune_to(0.31)  # what was left goes with the next cut
+
+
 @pytest.mark.parametrize("importance", ["magnitude", "random"])
 def test_training_resumes_exactly(importance, tmp_path):
     def build():
