@@ -17,10 +17,11 @@ from pathlib import Path
 from export.process import end_with_parent
 from hpe.io.files import read_json, write_json
 from hpe.io.processes import is_first_process, process_count, say
-from hpe.study.folder import StudyFolder
+from hpe.study.folder import StudyFolder, read_result
 from hpe.study.plan import Plan, read_plan
 from hpe.study.planned import Task
 from hpe.study.spec import StudyError
+from hpe.training.config import Recipe
 
 FULL = 75
 """Exit code where the disk is full: the task goes on later."""
@@ -50,7 +51,7 @@ def run_task(root: Path, task_id: str) -> None:
     if task is None:
         raise StudyError(f"{folder.plan}: has no {task_id} any more; another study was started in this folder")
     if task.kind == "beginning":
-        _begin(folder, task)
+        _begin(folder, plan, task)
     else:
         _run(folder, plan, task)
 
@@ -69,12 +70,13 @@ def is_nearly_full(folder: Path) -> bool:
     return shutil.disk_usage(folder).free < LEAST_FREE_BYTES
 
 
-def _begin(folder: StudyFolder, task: Task) -> None:
+def _begin(folder: StudyFolder, plan: Plan, task: Task) -> None:
     """Train the first epochs that several runs share."""
     from hpe.training.parallel import together
     from hpe.training.scratch import run_beginning
 
     assert task.settings is not None
+    _check_faces(folder, plan, task.settings.recipe)
     settings, earlier = task.settings, _state(folder, task)
     with together(folder.shared(task.id)) as place:
         run_beginning(place, settings.model, settings.recipe, task.epochs, say, earlier)
@@ -94,11 +96,34 @@ def _run(folder: StudyFolder, plan: Plan, task: Task) -> None:
     if first and run.exists() and not ((run / "config.json").exists() or (run / "result.json").exists()):
         shutil.rmtree(run)  # killed before it began
     if not (run / "result.json").exists():
+        _check_faces(folder, plan, entry.settings.recipe)
         with together(run) as place:
             _train(folder, task, place)
     if first:
         clear_finished(run)
         finish(run, entry.settings, plan.files, entry.study(), say)
+
+
+def _check_faces(folder: StudyFolder, plan: Plan, recipe: Recipe) -> None:
+    """Refuse training faces that are not those of the runs that were trained before on data of that name.
+
+    Raises:
+        StudyError: with the data and such a run.
+    """
+    from hpe.data.faces import load_faces
+
+    known = {}
+    for run in plan.runs:
+        if (run.settings.recipe.data, run.settings.recipe.skip_bad) == (recipe.data, recipe.skip_bad):
+            known.setdefault((read_result(folder.run(run.id)) or {}).get("faces_sha256"), run)
+    known.pop(None, None)  # not trained yet, or before this was noted
+    digest = load_faces(recipe.data, skip_bad=recipe.skip_bad).digest() if known else None
+    for found, run in known.items():
+        if found != digest:
+            raise StudyError(
+                f"{recipe.data}: its faces or their labels are not those that '{run.row}' (seed {run.seed}) was "
+                "trained on; restore them, or give another --out"
+            )
 
 
 def _train(folder: StudyFolder, task: Task, run: Path) -> None:

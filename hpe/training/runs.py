@@ -231,6 +231,7 @@ def _summary(config: dict[str, Any], network: HeadPoseNet, faces: Faces, result:
         "id": run_id(config),
         "config": config,
         "images": len(faces),
+        "faces_sha256": faces.digest(),
         "dropped": faces.dropped,
         "params": counts.params,
         "nonzeros": counts.nonzeros,

@@ -7,6 +7,7 @@ import sys
 from unittest.mock import Mock
 
 import pytest
+from PIL import Image
 
 from hpe.io.files import read_json, write_json
 from hpe.study import worker
@@ -16,6 +17,8 @@ from hpe.study.launch import LocalLauncher
 from hpe.study.plan import keep_plan, make_plan, read_plan
 from hpe.study.run import Scheduler, run_study
 from hpe.study.spec import StudyError
+from hpe.training.state import TrainError
+from tests.hpe.study.small import Small
 from tests.hpe.study.studies import DENSE, LATE, Inside, Pretending, write_study
 
 TWIN = """
@@ -112,6 +115,39 @@ def test_more_rows_may_be_added(tmp_path):
     more = Pretending()
     assert run_study(study(tmp_path, DENSE, LATE), out, launcher=more, report=lambda line: None).done == 5
     assert len(more.started) == 6  # two beginnings, four runs
+
+
+def test_runs_on_other_labels_of_that_name_are_refused(tmp_path, monkeypatch):
+    """Beside a finished run, and after a beginning on the old ones."""
+    monkeypatch.setattr("hpe.model.net._backbone", Small)
+    monkeypatch.setenv("HPE_CACHE", str(tmp_path / "cache"))
+    faces, out = tmp_path / "faces", tmp_path / "out"
+
+    def label(shift):
+        lines = [f"{number}.png,{number + shift},0,0" for number in range(16)]
+        (faces / "labels.csv").write_text("\n".join(["file,yaw,pitch,roll", *lines]))
+
+    faces.mkdir()
+    for number in range(16):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(faces / f"{number}.png")
+    label(0)
+    toml = study(tmp_path, DENSE, LATE)
+    toml.write_text(toml.read_text().replace('train = "synthetic:easy:32:5"', f'train = "csv:{faces}"'))
+    keep_plan(toml, make_plan(toml), StudyFolder(out))
+    beginning, dense, late = (task_named(toml, name) for name in ("first 1", "dense", "constant 4-6"))
+    worker.run_task(out, beginning.id)
+    label(1)
+    with pytest.raises(TrainError, match="not those of its first 1 epochs"):
+        worker.run_task(out, late.id)
+    label(0)
+    worker.run_task(out, task_named(toml, "first 2").id)
+    worker.run_task(out, dense.id)
+    label(1)
+    for task in (beginning, late):
+        with pytest.raises(StudyError, match=r"labels are not those that 'dense' \(seed 0\) was trained on; restore"):
+            worker.run_task(out, task.id)
+    label(0)
+    worker.run_task(out, late.id)
 
 
 def test_a_failed_run_keeps_its_log_and_stops_nobody(tmp_path):
