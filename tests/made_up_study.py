@@ -91,6 +91,7 @@ def result(entry: dict[str, Any], truth: np.ndarray) -> dict[str, Any]:
         "params": round(4_011_391 * (share if channel else 1)),
         "nonzeros": round(4_011_391 * share),
         "macs": macs,
+        "nonzero_macs": macs if channel else round(macs * share),
         "files": files,
         "evaluations": evaluations,
         "latency": {"model_int8.tflite": {"median_ms": 0.4 + macs / 3e7, "valid": True}},

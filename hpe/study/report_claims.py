@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,39 +78,56 @@ def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
     The best are chosen by validation faces where rows know an error on them (`make_rows`).
     """
     by_name = {row["model"]: row for row in rows}
-    twins = [row for row in rows if row["twin"]]
-    pairs = [(_equal(row), row["model"], row["twin"]["of"]) for row in twins if row["twin"]["of"] in by_name]
-    pairs += [
-        (_equal(a), a["model"], b["model"])
-        for a, b in itertools.product(twins, twins)
-        if a["role"] == "twin" != b["role"] and a["twin"] == b["twin"]
-    ]
-    together: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-    for question, *pair in pairs:
-        patterns = [name.replace(by_name[pair[0]]["twin"]["of"], "*") for name in pair]
-        together.setdefault((question, *patterns), []).append((pair[0], pair[1]))
-    pairs += [(CONTROL, row["model"], row["against"]) for row in rows if row["against"] in by_name]
+    twins = _twin_pairs(by_name)
+    asked = [(question + _share(by_name[a], by_name[b]), a, b, [(a, b)]) for question, a, b in twins]
+    asked += [(CONTROL, row["model"], row["against"], [(row["model"], row["against"])])
+              for row in rows if row["against"] in by_name]  # fmt: skip
     best: dict[str, Row] = {}
     for row in rows:
         error = row["choice_mae_deg"]
         if row["int8_mae_deg"] is not None and row["role"] != "control":
             known = best.get(row["family"])
             best[row["family"]] = row if known is None or error < known["choice_mae_deg"] else known
-    order = sorted(best.values(), key=lambda row: row["choice_mae_deg"])
-    pairs += [("the best of each family", order[0]["model"], other["model"]) for other in order[1:]]
-    asked = [(question, a, b, [(a, b)]) for question, a, b in pairs]
+    first, *others = [row["model"] for row in sorted(best.values(), key=lambda row: row["choice_mae_deg"])] or [""]
+    asked += [("the best of each family", first, other, [(first, other)]) for other in others]
+    together: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for question, a, b in twins:
+        row = by_name[a]["twin"]["of"]
+        together.setdefault((question, a.replace(row, "*"), b.replace(row, "*")), []).append((a, b))
     asked += [(f"{q}, mean of {len(of)}", a, b, of) for (q, a, b), of in together.items() if len(of) > 1]
     claims = []
     for question, a, b, of in asked:
-        first, second = (sum(by_name[name]["n"] for name in set(names)) for names in zip(*of, strict=True))
-        result = compared(draws, *(((one, "int8"), (other, "int8")) for one, other in of))
-        claims.append(Claim(question, a, b, (first, second), result))
+        one, other = (sum(by_name[name]["n"] for name in set(names)) for names in zip(*of, strict=True))
+        result = compared(draws, *(((mine, "int8"), (theirs, "int8")) for mine, theirs in of))
+        claims.append(Claim(question, a, b, (one, other), result))
     return claims
 
 
-def _equal(twin: Row) -> str:
-    measure = twin["twin"]["equal"]
-    return f"at equal {EQUAL.get(measure, measure)}"
+def _twin_pairs(rows: Mapping[str, Row]) -> list[tuple[str, str, str]]:
+    """In what they are equal, a twin, and its row, or another twin of that row with another role."""
+    twins = [row for row in rows.values() if row["twin"]]
+    pairs = [(row, row["twin"]["of"]) for row in twins if row["twin"]["of"] in rows]
+    pairs += [
+        (a, b["model"])
+        for a, b in itertools.product(twins, twins)
+        if a["role"] == "twin" != b["role"] and a["twin"] == b["twin"]
+    ]
+    return [(f"at equal {EQUAL[a['twin']['equal']]}", a["model"], b) for a, b in pairs]
+
+
+def _share(a: Row, b: Row) -> str:
+    """What a twin has of the measure in which it was to equal b, as a share of b's, where both were measured."""
+    mine, other = _figure(a["twin"]["equal"], a, b), _figure(a["twin"]["equal"], b, a)
+    return f" (A has {mine / other:.3f} of B's)" if mine and other else ""
+
+
+def _figure(measure: str, row: Row, beside: Row) -> float | None:
+    """What a row has of a twin's measure; flash and cycles as C, on the first board by name that both know."""
+    if measure in ("flash", "cycles"):
+        key = "flash_bytes" if measure == "flash" else "cycles"
+        boards = [b for b, engines in row["boards"].items() if "c" in engines and "c" in beside["boards"].get(b, {})]
+        return row["boards"][min(boards)]["c"][key] if boards else None
+    return row[{"int8_bytes": "int8_mb", "int8_gzip_bytes": "int8_gzip_mb", "macs": "nonzero_macs"}[measure]]
 
 
 def compared(draws: Draws | None, *pairs: tuple[Files, Files]) -> Comparison | None:

@@ -21,8 +21,9 @@ KINDS = {"fp32": "model_fp32.tflite", "sparse": "model_sparse.tflite", "dynamic"
          "int8": "model_int8.tflite"}  # fmt: skip
 """Kinds of file: the paper's pruned, sparsity-optimised and quantised ones, and full int8."""
 CHECKPOINT = "model.safetensors"
-MEASURED = ("params", "nonzeros", "macs", *(f"{kind}_{what}" for kind in KINDS for what in ("mb", "gzip_mb", "ms")),
-            "float_mae_deg", *(f"{kind}_mae_deg" for kind in KINDS),
+MEASURED = ("params", "nonzeros", "macs", "nonzero_macs",
+            *(f"{kind}_{what}" for kind in KINDS for what in ("mb", "gzip_mb", "ms")), "float_mae_deg",
+            *(f"{kind}_mae_deg" for kind in KINDS),
             *(f"{kind}_{angle}_deg" for kind in ("float", "int8") for angle in ("yaw", "pitch", "roll")))  # fmt: skip
 """What a row has a mean and a spread of."""
 
@@ -124,7 +125,7 @@ def _row(name: str, by_seed: Mapping[int, RunResult], spec: str, chosen_by: str 
 def _values(result: RunResult, spec: str) -> Row:
     mae = {e.file: e.mae_deg for e in result.evaluations.values() if e.data == spec and e.engine == "litert"}
     mae["float"] = mae.get(CHECKPOINT, mae.get(KINDS["fp32"], {}))
-    values: Row = {"params": result.params, "nonzeros": result.nonzeros, "macs": result.macs}
+    values: Row = {name: getattr(result, name) for name in ("params", "nonzeros", "macs", "nonzero_macs")}
     for kind, file in KINDS.items():
         size, latency = result.files.get(file), result.latency.get(file)
         values[f"{kind}_mb"] = size.size_bytes / 1e6 if size else None

@@ -10,6 +10,7 @@ from typing import Any
 from hpe.io.errors import HpeError
 from hpe.io.records import read_record
 from hpe.model.lineage import RunConfig
+from hpe.study.spec import Equal
 
 
 class ReportError(HpeError, ValueError):
@@ -92,8 +93,8 @@ class Twin:
 
     of: str
     """The row's name."""
-    equal: str
-    """What both have in common: int8_bytes, int8_gzip_bytes, flash, macs or cycles."""
+    equal: Equal
+    """What both have in common."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,8 @@ class RunResult:
     """Those that are not zero."""
     macs: int
     """Multiply-accumulates for an image."""
+    nonzero_macs: int | None = None
+    """Those with a weight that is not zero; None outside of a study."""
     images: int | None = None
     """That it was trained on; None where it was not noted."""
     files: dict[str, FileSize] = field(default_factory=dict)

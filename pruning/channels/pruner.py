@@ -182,7 +182,7 @@ class ChannelPruner:
         if sizes.keys() != self._first_sizes.keys():
             raise PruningError("The stored widths are of other layers than this pruner's; were other layers ignored?")
         self.steps = int(state["step"])
-        self.sparsity = float(state.get("sparsity", 0.0))
+        self.sparsity = float(state["sparsity"])
         self._first_sizes = sizes
         self._first_cost = Cost(**{name: int(state[f"first_cost.{name}"]) for name in LIMITS})
         load_score_state(self._score, state)

@@ -63,6 +63,21 @@ def test_rows_are_means_over_seeds_with_their_spread(folder):
     assert row["boards"]["nano33ble"]["tflm"]["cycles"] is None
 
 
+def test_how_equal_twins_are_is_told(folder):
+    study = read_study(folder)
+    every = study_claims(make_rows(study_groups(study), SPEC), None)
+    claims = {claim.a: claim.question for claim in every if claim.b == "poly 75 0-80"}
+
+    def share(figure, a, b):
+        means = [np.mean([figure(r) for r in study.results.values() if r.study and r.study.row == n]) for n in (a, b)]
+        return f"(A has {means[0] / means[1]:.3f} of B's)"
+
+    gzip = share(lambda r: r.files["model_int8.tflite"].gzip_bytes, "twin 75 int8", "poly 75 0-80")
+    assert claims["twin 75 int8"] == f"at equal int8 bytes after gzip {gzip}"
+    macs = share(lambda r: r.nonzero_macs, "twin 75 macs", "poly 75 0-80")
+    assert claims["twin 75 macs"] == f"at equal multiply-accumulates {macs}"
+
+
 def test_the_mean_over_faces_and_seeds_is_the_rows_error(folder):
     groups = study_groups(read_study(folder))
     errors = errors_by_face(groups, SPEC)
@@ -95,6 +110,7 @@ def test_runs_on_other_faces_are_named_in_the_report(small, tmp_path):
         ({"predictions": {"f": {"data": SPEC, "poses_deg": [[1, 2, "x"]]}}}, {}, r"poses_deg\[0\]\[2\] is"),
         ({"study": {"row": "one"}}, {}, "family, role, seed is missing"),
         ({}, {"runs": [{"id": "../x"} | {k: v for k, v in planned("a", 0, "dense").items() if k != "id"}]}, "no name"),
+        ({"study": planned("one", 0, "channel", twin={"of": "x", "equal": "beauty"})}, {}, "equal is \"?beauty"),
         ({}, {"title": 3}, "title is 3"),
     ],
 )
@@ -135,7 +151,7 @@ def test_rows_are_chosen_by_validation_where_all_runs_know_it(folder):
 
 def test_twins_are_tested_against_each_other_and_a_control_against_its_row(folder):
     rows = make_rows(study_groups(read_study(folder)), SPEC)
-    found = [(claim.question, claim.a, claim.b) for claim in study_claims(rows, None)]
+    found = [(claim.question.split(" (A has")[0], claim.a, claim.b) for claim in study_claims(rows, None)]
     assert ("a control against its row", "random masks 75", "poly 75 0-80") in found
     assert ("at equal int8 bytes after gzip", "twin 75 int8", "narrow 75") in found  # both are twins of poly 75
     assert ("at equal int8 bytes after gzip", "narrow 75", "poly 75 0-80") in found
