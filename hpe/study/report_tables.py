@@ -84,7 +84,8 @@ def _cell(tag: str, text: str, side: str) -> str:
 
 
 LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "°": r"$^\circ$", "~": r"\textasciitilde{}",
-         "^": r"\textasciicircum{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}}  # fmt: skip
+         "^": r"\textasciicircum{}", "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}",
+         **{sign: f"\\{sign}" for sign in "&%$#_{}"}}  # fmt: skip
 
 
 def latex_text(text: str) -> str:

@@ -96,6 +96,7 @@ def test_all_formats_hold_the_same_cells(report):
 
 
 def test_latex_commands_in_names_are_written_out():
+    assert latex_text("a | b <c>") == r"a \textbar{} b \textless{}c\textgreater{}"
     assert latex_text(r"a_b 50 % & \x {y}") == r"a\_b 50 \% \& \textbackslash{}x \{y\}"
 
 
