@@ -17,7 +17,7 @@ from hpe.study.planned import RunSettings, TwinTarget
 from hpe.study.spec import StudyError
 
 WIDTHS = 100
-"""Widths are tried in hundredths."""
+"""Widths are tried in hundredths, up to the network's own."""
 
 
 def settle_twin(folder: StudyFolder, settings: RunSettings) -> RunSettings:
@@ -76,7 +76,7 @@ def _measured(result: dict[str, Any], twin: TwinTarget) -> float | None:
 
 def narrowed(model: ModelConfig, measure: str, target: int) -> float:
     """The greatest width, in hundredths, at which a network has no more than `target` of a measure."""
-    low, high = 1, WIDTHS  # low fits
+    low, high = 1, round(WIDTHS * model.width) + 1  # low fits
     while high - low > 1:
         middle = (low + high) // 2
         fits = estimated(replace(model, width=middle / WIDTHS), measure) <= target

@@ -10,7 +10,7 @@ from hpe.model.config import ModelConfig
 from hpe.model.net import build_model
 from hpe.study.folder import StudyFolder
 from hpe.study.planned import RunSettings, TwinTarget
-from hpe.study.twins import estimated, settle_twin
+from hpe.study.twins import estimated, narrowed, settle_twin
 from hpe.training.config import Recipe
 from hpe.training.latency import cortex_m4_price, network_latency
 from hpe.training.pruners import make_pruner
@@ -62,6 +62,13 @@ def test_the_narrower_net_is_the_widest_that_fits(tmp_path, equal, measure):
     limit = SHARE * estimated(MODEL, measure)
 
     assert estimated(model, measure) <= limit < estimated(replace(model, width=model.width + 0.01), measure)
+
+
+@pytest.mark.parametrize(("own", "target", "width"), [(1.4, 1250, 1.25), (0.25, 250, 0.25), (0.25, 900, 0.25)])
+def test_widths_are_tried_up_to_the_networks_own(monkeypatch, own, target, width):
+    monkeypatch.setattr("hpe.study.twins.estimated", lambda model, measure: round(1000 * model.width))
+
+    assert narrowed(ModelConfig(width=own), "macs", target) == width
 
 
 def test_channels_are_ranked_alike_whatever_is_equal(tmp_path):
