@@ -209,6 +209,11 @@ def _twin(study: StudySpec, twin: TwinSpec, other: PlannedRun, runs: list[Planne
     boards = study.files.boards
     by_board = twin.equal in ("flash", "cycles")
     require(not by_board or twin.board in boards, f"board {twin.board} is not among files.boards ({', '.join(boards)})")
+    masked_alone = prune is not None and prune.method == "magnitude"
+    require(
+        twin.equal != "int8_bytes" or not masked_alone,
+        "masks leave int8_bytes as they are in the dense network; take int8_gzip_bytes, flash, macs or cycles",
+    )
     by_file = twin.equal != "macs"
     require(not by_file or "int8" in study.files.formats, f"equal {twin.equal} needs int8 among files.formats")
     assert prune is not None
@@ -221,6 +226,10 @@ def _twin(study: StudySpec, twin: TwinSpec, other: PlannedRun, runs: list[Planne
     target = TwinTarget(other.id, twin.equal, dense[0].id, twin.family, twin.board)
     if twin.family == "width":
         require(not twin.channels, 'channels is for family = "channel"')
+        require(
+            not other.settings.model.pretrained,
+            'family = "width": there are no ImageNet weights for a narrower net; take family = "channel"',
+        )
         own: PruneConfig | None = None
     else:
         when = {name: getattr(prune, name) for name in ("schedule", *WINDOW, "frequency")}

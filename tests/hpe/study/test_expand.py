@@ -16,6 +16,8 @@ from tests.hpe.study.studies import DENSE, HEAD, LATE, write_study
 STUDIES = Path(__file__).resolve().parents[3] / "benchmarks" / "studies"
 TWIN = '\n[[twins]]\nof = ["polynomial*"]\nequal = "macs"\n'
 
+IMAGENET = "model = { width = 1.0, pretrained = true }\n"
+
 
 def runs(tmp_path, *parts):
     path = write_study(tmp_path, *parts)
@@ -124,7 +126,15 @@ REFUSED = {
         DENSE + LATE + TWIN.replace("macs", "flash") + 'board = "pi4"',
         r"board pi4 is not among files.boards \(nano33ble\)",
     ),
-    "twin by a file that is not made": (DENSE + LATE + TWIN.replace("macs", "int8_bytes"), "needs int8 among"),
+    "twin by what masks leave as it is": (
+        DENSE + LATE + TWIN.replace("macs", "int8_bytes"),
+        "masks leave int8_bytes as they are in the dense network; take int8_gzip_bytes",
+    ),
+    "narrow twin of ImageNet weights": (
+        DENSE + IMAGENET + LATE.replace("prune =", IMAGENET + "prune =") + TWIN + 'family = "width"',
+        "there are no ImageNet weights for a narrower net",
+    ),
+    "twin by a file that is not made": (DENSE + LATE + TWIN.replace("macs", "int8_gzip_bytes"), "needs int8 among"),
     "no seeds": (DENSE + "seeds = []", "row 'dense': seeds is empty"),
     "axis without values": (DENSE + 'axes = { "train.lr" = [] }', "axes train.lr has no values"),
     "seed in a row": (DENSE + "train = { seed = 3 }", "train.seed is not used"),
