@@ -233,7 +233,8 @@ def _twin(study: StudySpec, twin: TwinSpec, other: PlannedRun, runs: list[Planne
         own: PruneConfig | None = None
     else:
         when = {name: getattr(prune, name) for name in ("schedule", *WINDOW, "frequency")}
-        own = from_dict(PruneConfig, {"method": "channel", "channels": twin.channels, **when})
+        to_come = {f"target_{target.aim}": 1} if twin.channels.get("ranking") == "knapsack" else {}  # it asks for one
+        own = from_dict(PruneConfig, {"method": "channel", "channels": twin.channels, **when, **to_come})
     settings = replace(settings_of(study, other.settings.model, train, own), twin=target)
     labels = {**other.labels, **dict(_leaves({"channels": twin.channels})), "method": twin.family}
     name = _name(twin.name, {"twin": what, "channels": twin.channels})

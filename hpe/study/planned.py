@@ -27,6 +27,11 @@ class TwinTarget:
     board: str
     """flash, cycles: on which board."""
 
+    @property
+    def aim(self) -> str:
+        """What pruning counts of it: macs, cycles or int8_bytes."""
+        return self.equal if self.equal in ("macs", "cycles") else "int8_bytes"
+
 
 @dataclass(frozen=True)
 class RunSettings:

@@ -25,7 +25,7 @@ def settle_twin(folder: StudyFolder, settings: RunSettings) -> RunSettings:
     twin = settings.twin
     assert twin is not None
     other, dense = (read_json(folder.run(name) / "result.json") for name in (twin.of, twin.dense))
-    measure = twin.equal if twin.equal in ("macs", "cycles") else "int8_bytes"
+    measure = twin.aim
     target = round(figure(other, twin) / figure(dense, twin) * estimated(settings.model, measure))
     if twin.family == "width":
         return replace(settings, model=replace(settings.model, width=narrowed(settings.model, measure, target)))

@@ -63,6 +63,11 @@ def test_twins_keep_the_schedule_and_name_what_they_depend_on(tmp_path):
     assert twins[0].family == "channel"
 
 
+def test_a_twin_has_a_target_for_a_knapsack(tmp_path):
+    found = runs(tmp_path, DENSE, LATE, TWIN + 'channels = { ranking = "knapsack" }')
+    assert {run.settings.prune.channels.ranking for run in found if run.role == "twin"} == {"knapsack"}
+
+
 @pytest.mark.parametrize("seeds", [("", ""), ("seeds = [0]\n", "seeds = [1]\n")])
 def test_two_networks_under_one_name_are_refused(tmp_path, seeds):
     """A report would take one for the other, or both for two seeds of one."""

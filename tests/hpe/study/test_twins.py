@@ -14,14 +14,14 @@ from hpe.study.twins import estimated, narrowed, settle_twin
 from hpe.training.config import Recipe
 from hpe.training.latency import cortex_m4_price, network_latency
 from hpe.training.pruners import make_pruner
-from hpe.training.pruning_config import PruneConfig
+from hpe.training.pruning_config import ChannelConfig, PruneConfig
 
 MODEL = ModelConfig(width=0.35)
 PRUNE = PruneConfig("channel", "constant", begin_epoch=0, end_epoch=1, frequency=1)
 SHARE = 0.6
 
 
-def settled(tmp_path, equal, family):
+def settled(tmp_path, equal, family, given=PRUNE):
     """The settings of a twin of a run that has SHARE of all that the dense one has."""
     folder = StudyFolder(tmp_path)
     for name, share in (("dense", 1.0), ("masked", SHARE)):
@@ -30,7 +30,7 @@ def settled(tmp_path, equal, family):
         result = {"macs": 10**7, "nonzero_macs": round(share * 1e7), "footprint": board, "files": sizes}
         write_json(folder.run(name) / "result.json", result)
     twin = TwinTarget("masked", equal, "dense", family, "nano33ble")
-    prune = PRUNE if family == "channel" else None
+    prune = given if family == "channel" else None
     return settle_twin(folder, RunSettings(MODEL, Recipe("a", "b"), prune, "c", None, ("int8",), twin))
 
 
@@ -42,6 +42,13 @@ def test_the_target_is_the_share_of_what_pruning_counts(tmp_path, equal, measure
     target = getattr(settled(tmp_path, equal, "channel").prune, f"target_{measure}")
 
     assert target == round(SHARE * estimated(MODEL, measure))
+
+
+def test_the_target_takes_the_place_of_the_one_that_a_knapsack_was_planned_with(tmp_path):
+    planned = replace(PRUNE, target_macs=1, channels=ChannelConfig(ranking="knapsack"))
+    prune = settled(tmp_path, "macs", "channel", planned).prune
+
+    assert (prune.target_macs, prune.channels.ranking) == (round(SHARE * estimated(MODEL, "macs")), "knapsack")
 
 
 def test_channels_are_cut_to_the_share_of_cycles(tmp_path):
