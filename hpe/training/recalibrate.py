@@ -115,8 +115,8 @@ def _facts(source: Path) -> tuple[str | None, dict[str, Any]]:
         return None, {key: card[key] for key in KEPT if key in card}
     if not finished.is_file():
         raise ConfigError(f"{source}: no result.json there; give the folder of a finished run")
-    facts = {key: value for key, value in read_json(finished).items() if key in KEPT}
-    return read_record(RunOrigin, finished).config.data, facts
+    origin = read_record(RunOrigin, finished)
+    return origin.config.data, {key: value for key, value in read_json(finished).items() if key in KEPT}
 
 
 def _calibrate_spread(
