@@ -110,7 +110,7 @@ def test_runs_on_other_faces_are_named_in_the_report(small, tmp_path):
         ({"predictions": {"f": {"data": SPEC, "poses_deg": [[1, 2, "x"]]}}}, {}, r"poses_deg\[0\]\[2\] is"),
         ({"study": {"row": "one"}}, {}, "family, role, seed is missing"),
         ({}, {"runs": [{"id": "../x"} | {k: v for k, v in planned("a", 0, "dense").items() if k != "id"}]}, "no name"),
-        ({"study": planned("one", 0, "channel", twin={"of": "x", "equal": "beauty"})}, {}, "equal is \"?beauty"),
+        ({"study": planned("one", 0, "channel", twin={"of": "x", "equal": "beauty"})}, {}, 'equal is "?beauty'),
         ({}, {"title": 3}, "title is 3"),
     ],
 )
