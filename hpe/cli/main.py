@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hpe.io.errors import HpeError, install
+from hpe.io.processes import give_up_standard_output
 
 DESCRIPTION = "Head pose on tiny devices: train, prune, quantise, measure. Start with `hpe demo`."
 TRAIN = "torch torchvision timm torch_pruning scipy safetensors matplotlib tensorboard numba"
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         dispatch("hpe", commands(), sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()  # here an error is explained; the interpreter, at its end, would show a traceback
     except BrokenPipeError:  # `hpe ... | head` has read enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or the interpreter fails to flush at its end
+        give_up_standard_output()
         sys.exit(128 + 13)  # as a program that SIGPIPE ends
     except KeyboardInterrupt:
         print("hpe: interrupted; a training goes on after its last whole epoch with --resume", file=sys.stderr)
@@ -113,7 +114,7 @@ def _lost_output() -> str | None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        give_up_standard_output()
         return error.strerror or str(error)
     return None
 

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from hpe.io.errors import HpeError
 from hpe.io.files import file_to_write
-from hpe.io.processes import say
+from hpe.io.processes import give_up_standard_output, say
 
 COLUMNS = ("source", "frame", "time_s", "face", "x", "y", "w", "h", "yaw_deg", "pitch_deg", "roll_deg",
            "find_ms", "model_ms", "score", "yaw_spread_deg", "pitch_spread_deg", "roll_spread_deg",
@@ -106,7 +106,7 @@ def print_line(line: str) -> None:
 
 def _lost_standard_output(reason: str | None) -> OutputError:
     """The error for a standard output that cannot be written, which the interpreter does not try again at its end."""
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    give_up_standard_output()
     return OutputError(f"standard output: {reason}")
 
 

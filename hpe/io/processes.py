@@ -1,8 +1,9 @@
-"""The processes that torchrun started for one run; light, so that any command may ask."""
+"""The processes that torchrun started for one run, and their printing; light, so that any command may ask."""
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,3 +51,8 @@ def say(line: str) -> None:
     """Print a line at once, also into a pipe; of the processes of one run the first alone does."""
     if is_first_process():
         print(line, flush=True)
+
+
+def give_up_standard_output() -> None:
+    """Print nothing more: what could not be written there the interpreter would try again, and fail, at its end."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115

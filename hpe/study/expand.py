@@ -49,8 +49,9 @@ def expand(study: StudySpec, folder: Path) -> list[PlannedRun]:
         runs += list(_twins(study, twin, rows))
     _check_names(study, runs)
     _check_ids(study, runs)
+    names = {run.row for run in runs}
     for run in runs:
-        if run.against is not None and run.against not in {other.row for other in runs} - {run.row}:
+        if run.against is not None and run.against not in names - {run.row}:
             raise StudyError(f"{study.name}: row '{run.row}' is against '{run.against}', which is no other row")
     return runs
 
@@ -206,17 +207,16 @@ def _twins(study: StudySpec, twin: TwinSpec, runs: list[PlannedRun]) -> Iterator
 def _twin(study: StudySpec, twin: TwinSpec, other: PlannedRun, runs: list[PlannedRun]) -> PlannedRun:
     prune, train = other.settings.prune, other.settings.recipe.train
     require(prune is not None, "it is dense; name a pruned row")
+    assert prune is not None
     boards = study.files.boards
     by_board = twin.equal in ("flash", "cycles")
     require(not by_board or twin.board in boards, f"board {twin.board} is not among files.boards ({', '.join(boards)})")
-    masked_alone = prune is not None and prune.method == "magnitude"
     require(
-        twin.equal != "int8_bytes" or not masked_alone,
+        twin.equal != "int8_bytes" or prune.method != "magnitude",
         "masks leave int8_bytes as they are in the dense network; take int8_gzip_bytes, flash, macs or cycles",
     )
     by_file = twin.equal != "macs"
     require(not by_file or "int8" in study.files.formats, f"equal {twin.equal} needs int8 among files.formats")
-    assert prune is not None
     dense = [r for r in runs if r.settings.prune is None and r.settings.twin is None and r.seed == other.seed]
     dense = [
         r for r in dense if r.settings.model == other.settings.model and r.settings.recipe == other.settings.recipe

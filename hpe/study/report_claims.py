@@ -82,14 +82,8 @@ def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
     asked = [(question + _share(by_name[a], by_name[b]), a, b, [(a, b)]) for question, a, b in twins]
     asked += [(CONTROL, row["model"], row["against"], [(row["model"], row["against"])])
               for row in rows if row["against"] in by_name]  # fmt: skip
-    best: dict[str, Row] = {}
-    for row in rows:
-        error = row["choice_mae_deg"]
-        if row["int8_mae_deg"] is not None and row["role"] != "control":
-            known = best.get(row["family"])
-            best[row["family"]] = row if known is None or error < known["choice_mae_deg"] else known
-    first, *others = [row["model"] for row in sorted(best.values(), key=lambda row: row["choice_mae_deg"])] or [""]
-    asked += [("the best of each family", first, other, [(first, other)]) for other in others]
+    best = _best_of_families(rows)
+    asked += [("the best of each family", best[0], other, [(best[0], other)]) for other in best[1:]]
     together: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for question, a, b in twins:
         row = by_name[a]["twin"]["of"]
@@ -101,6 +95,17 @@ def study_claims(rows: Sequence[Row], draws: Draws | None) -> list[Claim]:
         result = compared(draws, *(((mine, "int8"), (theirs, "int8")) for mine, theirs in of))
         claims.append(Claim(question, a, b, (one, other), result))
     return claims
+
+
+def _best_of_families(rows: Sequence[Row]) -> list[str]:
+    """The best row of each family, controls left out; the best of all first."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        error = row["choice_mae_deg"]
+        if row["int8_mae_deg"] is not None and row["role"] != "control":
+            known = best.get(row["family"])
+            best[row["family"]] = row if known is None or error < known["choice_mae_deg"] else known
+    return [row["model"] for row in sorted(best.values(), key=lambda row: row["choice_mae_deg"])]
 
 
 def _twin_pairs(rows: Mapping[str, Row]) -> list[tuple[str, str, str]]:
@@ -150,10 +155,11 @@ def our_rows(groups: Groups, grid: Sequence[PaperRow]) -> dict[Settings, str]:
 
 def paper_claims(grid: Sequence[PaperRow], groups: Groups, draws: Draws | None) -> list[PaperClaim]:
     """What the paper concludes from its grid, each with its noise and with our rows."""
-    settings, ours = distinct(grid), our_rows(groups, grid)
-    claims = [_paper_claim(question, a.name, b.name, [(a, b)], grid, groups, draws) for question, a, b in _pairs(grid)]
-    quantising = quantising_noise(grid)
-    for setting in settings.values():
+    claims = _between_rows(
+        [(question, a.name, b.name, [(a, b)]) for question, a, b in _pairs(grid)], grid, groups, draws
+    )
+    ours, quantising = our_rows(groups, grid), quantising_noise(grid)
+    for setting in distinct(grid).values():
         name = ours.get(setting.settings)
         kind = "dynamic" if draws is not None and (name, "dynamic") in draws.drawn else "int8"
         result = compared(draws, ((name, kind), (name, "float"))) if name else None
@@ -171,31 +177,32 @@ def paper_means(grid: Sequence[PaperRow], groups: Groups, draws: Draws | None) -
     for question, a, b in _pairs(grid):
         if question != TABLE:
             together.setdefault((question, a.settings[2]), []).append((a, b))
-    return [
-        _paper_claim(question, f"to {last * 100:g} %, mean of {len(pairs)}", "-", pairs, grid, groups, draws)
+    asked = [
+        (question, f"to {last * 100:g} %, mean of {len(pairs)}", "-", pairs)
         for (question, last), pairs in together.items()
         if len(pairs) > 1
     ]
+    return _between_rows(asked, grid, groups, draws)
 
 
-def _paper_claim(
-    question: str,
-    a: str,
-    b: str,
-    pairs: Sequence[tuple[Setting, Setting]],
+def _between_rows(
+    asked: Sequence[tuple[str, str, str, Sequence[tuple[Setting, Setting]]]],
     grid: Sequence[PaperRow],
     groups: Groups,
     draws: Draws | None,
-) -> PaperClaim:
-    """A claim about the mean of all pairs."""
-    runs = {setting.settings: len(setting.rows) for pair in pairs for setting in pair}
-    limit = paper_noise(grid).limit_deg(variance([(a.settings, b.settings) for a, b in pairs], runs.__getitem__))
-    difference = sum(a.mae() - b.mae() for a, b in pairs) / len(pairs)
-    ours = our_rows(groups, grid)
-    names = [(ours.get(a.settings, ""), ours.get(b.settings, "")) for a, b in pairs]
-    result = compared(draws, *(((a, "float"), (b, "float")) for a, b in names))
-    first, second = (sum(_seeds(groups, name) for name in set(side)) for side in zip(*names, strict=True))
-    return PaperClaim(question, a, b, difference, limit, result, (first, second))
+) -> list[PaperClaim]:
+    """For each question, A and B in words, and pairs of rows: a claim about the mean of the pairs."""
+    ours, noise = our_rows(groups, grid), paper_noise(grid)
+    claims = []
+    for question, a, b, pairs in asked:
+        runs = {setting.settings: len(setting.rows) for pair in pairs for setting in pair}
+        limit = noise.limit_deg(variance([(one.settings, other.settings) for one, other in pairs], runs.__getitem__))
+        difference = sum(one.mae() - other.mae() for one, other in pairs) / len(pairs)
+        names = [(ours.get(one.settings, ""), ours.get(other.settings, "")) for one, other in pairs]
+        result = compared(draws, *(((mine, "float"), (theirs, "float")) for mine, theirs in names))
+        first, second = (sum(_seeds(groups, name) for name in set(side)) for side in zip(*names, strict=True))
+        claims.append(PaperClaim(question, a, b, difference, limit, result, (first, second)))
+    return claims
 
 
 def _pairs(grid: Sequence[PaperRow]) -> list[tuple[str, Setting, Setting]]:
